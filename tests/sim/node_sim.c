@@ -1,0 +1,159 @@
+/* node_sim.c: starts and stops the production node as a program of a simulated host. See node_sim.h.
+ *
+ * The node would make a key and a certificate at its first start, from random numbers that are not ours; so one pair, made once in this
+ * process and padded to a fixed length, lies there before. Nothing in the simulated world speaks TLS. */
+#include "tests/sim/node_sim.h"
+
+#include "node/daemon.h"
+#include "protocol/base/check.h"
+#include "protocol/base/mem.h"
+#include "protocol/tls.h"
+#include "tests/sim/disk.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { PEM_BYTES = 8192, IN_USE_OFFSET = EVENT_MAGIC_SIZE + 17 };
+
+#define DATA_DIR "/data"
+
+struct node_sim {
+    struct sim_host *host;
+    struct config config;
+};
+
+/* ---- the process ---------------------------------------------------------------------------------------------- */
+
+static void start(struct sim_process *process, struct env *env, void *arg)
+{
+    struct node_sim *node = arg;
+    struct daemon *daemon = NULL;
+    struct errmsg em;
+    if (daemon_start(env, &node->config, &daemon, &em)) {
+        if (!sim_process_is_ghost(process)) {
+            sim_fail(sim_host_sim(node->host), "%s does not start: %s", sim_host_name(node->host), em.text);
+        }
+        env_fatal(env, "the node does not start: %s", em.text);
+    }
+    sim_process_set(process, daemon);
+}
+
+static void stopped(void *arg)
+{
+    sim_exit(arg);
+}
+
+static void stop(struct sim_process *process, void *arg)
+{
+    (void)arg;
+    daemon_stop(sim_process_get(process), stopped, process);
+}
+
+static const struct sim_program program = {start, stop, NULL};
+
+/* ---- its disk ------------------------------------------------------------------------------------------------- */
+
+static void put_file(struct sim_host *host, const char *path, const void *data, size_t n)
+{
+    struct disk *disk = sim_host_disk(host);
+    struct disk_node *file;
+    int rv = disk_open(disk, path, true, false, 0, &file);
+    CHECK(rv == 0);
+    disk_write(disk, file, data, n, 0, 0, 0);
+    disk_release(disk, file);
+}
+
+static void put_certificate(struct sim_host *host)
+{
+    static const char *const names[] = {"holdfast"};
+    static char cert_pem[PEM_BYTES], key_pem[PEM_BYTES];
+    struct errmsg em;
+    if (!cert_pem[0]) {
+        struct buf cert, key;
+        buf_init(&cert, PEM_BYTES);
+        buf_init(&key, PEM_BYTES);
+        int rv = tls_self_signed(names, 1, 1790000000, 1, &cert, &key, &em);
+        CHECK(rv == 0 && cert.len < PEM_BYTES && key.len < PEM_BYTES);
+        memset(cert_pem, '\n', PEM_BYTES);
+        memset(key_pem, '\n', PEM_BYTES);
+        memcpy(cert_pem, cert.data, cert.len);
+        memcpy(key_pem, key.data, key.len);
+        buf_free(&cert);
+        buf_free(&key);
+    }
+    int rv = disk_mkdir(sim_host_disk(host), DATA_DIR, 0);
+    CHECK(rv == 0);
+    put_file(host, DATA_DIR "/server-cert.pem", cert_pem, PEM_BYTES);
+    put_file(host, DATA_DIR "/server-key.pem", key_pem, PEM_BYTES);
+    disk_sync_dir(sim_host_disk(host), "/", 0);
+    disk_sync_dir(sim_host_disk(host), DATA_DIR, 0);
+}
+
+/* What node and source may differ in: the in-use bit, which is always 0 here. */
+static bool same_file(struct node_sim *node, const struct history_file *truth, bool whole, struct errmsg *em)
+{
+    char path[128];
+    struct buf mine;
+    size_t n = truth->bytes.len, at = 0;
+    buf_init(&mine, (size_t)1 << 32);
+    snprintf(path, sizeof path, DATA_DIR "/binlog/1/%s", truth->name);
+    int rv = sim_host_read(node->host, path, &mine);
+    if (rv && whole) {
+        err_set(em, rv, "%s: %s", path, err_text(rv));
+    }
+    if (!rv && (mine.len > n || (whole && mine.len < n))) {
+        rv = err_set(em, E_CORRUPT, "%s has %zu bytes, the source's %zu", path, mine.len, n);
+    }
+    while (!rv && at < mine.len) {
+        uint8_t a = mine.data[at], b = at == IN_USE_OFFSET ? truth->bytes.data[at] & 0xfe : truth->bytes.data[at];
+        if (a != b) {
+            rv = err_set(em, E_CORRUPT, "%s differs from the source's file at %zu", path, at);
+        }
+        at++;
+    }
+    buf_free(&mine);
+    return rv == 0 || (!whole && rv == E_NOTFOUND);
+}
+
+bool node_sim_same_files(struct node_sim *node, const struct history *truth, bool whole, struct errmsg *em)
+{
+    for (size_t i = 0; i < truth->n_files; i++) {
+        if (!same_file(node, truth->files[i], whole, em)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* ---- for tests ------------------------------------------------------------------------------------------------ */
+
+struct node_sim *node_sim_new(struct sim_host *host, uint64_t id, uint64_t snapshot_bytes)
+{
+    struct node_sim *node = mem_new(sizeof *node);
+    const char *name = sim_host_name(host);
+    char text[1024];
+    struct errmsg em;
+    node->host = host;
+    config_defaults(&node->config);
+    snprintf(text, sizeof text,
+             "[node]\nid = %" PRIu64 "\ndata_dir = " DATA_DIR "\n"
+             "[mysql]\nlisten = 0.0.0.0:%d\nsocket = " NODE_SIM_SOCKET "\n"
+             "[raft]\nlisten = %s:4307\ninitial_cluster = %" PRIu64 "@%s:4307\n",
+             id, NODE_SIM_PORT, name, id, name);
+    int rv = config_parse(name, text, &node->config, &em);
+    CHECK(rv == 0);
+    node->config.snapshot_bytes = snapshot_bytes;
+    put_certificate(host);
+    return node;
+}
+
+void node_sim_free(struct node_sim *node)
+{
+    mem_free(node);
+}
+
+void node_sim_start(struct node_sim *node)
+{
+    sim_start(node->host, &program, node);
+}

@@ -1,0 +1,25 @@
+/* node_sim.h: the production node (node/daemon.h) on a simulated host, and what its disk must hold.
+ *
+ * Owner: the test; it outlives the processes that run it. The node listens for clients on "<host>:3307" and on NODE_SIM_SOCKET. A node that ends by
+ * itself (env_fatal, a start that fails) is a sim_fail. */
+#ifndef HOLDFAST_SIM_NODE_SIM_H
+#define HOLDFAST_SIM_NODE_SIM_H
+
+#include "tests/sim/env_sim.h"
+#include "tests/sim/history.h"
+
+struct node_sim;
+
+#define NODE_SIM_SOCKET "/run/holdfast.sock"
+
+enum { NODE_SIM_PORT = 3307 };
+
+struct node_sim *node_sim_new(struct sim_host *host, uint64_t id, uint64_t snapshot_bytes);
+void node_sim_free(struct node_sim *node); /* after sim_free */
+void node_sim_start(struct node_sim *node);
+
+/* Do the node's binlog files equal the source's, all of them? With `whole` false a node's newest file may be shorter. False and a
+ * text that says where not. */
+bool node_sim_same_files(struct node_sim *node, const struct history *truth, bool whole, struct errmsg *em);
+
+#endif
