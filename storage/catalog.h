@@ -1,0 +1,92 @@
+/* catalog.h: which files there are, and how far they may be read.
+ *
+ * A catalog is an immutable list of files, oldest first; a new file makes a new catalog. It is
+ * reference-counted and may be held on any env. The watermark (one atomic number in the store) says up to
+ * where the newest file is visible: always a transaction boundary. Order of publication: bytes, catalog,
+ * watermark; so who sees a watermark finds its file in the subscriber's newest catalog.
+ *
+ * A struct store_sub belongs to one env (a serving worker, or the loop) and lies in its owner's memory. All
+ * its functions and callbacks run on that env. */
+#ifndef HOLDFAST_CATALOG_H
+#define HOLDFAST_CATALOG_H
+
+#include "protocol/base/env.h"
+
+#include <stdatomic.h>
+
+struct store;
+struct gtid_set;
+
+enum { STORE_NAME_SIZE = 256 }; /* a file's name with its NUL */
+
+/* ---- the list ------------------------------------------------------------------------------------------ */
+
+struct catalog_file {
+    _Atomic unsigned refs;
+    uint64_t ordinal; /* counts up with each file, from 1 at store_open; never reused in a process */
+    uint64_t era;
+    bool follows_era; /* the first file of an era that is not the first one: it may hold transactions that
+                         state_before contains */
+    char *name;       /* "mysql-bin.000001" */
+    char *path;       /* as given to env_open */
+    struct gtid_set *state_before; /* NULL: empty */
+};
+
+struct catalog_entry {
+    struct catalog_file *file;
+    uint64_t size; /* when sealed */
+    bool sealed;   /* false for the newest only: its size is the watermark */
+};
+
+struct catalog {
+    _Atomic unsigned refs;
+    size_t n;
+    struct catalog_entry *entries;
+};
+
+struct catalog *catalog_ref(struct catalog *catalog);
+void catalog_unref(struct catalog *catalog); /* NULL is fine */
+
+/* NULL when there is none. An era of 0 means the newest file of that name. */
+const struct catalog_entry *catalog_find(const struct catalog *catalog, uint64_t era, const char *name);
+const struct catalog_entry *catalog_by_ordinal(const struct catalog *catalog, uint64_t ordinal);
+const struct catalog_entry *catalog_newest(const struct catalog *catalog);
+/* The first (oldest) file of the newest era. */
+const struct catalog_entry *catalog_first_of_newest_era(const struct catalog *catalog);
+
+/* ---- subscription -------------------------------------------------------------------------------------- */
+
+struct store_sub {
+    struct env *env;
+    struct catalog *catalog; /* the newest that has arrived; NULL before the first changed() */
+    void *owner;             /* the owner's, untouched here */
+
+    /* private */
+    struct store *store;
+    void (*changed)(struct store_sub *sub);
+    void (*left)(struct store_sub *sub);
+    struct store_sub *next; /* storage env */
+    _Atomic(struct catalog *) mail;
+    atomic_bool woken;
+    bool leaving;
+    struct env_msg join_msg, wake_msg, leave_msg, left_msg;
+};
+
+/* Called on `env`. changed() follows, first when the catalog has arrived, then (coalesced) after each change
+ * of what is visible. */
+void store_subscribe(struct store *store, struct store_sub *sub, struct env *env,
+                     void (*changed)(struct store_sub *sub));
+
+/* No changed() after this call. left(sub) when the store does not know the subscriber any more: only then may
+ * it be freed. Readers on it are closed before. */
+void store_unsubscribe(struct store_sub *sub, void (*left)(struct store_sub *sub));
+
+/* Where the visible part ends now: the newest visible file and the offset in it. False when there is none.
+ * Takes a newer catalog when it has arrived: sub->catalog may change (a reference keeps the older one). */
+bool store_sub_end(struct store_sub *sub, const struct catalog_entry **entry, uint64_t *offset);
+
+/* Calls each() for the visible files of one era (0: the newest), oldest first, with their visible sizes. */
+void store_sub_list(struct store_sub *sub, uint64_t era,
+                    void (*each)(void *arg, const struct catalog_file *file, uint64_t size), void *arg);
+
+#endif

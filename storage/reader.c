@@ -1,0 +1,484 @@
+/* reader.c: walks over the files event by event, up to the watermark.
+ *
+ * Happy path: a window over the file is filled with large reads that never pass the limit (the watermark, or
+ * the size of a sealed file). Each event in it is measured, checked, fed to the transaction tracker, and
+ * shown or left out. At the limit the watermark is looked at again; when it stands in a later file this one
+ * is sealed, and at its end the next one is opened.
+ *
+ * Left out: by GTID, whole transactions only. MySQL: those in `have`, to which each one shown is added, so
+ * that a later era that brings a transaction again does not show it twice. MariaDB: in each domain all up to
+ * the replica's GTID, found by its server and number; in the first file of a later era also what its
+ * state_before contains.
+ *
+ * Failure modes: a short file, a length beyond the limit, a wrong checksum, a sequence of events that cannot
+ * be: READER_CORRUPT with file and offset; nothing of it is shown. The checksums of events that are left out
+ * are not looked at (but of GTID events they are). */
+#include "storage/reader.h"
+
+#include "protocol/base/check.h"
+#include "protocol/base/mem.h"
+#include "protocol/txn.h"
+#include "storage/impl.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum {
+    WINDOW = 256 * 1024,  /* read at once, and kept */
+    WINDOW_KEEP = 4 << 20 /* a buffer that a large event made grow beyond this is given back */
+};
+
+struct reader {
+    struct store_sub *sub;
+    /* the file */
+    struct catalog_file *file; /* one reference */
+    struct env_file *handle;
+    uint64_t at;       /* the next event */
+    uint64_t limit;    /* readable up to here; looked at again when reached */
+    struct buf window; /* bytes from window_at on */
+    uint64_t window_at;
+    struct event_format format;
+    struct buf fde; /* empty: not seen yet */
+    struct txn txn;
+    bool shown; /* something of this file */
+    /* leaving out */
+    bool by_gtid;
+    bool leaving_out;       /* the open transaction */
+    struct gtid_set *have;  /* MySQL; grows with what is shown */
+    struct gtid *unreached; /* MariaDB: the replica's GTIDs that have not come by yet, in any order */
+    size_t n_unreached;
+    bool skipped;
+    char skipped_file[STORE_NAME_SIZE];
+    uint64_t skipped_end;
+};
+
+/* Puts file and offset in front of the message. What cannot be is corruption, a failed read is not. */
+static int at_fault(struct reader *r, int rv, struct errmsg *em)
+{
+    if (rv == E_MALFORMED || rv == E_UNSUPPORTED || rv == E_INVALID) {
+        rv = READER_CORRUPT;
+    }
+    return err_wrap(em, rv, "%s at %llu", r->file->path, (unsigned long long)r->at);
+}
+
+/* ---- files --------------------------------------------------------------------------------------------- */
+
+static void close_file(struct reader *r)
+{
+    if (r->handle) {
+        env_close(r->handle);
+        r->handle = NULL;
+    }
+    catalog_file_unref(r->file);
+    r->file = NULL;
+}
+
+/* Opens it at its first event; the limit is not known yet. */
+static int open_file(struct reader *r, struct catalog_file *file, struct errmsg *em)
+{
+    uint8_t magic[EVENT_MAGIC_SIZE];
+    size_t got;
+    catalog_file_ref(file);
+    close_file(r);
+    r->file = file;
+    r->at = r->limit = EVENT_MAGIC_SIZE;
+    r->window_at = 0;
+    r->shown = false;
+    buf_reset(&r->window);
+    buf_reset(&r->fde);
+    txn_init(&r->txn);
+    event_format_init(&r->format, FLAVOUR_NONE, CHECKSUM_NONE);
+    int rv = env_open(r->sub->env, file->path, ENV_READ, &r->handle, em);
+    if (rv) {
+        r->handle = NULL;
+        return rv == E_NOTFOUND ? err_wrap(em, READER_CORRUPT, "a file of the log is missing") : rv;
+    }
+    rv = env_pread(r->handle, magic, sizeof magic, 0, &got, em);
+    if (!rv && (got != sizeof magic || memcmp(magic, EVENT_MAGIC, sizeof magic) != 0)) {
+        rv = err_set(em, READER_CORRUPT, "%s does not begin as a binlog file", file->path);
+    }
+    return rv;
+}
+
+/* The size of a sealed file. */
+static int sealed_size(struct reader *r, uint64_t *size, struct errmsg *em)
+{
+    const struct catalog_entry *entry = catalog_by_ordinal(r->sub->catalog, r->file->ordinal);
+    if (entry) {
+        *size = entry->size;
+        return 0;
+    }
+    return env_size(r->handle, size, em); /* removed while we read it */
+}
+
+static int next_file(struct reader *r, struct errmsg *em)
+{
+    const struct catalog_entry *next = catalog_by_ordinal(r->sub->catalog, r->file->ordinal + 1);
+    if (txn_is_open(&r->txn)) {
+        return at_fault(r, err_set(em, READER_CORRUPT, "the file ends inside a transaction"), em);
+    }
+    if (!next) {
+        return err_set(em, READER_PURGED, "the file after %s was removed", r->file->path);
+    }
+    if (!r->by_gtid && next->file->era != r->file->era) {
+        return err_set(em, READER_ERA_END, "%s is the last file of era %llu", r->file->path,
+                       (unsigned long long)r->file->era);
+    }
+    return open_file(r, next->file, em);
+}
+
+/* 1: there is something to read at `at`. 0: at the watermark. */
+static int find_readable(struct reader *r, struct errmsg *em)
+{
+    while (r->at >= r->limit) {
+        const struct catalog_entry *end;
+        uint64_t offset;
+        if (!store_sub_end(r->sub, &end, &offset)) {
+            return 0;
+        }
+        uint64_t ordinal = end->file->ordinal;
+        CHECK(ordinal >= r->file->ordinal);
+        if (ordinal == r->file->ordinal) {
+            r->limit = offset;
+            return r->at < offset;
+        }
+        int rv = sealed_size(r, &r->limit, em);
+        if (!rv && r->at >= r->limit) {
+            rv = next_file(r, em);
+        }
+        if (rv) {
+            return rv;
+        }
+    }
+    return 1;
+}
+
+/* ---- events -------------------------------------------------------------------------------------------- */
+
+/* n bytes at `at`, which lie below the limit. */
+static int bytes_at(struct reader *r, size_t n, const uint8_t **bytes, struct errmsg *em)
+{
+    struct buf *w = &r->window;
+    size_t used = w->len;
+    if (r->window_at <= r->at && r->at - r->window_at < w->len) {
+        used = (size_t)(r->at - r->window_at);
+    }
+    if (n <= w->len - used) {
+        *bytes = w->data + used;
+        return 0;
+    }
+    buf_consume(w, used);
+    r->window_at = r->at;
+    if (w->cap > WINDOW_KEEP && n <= WINDOW) {
+        struct buf smaller;
+        buf_init(&smaller, w->max);
+        buf_bytes(&smaller, w->data, w->len);
+        buf_move(w, &smaller);
+    }
+    uint64_t there = r->limit - r->at - w->len;
+    size_t got = 0, want = (n > WINDOW ? n : WINDOW) - w->len;
+    want = want < there ? want : (size_t)there;
+    uint8_t *to = buf_reserve(w, want);
+    int rv = to ? env_pread(r->handle, to, want, r->at + w->len, &got, em)
+                : err_set(em, w->err, "no memory for %zu bytes", want);
+    if (!rv && got != want) {
+        rv = err_set(em, READER_CORRUPT, "the file ends before %llu", (unsigned long long)r->limit);
+    }
+    if (!rv) {
+        w->len += got;
+        *bytes = w->data;
+    }
+    return rv;
+}
+
+/* The whole event at `at`. */
+static int load(struct reader *r, struct event_header *h, const uint8_t **event, struct errmsg *em)
+{
+    uint64_t there = r->limit - r->at;
+    if (there < EVENT_HEADER_SIZE) {
+        return err_set(em, READER_CORRUPT, "no event fits in %llu bytes", (unsigned long long)there);
+    }
+    int rv = bytes_at(r, EVENT_HEADER_SIZE, event, em);
+    rv = rv ? rv : event_peek(*event, EVENT_HEADER_SIZE, h, em);
+    if (!rv && h->size > there) {
+        rv = err_set(em, READER_CORRUPT, "an event of %lu bytes does not fit in %llu", (unsigned long)h->size,
+                     (unsigned long long)there);
+    }
+    return rv ? rv : bytes_at(r, h->size, event, em);
+}
+
+static int read_format(struct reader *r, const uint8_t *event, size_t n, struct errmsg *em)
+{
+    int rv = event_crc_check(&r->format, event, n, em);
+    rv = rv ? rv : event_format_read(event, n, &r->format, em);
+    if (!rv) {
+        buf_reset(&r->fde);
+        buf_bytes(&r->fde, event, n);
+        rv = r->fde.err ? err_set(em, r->fde.err, "the format description is too large") : 0;
+    }
+    return rv;
+}
+
+/* ---- leaving out --------------------------------------------------------------------------------------- */
+
+static bool mariadb_has(struct reader *r, const struct gtid *gtid)
+{
+    for (size_t i = 0; i < r->n_unreached; i++) {
+        const struct gtid *up_to = &r->unreached[i];
+        if (up_to->domain != gtid->domain) {
+            continue;
+        }
+        if (up_to->server != gtid->server || gtid->gno < up_to->gno) {
+            return true;
+        }
+        bool same =
+            gtid->gno == up_to->gno; /* with a higher one, numbers were skipped: the replica lacks it */
+        r->unreached[i] = r->unreached[--r->n_unreached];
+        return same;
+    }
+    return r->file->follows_era && r->file->state_before && gtid_set_contains(r->file->state_before, gtid);
+}
+
+static bool replica_has(struct reader *r, const struct gtid *gtid)
+{
+    switch (gtid->flavour) {
+    case FLAVOUR_MYSQL: return r->have && gtid_set_contains(r->have, gtid);
+    case FLAVOUR_MARIADB: return mariadb_has(r, gtid);
+    case FLAVOUR_NONE: break;
+    }
+    return false;
+}
+
+/* Looks at the event at `at` and passes over it. *show: is it one for the caller? */
+static int step(struct reader *r, bool wanted, struct reader_event *ev, bool *show, struct errmsg *em)
+{
+    struct event_header h;
+    const uint8_t *event = NULL;
+    int rv = load(r, &h, &event, em);
+    if (!rv && r->at == EVENT_MAGIC_SIZE && h.type != EVENT_FORMAT_DESCRIPTION) {
+        rv = err_set(em, READER_CORRUPT, "the file does not begin with a format description");
+    }
+    if (!rv && h.type == EVENT_FORMAT_DESCRIPTION) {
+        rv = read_format(r, event, h.size, em);
+    } else if (!rv && ((wanted && !r->leaving_out) || event_is_gtid(h.type))) {
+        rv = event_crc_check(&r->format, event, h.size, em);
+    }
+    if (!rv && wanted && r->by_gtid && event_is_gtid(h.type) && !txn_is_open(&r->txn)) {
+        struct event_gtid g;
+        rv = event_gtid_read(&r->format, event, h.size, &g, em);
+        r->leaving_out = !rv && replica_has(r, &g.gtid);
+    }
+    if (rv) {
+        return at_fault(r, rv, em);
+    }
+    int where = txn_feed(&r->txn, &r->format, event, h.size, em);
+    if (where < 0) {
+        return at_fault(r, where, em);
+    }
+    *ev = (struct reader_event){.bytes = event,
+                                .n = h.size,
+                                .type = h.type,
+                                .era = r->file->era,
+                                .file = r->file->name,
+                                .start = r->at,
+                                .end = r->at + h.size,
+                                .ends_transaction = where == TXN_END};
+    *show = wanted && !r->leaving_out;
+    r->at += h.size;
+    if (where == TXN_END && r->leaving_out) {
+        r->leaving_out = false;
+        r->skipped = true;
+        r->skipped_end = r->at;
+        snprintf(r->skipped_file, sizeof r->skipped_file, "%s", r->file->name);
+    } else if (where == TXN_END && wanted && r->have && r->txn.has_gtid &&
+               r->txn.gtid.flavour == FLAVOUR_MYSQL) {
+        rv = gtid_set_add(r->have, &r->txn.gtid);
+        return rv ? err_set(em, rv, "the replica's GTID set has too many parts") : 0;
+    }
+    return 0;
+}
+
+int reader_next(struct reader *r, struct reader_event *ev, struct errmsg *em)
+{
+    bool show = false;
+    while (!show) {
+        int rv = find_readable(r, em);
+        if (rv == 1) {
+            rv = step(r, true, ev, &show, em);
+        } else if (rv == 0) {
+            return 0;
+        }
+        if (rv < 0) {
+            return rv;
+        }
+    }
+    ev->new_file = !r->shown;
+    r->shown = true;
+    if (r->skipped) {
+        ev->skipped = true;
+        ev->skipped_end = r->skipped_end;
+        memcpy(ev->skipped_file, r->skipped_file, sizeof ev->skipped_file);
+        r->skipped = false;
+    }
+    return 1;
+}
+
+bool reader_take_skipped(struct reader *r, const char **file, uint64_t *end)
+{
+    bool skipped = r->skipped;
+    *file = r->skipped_file;
+    *end = r->skipped_end;
+    r->skipped = false;
+    return skipped;
+}
+
+void reader_where(const struct reader *r, uint64_t *era, const char **file, uint64_t *offset)
+{
+    *era = r->file->era;
+    *file = r->file->name;
+    *offset = r->at;
+}
+
+const struct event_format *reader_format(const struct reader *r, const uint8_t **bytes, size_t *n)
+{
+    *bytes = r->fde.data;
+    *n = r->fde.len;
+    return r->fde.len > 0 ? &r->format : NULL;
+}
+
+/* ---- open and close ------------------------------------------------------------------------------------ */
+
+static struct reader *reader_new(struct store_sub *sub)
+{
+    struct reader *r = mem_new(sizeof *r);
+    r->sub = sub;
+    buf_init(&r->window, UINT32_MAX);
+    buf_init(&r->fde, EVENT_FORMAT_MAX);
+    return r;
+}
+
+void reader_close(struct reader *r)
+{
+    if (r) {
+        close_file(r);
+        buf_free(&r->window);
+        buf_free(&r->fde);
+        gtid_set_free(r->have);
+        mem_free(r->unreached);
+        mem_free(r);
+    }
+}
+
+/* Walks to the position, so that the format is known, the transaction it may stand in, and that an event
+ * begins there. */
+static int walk_to(struct reader *r, uint64_t position, struct errmsg *em)
+{
+    struct reader_event ev;
+    bool show;
+    while (r->at < position) {
+        int rv = find_readable(r, em);
+        CHECK(rv != 0); /* the position is visible */
+        rv = rv < 0 ? rv : step(r, false, &ev, &show, em);
+        if (rv) {
+            return rv;
+        }
+    }
+    if (r->at != position) {
+        return err_set(em, READER_BAD_POSITION, "no event of %s begins at %llu", r->file->name,
+                       (unsigned long long)position);
+    }
+    return 0;
+}
+
+int reader_open_position(struct store_sub *sub, uint64_t era, const char *file, uint64_t position,
+                         struct reader **out, struct errmsg *em)
+{
+    const struct catalog_entry *end, *entry;
+    uint64_t offset;
+    *out = NULL;
+    if (!store_sub_end(sub, &end, &offset)) {
+        return err_set(em, READER_NOT_YET, "there are no binlog files yet");
+    }
+    bool first = !file || !file[0];
+    entry = first ? catalog_first_of_newest_era(sub->catalog) : catalog_find(sub->catalog, era, file);
+    if (!entry || entry > end) {
+        return err_set(em, READER_UNKNOWN_FILE, "there is no binlog file '%s'", first ? "" : file);
+    }
+    uint64_t size = entry == end ? offset : entry->size;
+    if (position < EVENT_MAGIC_SIZE) {
+        return err_set(em, READER_BAD_POSITION, "position %llu is below 4", (unsigned long long)position);
+    }
+    if (position > size) {
+        return err_set(em, READER_BEYOND, "position %llu is behind the end of %s (%llu)",
+                       (unsigned long long)position, entry->file->name, (unsigned long long)size);
+    }
+    struct reader *r = reader_new(sub);
+    int rv = open_file(r, entry->file, em);
+    rv = rv ? rv : walk_to(r, position, em);
+    if (rv) {
+        reader_close(r);
+    } else {
+        *out = r;
+    }
+    return rv;
+}
+
+/* Is nothing missing before this file for a replica that has `have`? */
+static bool early_enough(const struct catalog_file *file, const struct gtid_set *have)
+{
+    if (!file->state_before || gtid_set_is_empty(file->state_before)) {
+        return true;
+    }
+    if (gtid_set_flavour(have) == FLAVOUR_MARIADB) {
+        return gtid_set_within_position(file->state_before, have);
+    }
+    return gtid_set_subset(file->state_before, have);
+}
+
+/* What the replica has in domains whose end it has reached at the start of the file is behind us; the rest
+ * has to come by. */
+static void await_position(struct reader *r, const struct gtid_set *have)
+{
+    struct gtid gtid, newest;
+    size_t at = 0;
+    const struct gtid_set *before = r->file->state_before;
+    r->unreached = mem_array(gtid_set_intervals(have) + 1, sizeof *r->unreached);
+    while (gtid_set_next(have, &at, &gtid, NULL)) {
+        bool reached = before && gtid_set_newest(before, gtid.domain, &newest) && gtid_equal(&newest, &gtid);
+        if (!reached) {
+            r->unreached[r->n_unreached++] = gtid;
+        }
+    }
+}
+
+int reader_open_gtid(struct store_sub *sub, const struct gtid_set *have, struct reader **out,
+                     struct errmsg *em)
+{
+    const struct catalog_entry *end;
+    uint64_t offset;
+    *out = NULL;
+    if (!store_sub_end(sub, &end, &offset)) {
+        return err_set(em, READER_NOT_YET, "there are no binlog files yet");
+    }
+    while (!early_enough(end->file, have)) {
+        if (end == sub->catalog->entries) {
+            return err_set(em, READER_PURGED, "transactions that are wanted stood before %s, the oldest file",
+                           end->file->name);
+        }
+        end--;
+    }
+    struct reader *r = reader_new(sub);
+    int rv = open_file(r, end->file, em);
+    if (rv) {
+        reader_close(r);
+        return rv;
+    }
+    r->by_gtid = true;
+    if (gtid_set_flavour(have) == FLAVOUR_MARIADB) {
+        await_position(r, have);
+    } else {
+        r->have = gtid_set_copy(have);
+    }
+    *out = r;
+    return 0;
+}

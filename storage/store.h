@@ -1,0 +1,82 @@
+/* store.h: the binlog files of this node. What raft has applied goes in as jobs; files, an index and a
+ * checkpoint come out.
+ *
+ * Owner: the daemon. store_open, all jobs and store_close are called on the loop env; each callback runs
+ * there too, never inside the call that registered it, in the order of the calls. The work is done on an env
+ * of its own ("storage"), so the loop never waits for a disk. Readers never touch a struct store's jobs: they
+ * subscribe (storage/catalog.h) and read (storage/reader.h).
+ *
+ * Jobs come in the order in which raft applied the entries, each with its raft index. One index may have
+ * several jobs. A job whose index is at or below the checkpoint's was done before the checkpoint was written:
+ * it is completed without writing. Later ones are done, also when the same bytes have been written before a
+ * crash; nothing is compared.
+ *
+ * A file exists from store_file on: it holds the four magic bytes, which belong to the store. So the first
+ * store_write of a file is at offset 4. Files stand in binlog/ERA/NAME, ERA in decimal, counted from 1.
+ *
+ * A write, sync or truncate that fails ends the process (env_fatal, with file and reason): the page cache
+ * cannot be trusted after it. So does a job that contradicts the files (an offset that is not the end): the
+ * applied log and the files tell different histories. */
+#ifndef HOLDFAST_STORE_H
+#define HOLDFAST_STORE_H
+
+#include "protocol/base/env.h"
+
+struct store;
+struct gtid_set;
+
+enum {
+    STORE_MAGIC = 4,           /* offset of the first event of a file */
+    STORE_WRITE_MAX = 64 << 20 /* bytes of one store_write */
+};
+
+/* ---- open ---------------------------------------------------------------------------------------------- */
+
+/* Blocks (start of the daemon). Makes binlog/ and index/ when missing, reads the checkpoint, brings the files
+ * to it: truncates what was written after it, removes files created after it. E_CORRUPT when a file that it
+ * names is missing or shorter, E_VERSION when it is of a newer program. Nothing is changed then. Spawns the
+ * storage env. */
+int store_open(struct env *loop, const char *data_dir, struct store **out, struct errmsg *em);
+
+/* The raft index up to which the files are durable as of store_open (or of the last store_checkpoint whose
+ * callback ran). 0: none. */
+uint64_t store_checkpoint_index(const struct store *store);
+
+/* ---- jobs ---------------------------------------------------------------------------------------------- */
+
+/* Can a file have that name: "base.000123", nothing that leads out of its directory. (For those who take
+ * names from a source; a job with another name ends the process.) */
+bool store_name_ok(const char *name);
+
+/* A new file, the newest from now on; the one before is sealed and synced. It must end with a whole
+ * transaction: store_cut first where the source has lost a tail. `state_before` is the GTID state before the
+ * first event of the file (copied; NULL: empty). */
+void store_file(struct store *store, uint64_t index, uint64_t era, const char *name,
+                const struct gtid_set *state_before);
+
+/* Bytes for the newest file, exactly at its end. `boundary`: offset of the last transaction end at or below
+ * offset + n (readers see the file up to there; it never goes back). `bytes` stay valid until done(arg) ran.
+ * done may be NULL when the bytes outlive the store. */
+void store_write(struct store *store, uint64_t index, uint64_t offset, const uint8_t *bytes, size_t n,
+                 uint64_t boundary, void (*done)(void *arg), void *arg);
+
+/* Cuts the unfinished transaction at the end of the newest file: `boundary` is the last transaction end and
+ * the new size. */
+void store_cut(struct store *store, uint64_t index, uint64_t boundary);
+
+/* When all jobs before this one are written: syncs what they touched, writes the checkpoint durably, then
+ * done(arg). Each index that has a job before has all of its jobs before. The checkpoint is of `index`, or of
+ * the last job's index when that is higher. done may be NULL. */
+void store_checkpoint(struct store *store, uint64_t index, void (*done)(void *arg), void *arg);
+
+/* When all jobs before are written: done(arg). Nothing is synced. (The log may drop the bytes after it.) */
+void store_drain(struct store *store, void (*done)(void *arg), void *arg);
+
+/* Bytes given to store_write whose done() has not run yet: for back-pressure and metrics. */
+uint64_t store_pending(const struct store *store);
+
+/* Does what was given, ends the storage env, frees the store, then closed(arg). All subscribers have left
+ * before. */
+void store_close(struct store *store, void (*closed)(void *arg), void *arg);
+
+#endif

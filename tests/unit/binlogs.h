@@ -1,0 +1,55 @@
+/* binlogs.h: the sample binlog files, taken apart by protocol/ for tests of storage/, and a store to put them
+ * in. */
+#ifndef TESTS_UNIT_BINLOGS_H
+#define TESTS_UNIT_BINLOGS_H
+
+#include "protocol/base/env.h"
+#include "protocol/event.h"
+#include "protocol/gtid.h"
+
+struct store;
+
+struct binlog_event {
+    uint64_t start, end;
+    uint8_t type;
+    bool boundary; /* no transaction is open after it */
+    bool ends_txn;
+    bool in_txn; /* belongs to a transaction */
+    bool has_gtid;
+    struct gtid gtid; /* of the transaction it belongs to */
+};
+
+struct binlog {
+    char name[64]; /* "mysql-bin.000001" */
+    uint8_t *bytes;
+    size_t n;
+    struct binlog_event *events;
+    size_t n_events;
+    struct gtid_set *state_before; /* from PREVIOUS_GTIDS or GTID_LIST */
+};
+
+/* NULL (after an assertion that fails) when it cannot be read. */
+struct binlog *binlog_load(const char *dir, const char *name);
+void binlog_free(struct binlog *b);
+
+/* The last transaction end at or below `end`. */
+uint64_t binlog_boundary(const struct binlog *b, uint64_t end);
+
+/* Opens a store under `dir` (made when missing); fails the test when that fails. */
+struct store *binlog_store(struct env *loop, const char *dir);
+void binlog_store_close(struct env *loop, struct store *store);
+
+/* A new directory below unit_tmpdir. To be freed with mem_free. */
+char *binlog_dir(const char *name);
+
+/* The whole file as one job each for FILE and bytes in pieces of at most `piece`; index counts up. */
+void binlog_put(struct store *store, const struct binlog *b, uint64_t era, size_t piece, uint64_t *index);
+
+/* Is the file on disk what it was? */
+bool binlog_same(struct env *env, const char *dir, uint64_t era, const struct binlog *b);
+
+/* The whole file, appended to a fresh buffer; false when it is not there. */
+bool binlog_read(struct env *env, struct buf *out, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+
+#endif

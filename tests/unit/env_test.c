@@ -1,0 +1,466 @@
+/* env_test.c: see env_test.h. Streams, listeners and timers are not there: a call through their NULL entry
+ * stops a test at once. */
+#include "tests/unit/env_test.h"
+
+#include "protocol/base/buf.h"
+#include "protocol/base/check.h"
+#include "protocol/base/mem.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* What the disk surely has of a file, by path; kept for files that were changed. */
+struct disk_file {
+    struct disk_file *next;
+    char *path;
+    uint64_t synced; /* bytes below it are safe */
+    bool entry_safe; /* its directory was synced since it was made */
+};
+
+struct test_env {
+    struct env env;
+    struct world *world;
+    struct test_env *next;
+    struct env_msg *head, **tail;
+    bool worker;
+};
+
+struct world {
+    struct test_env *envs; /* the root is the last */
+    struct disk_file *disk;
+    uint64_t random;
+    uint64_t now;
+    uint64_t changes, crash_at;
+    bool power_loss;
+    unsigned open_files;
+    int fatal_fd;
+};
+
+struct env_file {
+    struct env_stream_head head;
+    int fd;
+    char *path;
+};
+
+static struct world *world_of(struct env *env)
+{
+    return ((struct test_env *)env->impl)->world;
+}
+
+static uint64_t next_random(struct world *w)
+{
+    w->random ^= w->random << 13;
+    w->random ^= w->random >> 7;
+    w->random ^= w->random << 17;
+    return w->random;
+}
+
+/* ---- the disk ------------------------------------------------------------------------------------------ */
+
+static struct disk_file *disk_file(struct world *w, const char *path, bool make)
+{
+    struct disk_file *d = w->disk;
+    while (d && strcmp(d->path, path) != 0) {
+        d = d->next;
+    }
+    if (!d && make) {
+        d = mem_new(sizeof *d);
+        d->path = mem_str(path);
+        d->entry_safe = true;
+        d->next = w->disk;
+        w->disk = d;
+    }
+    return d;
+}
+
+static void disk_forget(struct world *w, const char *path)
+{
+    for (struct disk_file **at = &w->disk; *at; at = &(*at)->next) {
+        if (strcmp((*at)->path, path) == 0) {
+            struct disk_file *d = *at;
+            *at = d->next;
+            mem_free(d->path);
+            mem_free(d);
+            return;
+        }
+    }
+}
+
+static void lose(struct world *w, struct disk_file *d)
+{
+    struct stat st;
+    int fd = open(d->path, O_RDWR | O_CLOEXEC);
+    if (fd < 0 || fstat(fd, &st)) {
+        return;
+    }
+    if (!d->entry_safe && next_random(w) % 2) {
+        (void)unlink(d->path);
+    } else if ((uint64_t)st.st_size > d->synced) {
+        uint64_t unsafe = (uint64_t)st.st_size - d->synced;
+        uint64_t keep = d->synced + next_random(w) % (unsafe + 1);
+        uint8_t junk = (uint8_t)next_random(w);
+        if (next_random(w) % 2) {
+            CHECK(ftruncate(fd, (off_t)keep) == 0);
+        } else {
+            for (uint64_t at = keep; at < (uint64_t)st.st_size; at++) {
+                CHECK(pwrite(fd, &junk, 1, (off_t)at) == 1);
+            }
+        }
+    }
+    close(fd);
+}
+
+static void change(struct env *env)
+{
+    struct world *w = world_of(env);
+    if (++w->changes == w->crash_at) {
+        for (struct disk_file *d = w->disk; d && w->power_loss; d = d->next) {
+            lose(w, d);
+        }
+        _exit(TEST_ENV_CRASHED);
+    }
+}
+
+/* ---- files --------------------------------------------------------------------------------------------- */
+
+static int file_open(struct env *env, const char *path, int flags, struct env_file **out, struct errmsg *em)
+{
+    int how = flags & ENV_WRITE ? O_RDWR : O_RDONLY;
+    bool there = access(path, F_OK) == 0;
+    how |= (flags & ENV_CREATE ? O_CREAT : 0) | (flags & ENV_EXCL ? O_EXCL : 0) |
+           (flags & ENV_TRUNC ? O_TRUNC : 0);
+    if (flags & (ENV_CREATE | ENV_TRUNC)) {
+        change(env);
+    }
+    int fd = open(path, how | O_CLOEXEC, 0600);
+    if (fd < 0) {
+        return err_errno(em, errno, "%s", path);
+    }
+    if (flags & ENV_WRITE) {
+        struct stat st;
+        CHECK(fstat(fd, &st) == 0);
+        struct disk_file *d = disk_file(world_of(env), path, false);
+        if (!d) {
+            d = disk_file(world_of(env), path, true);
+            d->synced = (uint64_t)st.st_size; /* what a test put there */
+        }
+        d->entry_safe = there ? d->entry_safe : false;
+        d->synced = (uint64_t)st.st_size < d->synced ? (uint64_t)st.st_size : d->synced;
+    }
+    struct env_file *f = mem_new(sizeof *f);
+    f->head.env = env;
+    f->fd = fd;
+    f->path = mem_str(path);
+    world_of(env)->open_files++;
+    *out = f;
+    return 0;
+}
+
+static int file_pread(struct env_file *f, void *data, size_t n, uint64_t at, size_t *got, struct errmsg *em)
+{
+    *got = 0;
+    while (*got < n) {
+        ssize_t k = pread(f->fd, (char *)data + *got, n - *got, (off_t)(at + *got));
+        if (k < 0) {
+            return err_errno(em, errno, "%s", f->path);
+        }
+        if (k == 0) {
+            break;
+        }
+        *got += (size_t)k;
+    }
+    return 0;
+}
+
+static int file_pwrite(struct env_file *f, const void *data, size_t n, uint64_t at, struct errmsg *em)
+{
+    change(f->head.env);
+    struct disk_file *d = disk_file(world_of(f->head.env), f->path, true);
+    d->synced = at < d->synced ? at : d->synced;
+    return pwrite(f->fd, data, n, (off_t)at) == (ssize_t)n ? 0 : err_errno(em, errno, "%s", f->path);
+}
+
+static int file_sync(struct env_file *f, struct errmsg *em)
+{
+    struct stat st;
+    (void)em;
+    change(f->head.env);
+    CHECK(fstat(f->fd, &st) == 0);
+    disk_file(world_of(f->head.env), f->path, true)->synced = (uint64_t)st.st_size;
+    return 0;
+}
+
+static int file_truncate(struct env_file *f, uint64_t size, struct errmsg *em)
+{
+    change(f->head.env);
+    struct disk_file *d = disk_file(world_of(f->head.env), f->path, true);
+    d->synced = size < d->synced ? size : d->synced;
+    return ftruncate(f->fd, (off_t)size) ? err_errno(em, errno, "%s", f->path) : 0;
+}
+
+static int file_size(struct env_file *f, uint64_t *size, struct errmsg *em)
+{
+    struct stat st;
+    if (fstat(f->fd, &st)) {
+        return err_errno(em, errno, "%s", f->path);
+    }
+    *size = (uint64_t)st.st_size;
+    return 0;
+}
+
+static void file_close(struct env_file *f)
+{
+    world_of(f->head.env)->open_files--;
+    close(f->fd);
+    mem_free(f->path);
+    mem_free(f);
+}
+
+static int file_rename(struct env *env, const char *from, const char *to, struct errmsg *em)
+{
+    change(env);
+    if (rename(from, to)) {
+        return err_errno(em, errno, "%s", from);
+    }
+    struct disk_file *d = disk_file(world_of(env), from, false);
+    if (d) {
+        uint64_t synced = d->synced;
+        disk_forget(world_of(env), from);
+        disk_forget(world_of(env), to);
+        disk_file(world_of(env), to, true)->synced = synced;
+    }
+    return 0;
+}
+
+static int file_unlink(struct env *env, const char *path, struct errmsg *em)
+{
+    change(env);
+    disk_forget(world_of(env), path);
+    return unlink(path) ? err_errno(em, errno, "%s", path) : 0;
+}
+
+static int dir_make(struct env *env, const char *path, struct errmsg *em)
+{
+    change(env);
+    return mkdir(path, 0700) ? err_errno(em, errno, "%s", path) : 0;
+}
+
+static int dir_sync(struct env *env, const char *path, struct errmsg *em)
+{
+    size_t n = strlen(path);
+    (void)em;
+    change(env);
+    for (struct disk_file *d = world_of(env)->disk; d; d = d->next) {
+        if (strncmp(d->path, path, n) == 0 && d->path[n] == '/' && !strchr(d->path + n + 1, '/')) {
+            d->entry_safe = true;
+        }
+    }
+    return 0;
+}
+
+static int dir_list(struct env *env, const char *path, void (*entry)(void *, const char *), void *arg,
+                    struct errmsg *em)
+{
+    struct dirent **found;
+    (void)env;
+    int n = scandir(path, &found, NULL, alphasort);
+    if (n < 0) {
+        return err_errno(em, errno, "%s", path);
+    }
+    for (int i = 0; i < n; i++) {
+        if (strcmp(found[i]->d_name, ".") != 0 && strcmp(found[i]->d_name, "..") != 0) {
+            entry(arg, found[i]->d_name);
+        }
+        free(found[i]);
+    }
+    free(found);
+    return 0;
+}
+
+/* ---- the rest of the table ----------------------------------------------------------------------------- */
+
+static uint64_t world_now(struct env *env)
+{
+    return world_of(env)->now += ENV_MS;
+}
+
+static uint64_t world_wall(struct env *env)
+{
+    return world_now(env) / 1000;
+}
+
+static void world_random(struct env *env, void *data, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        ((uint8_t *)data)[i] = (uint8_t)next_random(world_of(env));
+    }
+}
+
+static void world_log(struct env *env, enum env_level level, const char *line)
+{
+    if (getenv("TEST_ENV_LOG")) {
+        fprintf(stderr, "%s %d %s\n", env->name, (int)level, line);
+    }
+}
+
+static void world_fatal(struct env *env, const char *line)
+{
+    int fd = world_of(env)->fatal_fd;
+    dprintf(fd < 0 ? 2 : fd, "%s\n", line);
+    _exit(TEST_ENV_FATAL);
+}
+
+static void env_post_msg(struct env *to, struct env_msg *msg)
+{
+    struct test_env *t = to->impl;
+    msg->next = NULL;
+    *t->tail = msg;
+    t->tail = &msg->next;
+}
+
+static struct test_env *add_env(struct world *w, const char *name);
+
+static int env_spawn_child(struct env *env, const char *name, struct env **child)
+{
+    *child = &add_env(world_of(env), name)->env;
+    return 0;
+}
+
+static void run_one(struct test_env *t)
+{
+    struct env_msg *msg = t->head;
+    t->head = msg->next;
+    if (!t->head) {
+        t->tail = &t->head;
+    }
+    msg->run(msg);
+}
+
+static void env_join_child(struct env *child)
+{
+    struct test_env *t = child->impl;
+    while (t->head) {
+        run_one(t);
+    }
+    struct test_env **at = &t->world->envs;
+    while (*at != t) {
+        at = &(*at)->next;
+    }
+    *at = t->next;
+    mem_free(t);
+}
+
+static const struct env_ops ops = {
+    .now = world_now,
+    .wall = world_wall,
+    .random = world_random,
+    .log = world_log,
+    .fatal = world_fatal,
+    .spawn = env_spawn_child,
+    .join = env_join_child,
+    .post = env_post_msg,
+    .open = file_open,
+    .pread = file_pread,
+    .pwrite = file_pwrite,
+    .sync = file_sync,
+    .truncate = file_truncate,
+    .size = file_size,
+    .close = file_close,
+    .rename = file_rename,
+    .unlink = file_unlink,
+    .mkdir = dir_make,
+    .sync_dir = dir_sync,
+    .list_dir = dir_list,
+};
+
+static struct test_env *add_env(struct world *w, const char *name)
+{
+    struct test_env *t = mem_new(sizeof *t);
+    t->env = (struct env){.ops = &ops, .name = name, .level = ENV_DEBUG, .impl = t};
+    t->world = w;
+    t->tail = &t->head;
+    t->next = w->envs;
+    w->envs = t;
+    return t;
+}
+
+/* ---- the test's side ----------------------------------------------------------------------------------- */
+
+struct env *test_env_new(uint64_t seed)
+{
+    struct world *w = mem_new(sizeof *w);
+    w->random = seed * 0x9e3779b97f4a7c15u + 1;
+    w->fatal_fd = -1;
+    return &add_env(w, "loop")->env;
+}
+
+void test_env_free(struct env *root)
+{
+    struct world *w = world_of(root);
+    while (w->envs) {
+        struct test_env *t = w->envs;
+        CHECK(!t->head && (t->worker || !t->next)); /* all messages ran, all children were joined */
+        w->envs = t->next;
+        mem_free(t);
+    }
+    while (w->disk) {
+        disk_forget(w, w->disk->path);
+    }
+    mem_free(w);
+}
+
+struct env *test_env_worker(struct env *root, const char *name)
+{
+    struct test_env *t = add_env(world_of(root), name);
+    t->worker = true;
+    return &t->env;
+}
+
+bool test_env_step(struct env *root)
+{
+    struct world *w = world_of(root);
+    struct test_env *ready[16];
+    size_t n = 0;
+    for (struct test_env *t = w->envs; t && n < 16; t = t->next) {
+        if (t->head) {
+            ready[n++] = t;
+        }
+    }
+    if (n > 0) {
+        run_one(ready[next_random(w) % n]);
+    }
+    return n > 0;
+}
+
+void test_env_run(struct env *root)
+{
+    while (test_env_step(root)) {
+    }
+}
+
+uint64_t test_env_changes(struct env *root)
+{
+    return world_of(root)->changes;
+}
+
+void test_env_crash(struct env *root, uint64_t at, bool power_loss)
+{
+    world_of(root)->crash_at = at;
+    world_of(root)->power_loss = power_loss;
+}
+
+unsigned test_env_open_files(struct env *root)
+{
+    return world_of(root)->open_files;
+}
+
+void test_env_fatal_to(struct env *root, int fd)
+{
+    world_of(root)->fatal_fd = fd;
+}

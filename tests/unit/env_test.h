@@ -1,0 +1,40 @@
+/* env_test.h: an env for tests: real files, no clock, no streams, one thread.
+ *
+ * Each env is a queue of messages; test_env_run takes from a queue chosen by the seed until all are empty, so
+ * a test sees many orders and each of them again. A crash can be planned before the n-th call that changes a
+ * file. */
+#ifndef TESTS_UNIT_ENV_TEST_H
+#define TESTS_UNIT_ENV_TEST_H
+
+#include "protocol/base/env.h"
+
+enum {
+    TEST_ENV_CRASHED = 77, /* exit codes of the process (fork first) */
+    TEST_ENV_FATAL = 78
+};
+
+/* The root of a world of envs. Those spawned from it end with env_join. */
+struct env *test_env_new(uint64_t seed);
+void test_env_free(struct env *root);
+
+/* One more env beside the root, for workers; freed with test_env_free. */
+struct env *test_env_worker(struct env *root, const char *name);
+
+void test_env_run(struct env *root);  /* until nothing is queued */
+bool test_env_step(struct env *root); /* one message; false when none is queued */
+
+/* Calls that changed a file or a directory so far. */
+uint64_t test_env_changes(struct env *root);
+
+/* Before change number `at` the process ends with TEST_ENV_CRASHED. With power_loss the disk first forgets,
+ * in part, what was not synced: files keep at least what lay below the size at their last sync; the rest is
+ * cut or garbled by the seed; files whose directory was not synced since they were created may be gone. */
+void test_env_crash(struct env *root, uint64_t at, bool power_loss);
+
+/* Files open now: 0 at the end of a test. */
+unsigned test_env_open_files(struct env *root);
+
+/* env_fatal ends the process with TEST_ENV_FATAL after writing the line to this descriptor (-1: stderr). */
+void test_env_fatal_to(struct env *root, int fd);
+
+#endif
