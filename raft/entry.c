@@ -1,0 +1,335 @@
+/* entry.c: bytes of the log's commands. Pure. Texts are length-encoded and bounded by their fields; everything is read through the
+ * checked cursor and must end exactly at the body's end. */
+#include "raft/entry.h"
+
+#include "protocol/base/check.h"
+#include "protocol/base/err.h"
+
+#include <string.h>
+
+/* How a transaction's GTID stands in the list of an EVENTS entry. */
+enum { TXN_ANONYMOUS, TXN_MYSQL, TXN_MARIADB, TXN_FOLLOWING /* as the one before, number + 1 */ };
+
+static void put_text(struct buf *b, const char *text)
+{
+    buf_lenenc_str(b, text);
+}
+
+static void get_text(struct cur *c, char *text, size_t size)
+{
+    cur_text(c, cur_lenenc(c), text, size);
+}
+
+void entry_begin(struct buf *b, enum entry_kind kind)
+{
+    CHECK(b->len == 0);
+    buf_u8(b, ENTRY_VERSION);
+    buf_u8(b, (uint8_t)kind);
+    buf_zero(b, ENTRY_HEAD - 2);
+}
+
+void entry_end(struct buf *b)
+{
+    size_t body = b->len - ENTRY_HEAD;
+    buf_zero(b, (8 - b->len % 8) % 8);
+    buf_put_u32(b, 4, (uint32_t)body);
+}
+
+void entry_own(struct buf *b, uint64_t node, uint64_t term, uint64_t seq)
+{
+    buf_put_u64(b, 8, node);
+    buf_put_u64(b, 16, term);
+    buf_put_u64(b, 24, seq);
+}
+
+void entry_noop(struct buf *b)
+{
+    entry_begin(b, ENTRY_NOOP);
+    entry_end(b);
+}
+
+int entry_read(const void *data, size_t n, struct entry_head *head, struct cur *body)
+{
+    struct cur c = cur_of(data, n);
+    uint8_t version = cur_u8(&c);
+    uint8_t kind = cur_u8(&c);
+    cur_skip(&c, 2);
+    uint32_t len = cur_u32(&c);
+    head->node = cur_u64(&c);
+    head->term = cur_u64(&c);
+    head->seq = cur_u64(&c);
+    *body = cur_sub(&c, len);
+    if (!cur_ok(&c) || cur_left(&c) >= 8 || n % 8) {
+        return E_MALFORMED;
+    }
+    if (version != ENTRY_VERSION || kind < ENTRY_NOOP || kind > ENTRY_SETTING) {
+        return E_VERSION;
+    }
+    head->kind = (enum entry_kind)kind;
+    return 0;
+}
+
+static int body_end(const struct cur *body)
+{
+    return cur_done(body) ? 0 : E_MALFORMED;
+}
+
+void entry_origin_put(struct buf *b, const struct entry_origin *o)
+{
+    buf_u8(b, (uint8_t)o->flavour);
+    buf_u32(b, o->server_id);
+    put_text(b, o->uuid);
+    put_text(b, o->version);
+}
+
+void entry_origin_get(struct cur *c, struct entry_origin *o)
+{
+    uint8_t flavour = cur_u8(c);
+    if (flavour > FLAVOUR_MARIADB) {
+        cur_fail(c);
+        flavour = FLAVOUR_NONE;
+    }
+    o->flavour = (enum flavour)flavour;
+    o->server_id = cur_u32(c);
+    get_text(c, o->uuid, sizeof o->uuid);
+    get_text(c, o->version, sizeof o->version);
+}
+
+void entry_set_put(struct buf *b, const struct gtid_set *set)
+{
+    buf_u8(b, set ? (uint8_t)gtid_set_flavour(set) : FLAVOUR_NONE);
+    if (!set) {
+        return;
+    }
+    size_t at = b->len;
+    buf_u32(b, 0);
+    gtid_set_encode(set, b);
+    buf_put_u32(b, at, (uint32_t)(b->len - at - 4));
+}
+
+int entry_set_get(struct cur *c, struct gtid_set **set)
+{
+    uint8_t flavour = cur_u8(c);
+    *set = NULL;
+    if (!cur_ok(c) || flavour > FLAVOUR_MARIADB) {
+        return E_MALFORMED;
+    }
+    if (flavour == FLAVOUR_NONE) {
+        return 0;
+    }
+    struct cur bytes = cur_sub(c, cur_u32(c));
+    *set = gtid_set_new((enum flavour)flavour);
+    int rv = gtid_set_decode(*set, &bytes, NULL);
+    if (rv || !cur_done(&bytes)) {
+        gtid_set_free(*set);
+        *set = NULL;
+        return E_MALFORMED;
+    }
+    return 0;
+}
+
+void entry_put_file(struct buf *b, const struct entry_file *f)
+{
+    entry_begin(b, ENTRY_FILE);
+    buf_u64(b, f->era);
+    put_text(b, f->name);
+    entry_origin_put(b, &f->origin);
+    entry_set_put(b, f->before);
+    entry_end(b);
+}
+
+int entry_read_file(struct cur *body, struct entry_file *f)
+{
+    f->era = cur_u64(body);
+    get_text(body, f->name, sizeof f->name);
+    entry_origin_get(body, &f->origin);
+    int rv = entry_set_get(body, &f->before);
+    if (!rv && (!cur_done(body) || !f->name[0] || strchr(f->name, '/') || f->name[0] == '.')) {
+        gtid_set_free(f->before);
+        f->before = NULL;
+        rv = E_MALFORMED;
+    }
+    return rv;
+}
+
+void entry_put_events(struct buf *b, const struct entry_events *e, const struct buf *txns, const void *bytes, size_t n)
+{
+    entry_begin(b, ENTRY_EVENTS);
+    buf_u64(b, e->era);
+    put_text(b, e->name);
+    buf_u64(b, e->offset);
+    buf_u64(b, e->boundary);
+    buf_u64(b, e->ack);
+    buf_u32(b, e->timestamp);
+    buf_u8(b, 0); /* the bytes are as they are; 1 will be lz4 */
+    buf_lenenc_bytes(b, txns->data, txns->len);
+    buf_lenenc_bytes(b, bytes, n);
+    if (txns->err && !b->err) {
+        b->err = txns->err;
+    }
+    entry_end(b);
+}
+
+int entry_read_events(struct cur *body, struct entry_events *e)
+{
+    size_t n;
+    e->era = cur_u64(body);
+    get_text(body, e->name, sizeof e->name);
+    e->offset = cur_u64(body);
+    e->boundary = cur_u64(body);
+    e->ack = cur_u64(body);
+    e->timestamp = cur_u32(body);
+    if (cur_u8(body) != 0) {
+        return cur_ok(body) ? E_VERSION : E_MALFORMED;
+    }
+    const uint8_t *txns = cur_lenenc_bytes(body, &n);
+    e->txns = cur_of(txns, n);
+    e->bytes = cur_lenenc_bytes(body, &e->n);
+    return body_end(body);
+}
+
+void entry_txn_put(struct buf *txns, struct entry_txn *last, const struct entry_txn *txn)
+{
+    const struct gtid *g = &txn->gtid;
+    struct gtid following = last->gtid;
+    following.gno++;
+    CHECK(txn->end > last->end);
+    buf_lenenc(txns, txn->end - last->end);
+    if (g->flavour == FLAVOUR_NONE) {
+        buf_u8(txns, TXN_ANONYMOUS);
+    } else if (gtid_equal(&following, g)) {
+        buf_u8(txns, TXN_FOLLOWING);
+    } else if (g->flavour == FLAVOUR_MYSQL) {
+        buf_u8(txns, TXN_MYSQL);
+        buf_bytes(txns, g->uuid, sizeof g->uuid);
+        put_text(txns, g->tag);
+        buf_u64(txns, g->gno);
+    } else {
+        buf_u8(txns, TXN_MARIADB);
+        buf_u32(txns, g->domain);
+        buf_u32(txns, g->server);
+        buf_u64(txns, g->gno);
+    }
+    *last = *txn;
+}
+
+bool entry_txn_next(struct cur *txns, struct entry_txn *last)
+{
+    if (!cur_left(txns)) {
+        return false;
+    }
+    uint64_t step = cur_lenenc(txns);
+    uint8_t how = cur_u8(txns);
+    struct gtid g = {.flavour = FLAVOUR_NONE};
+    switch (how) {
+    case TXN_ANONYMOUS:
+        break;
+    case TXN_FOLLOWING:
+        g = last->gtid;
+        g.gno++;
+        break;
+    case TXN_MYSQL:
+        g.flavour = FLAVOUR_MYSQL;
+        cur_copy(txns, g.uuid, sizeof g.uuid);
+        get_text(txns, g.tag, sizeof g.tag);
+        g.gno = cur_u64(txns);
+        break;
+    case TXN_MARIADB:
+        g.flavour = FLAVOUR_MARIADB;
+        g.domain = cur_u32(txns);
+        g.server = cur_u32(txns);
+        g.gno = cur_u64(txns);
+        break;
+    default:
+        cur_fail(txns);
+    }
+    if (!cur_ok(txns)) {
+        return false;
+    }
+    last->end += step;
+    last->gtid = g;
+    return true;
+}
+
+void entry_source_put(struct buf *b, const struct source_settings *s)
+{
+    put_text(b, s->host);
+    buf_u16(b, s->port);
+    put_text(b, s->user);
+    put_text(b, s->password);
+    put_text(b, s->ssl_mode);
+    put_text(b, s->start);
+    buf_u8(b, s->running);
+}
+
+void entry_source_get(struct cur *c, struct source_settings *s)
+{
+    get_text(c, s->host, sizeof s->host);
+    s->port = cur_u16(c);
+    get_text(c, s->user, sizeof s->user);
+    get_text(c, s->password, sizeof s->password);
+    get_text(c, s->ssl_mode, sizeof s->ssl_mode);
+    get_text(c, s->start, sizeof s->start);
+    s->running = cur_u8(c) != 0;
+}
+
+void entry_put_source(struct buf *b, const struct source_settings *s)
+{
+    entry_begin(b, ENTRY_SOURCE);
+    entry_source_put(b, s);
+    entry_end(b);
+}
+
+int entry_read_source(struct cur *body, struct source_settings *s)
+{
+    entry_source_get(body, s);
+    return body_end(body);
+}
+
+void entry_account_put(struct buf *b, const struct user_account *a)
+{
+    put_text(b, a->name);
+    buf_u32(b, a->roles);
+    buf_u8(b, a->secret.empty);
+    buf_bytes(b, a->secret.native, sizeof a->secret.native);
+    buf_bytes(b, a->secret.sha2, sizeof a->secret.sha2);
+}
+
+void entry_account_get(struct cur *c, struct user_account *a)
+{
+    get_text(c, a->name, sizeof a->name);
+    a->roles = cur_u32(c);
+    a->secret.empty = cur_u8(c) != 0;
+    cur_copy(c, a->secret.native, sizeof a->secret.native);
+    cur_copy(c, a->secret.sha2, sizeof a->secret.sha2);
+}
+
+void entry_put_user(struct buf *b, const struct entry_user *u)
+{
+    entry_begin(b, ENTRY_USER);
+    buf_u8(b, u->drop);
+    entry_account_put(b, &u->account);
+    entry_end(b);
+}
+
+int entry_read_user(struct cur *body, struct entry_user *u)
+{
+    u->drop = cur_u8(body) != 0;
+    entry_account_get(body, &u->account);
+    return body_end(body);
+}
+
+void entry_put_setting(struct buf *b, const char *name, const char *value)
+{
+    entry_begin(b, ENTRY_SETTING);
+    put_text(b, name);
+    put_text(b, value);
+    entry_end(b);
+}
+
+int entry_read_setting(struct cur *body, struct entry_setting *s)
+{
+    get_text(body, s->name, sizeof s->name);
+    get_text(body, s->value, sizeof s->value);
+    return body_end(body);
+}

@@ -1,0 +1,135 @@
+/* entry.h: the commands in the log: what a proposer builds, what every node's state machine reads.
+ *
+ * An entry is a header (version, kind, length of the body, and who proposed it: node, term, sequence), the body, and zeros up to a
+ * multiple of 8 (libraft cannot read other lengths back). A proposer builds it with entry_begin, the fields, entry_end; the
+ * proposer's fields are filled in by raft/cluster.c. A kind or version that this program does not know stops the node:
+ * entries of a newer kind are only written when all voters know it. */
+#ifndef HOLDFAST_RAFT_ENTRY_H
+#define HOLDFAST_RAFT_ENTRY_H
+
+#include "protocol/auth_hash.h"
+#include "protocol/base/buf.h"
+#include "protocol/base/cursor.h"
+#include "protocol/gtid.h"
+
+enum {
+    ENTRY_VERSION = 1,
+    ENTRY_HEAD = 32,
+    ENTRY_EVENTS_TARGET = 1 << 20, /* bytes of events in one entry under load */
+    ENTRY_MAX = 3 << 20,           /* of a whole entry: below WAL_WRITE_MAX */
+    FILE_NAME_SIZE = 256,          /* with its NUL */
+};
+
+enum entry_kind {
+    ENTRY_NOOP = 1, /* a barrier; cuts an unfinished transaction at the end of the newest file */
+    ENTRY_FILE,     /* a new binlog file begins */
+    ENTRY_EVENTS,   /* bytes for the newest file */
+    ENTRY_SOURCE,   /* what source to follow, whole */
+    ENTRY_USER,     /* an account, whole, or its removal */
+    ENTRY_SETTING,  /* name and value */
+};
+
+struct entry_head {
+    enum entry_kind kind;
+    uint64_t node;
+    uint64_t term;
+    uint64_t seq;
+};
+
+/* Who a file comes from. */
+struct entry_origin {
+    enum flavour flavour;
+    uint32_t server_id;
+    char uuid[UUID_TEXT_SIZE]; /* "" for MariaDB */
+    char version[64];
+};
+
+struct entry_file {
+    uint64_t era;
+    char name[FILE_NAME_SIZE];
+    struct entry_origin origin;
+    struct gtid_set *before; /* GTID state before the file; NULL: what was executed when it is applied */
+};
+
+/* The events themselves lie in the entry; `gtids` is read with entry_txn_next. */
+struct entry_events {
+    uint64_t era;
+    uint64_t offset;   /* of bytes[0] in the file */
+    uint64_t boundary; /* last transaction end at or below offset + n */
+    uint64_t ack;      /* end position to acknowledge to the source; 0: it asked for nothing */
+    uint32_t timestamp; /* of the last event, by the source's clock; 0: unknown */
+    char name[FILE_NAME_SIZE];
+    struct cur txns;
+    const uint8_t *bytes;
+    size_t n;
+};
+
+struct entry_txn {
+    uint64_t end; /* offset in the file */
+    struct gtid gtid;
+};
+
+struct source_settings {
+    char host[256];
+    uint16_t port;
+    char user[97];
+    char password[128];
+    char ssl_mode[24];
+    char start[FILE_NAME_SIZE]; /* oldest | now | FILE | GTID set */
+    bool running;
+};
+
+enum { ROLE_REPLICA = 1, ROLE_MONITOR = 2, ROLE_ADMIN = 4 };
+
+struct user_account {
+    char name[97];
+    uint32_t roles;
+    struct account_secret secret;
+};
+
+struct entry_user {
+    bool drop;
+    struct user_account account;
+};
+
+struct entry_setting {
+    char name[64];
+    char value[256];
+};
+
+/* ---- building ---- */
+void entry_begin(struct buf *b, enum entry_kind kind); /* b is empty */
+void entry_end(struct buf *b);                         /* length and padding; errors stay in b->err */
+void entry_own(struct buf *b, uint64_t node, uint64_t term, uint64_t seq);
+
+void entry_noop(struct buf *b);
+void entry_put_file(struct buf *b, const struct entry_file *f);
+/* txns: what entry_txn_put made; bytes: the events. */
+void entry_put_events(struct buf *b, const struct entry_events *e, const struct buf *txns, const void *bytes, size_t n);
+void entry_put_source(struct buf *b, const struct source_settings *s);
+void entry_put_user(struct buf *b, const struct entry_user *u);
+void entry_put_setting(struct buf *b, const char *name, const char *value);
+
+/* Transaction ends, each relative to the one before (`last`, all zero at first, is kept by the caller across calls). */
+void entry_txn_put(struct buf *txns, struct entry_txn *last, const struct entry_txn *txn);
+bool entry_txn_next(struct cur *txns, struct entry_txn *last); /* false at the end or when malformed (cur_ok tells) */
+
+/* ---- reading: E_MALFORMED, E_VERSION ---- */
+int entry_read(const void *data, size_t n, struct entry_head *head, struct cur *body);
+int entry_read_file(struct cur *body, struct entry_file *f); /* f->before belongs to the caller */
+int entry_read_events(struct cur *body, struct entry_events *e);
+int entry_read_source(struct cur *body, struct source_settings *s);
+int entry_read_user(struct cur *body, struct entry_user *u);
+int entry_read_setting(struct cur *body, struct entry_setting *s);
+
+/* Parts that the snapshot's manifest has in common with the entries. */
+void entry_source_put(struct buf *b, const struct source_settings *s);
+void entry_source_get(struct cur *c, struct source_settings *s);
+void entry_account_put(struct buf *b, const struct user_account *a);
+void entry_account_get(struct cur *c, struct user_account *a);
+void entry_origin_put(struct buf *b, const struct entry_origin *o);
+void entry_origin_get(struct cur *c, struct entry_origin *o);
+void entry_set_put(struct buf *b, const struct gtid_set *set); /* NULL is fine */
+int entry_set_get(struct cur *c, struct gtid_set **set);
+
+#endif

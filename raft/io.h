@@ -1,0 +1,31 @@
+/* io.h: libraft's `struct raft_io`, ours: write-ahead log, term and vote, snapshots, ticks (and, with several nodes, the peers' network).
+ *
+ * Owner: raft/cluster.c; loop env. The log is written on an env of its own ("wal"): what is appended during a write goes into the next
+ * one, one write in flight. An I/O error is never reported to libraft: the process ends with the file and the reason. */
+#ifndef HOLDFAST_RAFT_IO_H
+#define HOLDFAST_RAFT_IO_H
+
+#include "protocol/base/env.h"
+#include "storage/store.h"
+
+#include <raft.h>
+
+struct rio;
+
+struct rio_handler {
+    void (*turned)(void *owner); /* libraft has been called (tick, completion): roles and commits may have changed */
+};
+
+/* Blocks (start). Reads what is on disk; `dir` exists. */
+int rio_open(struct env *loop, const char *dir, const struct rio_handler *handler, void *owner, struct rio **rio,
+             struct errmsg *em);
+
+struct raft_io *rio_raft_io(struct rio *rio);
+bool rio_is_empty(const struct rio *rio);            /* nothing was ever stored: it may be bootstrapped */
+uint64_t rio_snapshot_index(const struct rio *rio);  /* of the snapshot on disk; 0: none */
+void rio_set_store(struct rio *rio, struct store *store); /* brought to its checkpoint before a snapshot counts */
+
+/* After raft_close's callback, or when raft was never started: ends the wal env and frees everything. */
+void rio_free(struct rio *rio);
+
+#endif

@@ -1,0 +1,405 @@
+/* state.c: applies entries to the replicated state. See state.h. */
+#include "raft/state.h"
+
+#include "protocol/base/check.h"
+#include "protocol/base/crc.h"
+#include "protocol/base/err.h"
+#include "protocol/base/mem.h"
+#include "storage/store.h"
+
+#include <string.h>
+
+enum { STATE_VERSION = 1 };
+
+struct state *state_new(void)
+{
+    return mem_new(sizeof(struct state));
+}
+
+void state_free(struct state *s)
+{
+    if (!s) {
+        return;
+    }
+    for (size_t i = 0; i < s->n_files; i++) {
+        mem_free(s->files[i].name);
+        gtid_set_free(s->files[i].before);
+    }
+    gtid_set_free(s->executed);
+    mem_free(s->files);
+    mem_free(s->eras);
+    mem_free(s->users);
+    mem_free(s->settings);
+    mem_free(s);
+}
+
+const struct state_era *state_era(const struct state *s)
+{
+    return s->n_eras ? &s->eras[s->n_eras - 1] : NULL;
+}
+
+const struct state_file *state_file(const struct state *s)
+{
+    return s->n_files ? &s->files[s->n_files - 1] : NULL;
+}
+
+static size_t user_at(const struct state *s, const char *name)
+{
+    size_t i = 0;
+    while (i < s->n_users && strcmp(s->users[i].name, name) != 0) {
+        i++;
+    }
+    return i;
+}
+
+const struct user_account *state_user(const struct state *s, const char *name)
+{
+    size_t i = user_at(s, name);
+    return i < s->n_users ? &s->users[i] : NULL;
+}
+
+static size_t setting_at(const struct state *s, const char *name)
+{
+    size_t i = 0;
+    while (i < s->n_settings && strcmp(s->settings[i].name, name) != 0) {
+        i++;
+    }
+    return i;
+}
+
+const char *state_setting(const struct state *s, const char *name)
+{
+    size_t i = setting_at(s, name);
+    return i < s->n_settings ? s->settings[i].value : NULL;
+}
+
+static void cut_tail(struct state *s, struct state_effect *effect)
+{
+    if (s->n_files && s->files[s->n_files - 1].size > s->boundary) {
+        s->files[s->n_files - 1].size = s->boundary;
+        effect->cut = true;
+        effect->cut_to = s->boundary;
+        s->proof.open_start = s->boundary;
+        s->proof.open_crc = 0;
+    }
+}
+
+static struct state_file *add_file(struct state *s, uint64_t era, const char *name, uint64_t size, struct gtid_set *before)
+{
+    s->files = mem_grow(s->files, s->n_files + 1, sizeof *s->files);
+    s->files[s->n_files] = (struct state_file){.era = era, .name = mem_str(name), .size = size, .before = before};
+    return &s->files[s->n_files++];
+}
+
+static void set_era(struct state *s, uint64_t id, const struct entry_origin *origin)
+{
+    if (!s->n_eras || s->eras[s->n_eras - 1].id != id) {
+        s->eras = mem_grow(s->eras, ++s->n_eras, sizeof *s->eras);
+    }
+    s->eras[s->n_eras - 1] = (struct state_era){.id = id, .origin = *origin};
+}
+
+static int apply_file(struct state *s, struct cur *body, struct state_effect *effect)
+{
+    struct entry_file f;
+    int rv = entry_read_file(body, &f);
+    if (rv) {
+        return rv;
+    }
+    const struct state_era *era = state_era(s);
+    if (f.era == 0 || (era && f.era < era->id)) {
+        gtid_set_free(f.before);
+        effect->status = E_CONTRADICTION;
+        return 0;
+    }
+    cut_tail(s, effect);
+    set_era(s, f.era, &f.origin);
+    if (!s->executed && f.origin.flavour != FLAVOUR_NONE) {
+        s->executed = f.before ? gtid_set_copy(f.before) : gtid_set_new(f.origin.flavour);
+    }
+    if (!f.before && s->executed) {
+        f.before = gtid_set_copy(s->executed);
+    }
+    effect->new_file = add_file(s, f.era, f.name, STORE_MAGIC, f.before);
+    s->boundary = STORE_MAGIC;
+    s->proof = (struct state_proof){.open_start = STORE_MAGIC};
+    return 0;
+}
+
+/* Reads the list of transactions twice: first to see that it is well-formed, then to take it, so that an entry counts whole or not. */
+static int take_txns(struct state *s, const struct entry_events *e, bool take)
+{
+    struct cur txns = e->txns;
+    struct entry_txn txn = {.end = e->offset};
+    while (entry_txn_next(&txns, &txn)) {
+        if (txn.end > e->offset + e->n) {
+            return E_MALFORMED;
+        }
+        if (take && txn.gtid.flavour != FLAVOUR_NONE && s->executed) {
+            int rv = gtid_set_add(s->executed, &txn.gtid);
+            if (rv) {
+                return rv;
+            }
+        }
+    }
+    return cur_ok(&txns) ? 0 : E_MALFORMED;
+}
+
+/* Sum over the file's bytes from `from` to `to`, which end in this entry. What lies before the entry is in open_crc. */
+static uint32_t sum(const struct state *s, const struct entry_events *e, uint64_t from, uint64_t to)
+{
+    if (from >= e->offset) {
+        return crc32c_of(0, e->bytes + (from - e->offset), (size_t)(to - from));
+    }
+    return crc32c_of(s->proof.open_crc, e->bytes, (size_t)(to - e->offset));
+}
+
+static void take_proof(struct state *s, const struct entry_events *e)
+{
+    struct state_proof *p = &s->proof;
+    struct cur txns = e->txns;
+    struct entry_txn txn = {.end = e->offset};
+    uint64_t start = 0, end = 0, before = p->open_start, open = p->open_start;
+    if (e->offset == STORE_MAGIC && e->n >= 19) { /* a format description's size stands at 9 */
+        struct cur head = cur_of(e->bytes, e->n);
+        cur_skip(&head, 9);
+        uint32_t len = cur_u32(&head);
+        if (len <= e->n) {
+            p->head_len = len;
+            p->head_crc = crc32c_of(0, e->bytes, len);
+        }
+    }
+    while (entry_txn_next(&txns, &txn)) {
+        start = before;
+        end = before = txn.end;
+    }
+    if (end) {
+        p->last_crc = sum(s, e, start, end);
+        p->last_start = start;
+        p->last_end = end;
+    }
+    if (e->boundary > open) {
+        open = e->boundary;
+    }
+    p->open_crc = sum(s, e, open, e->offset + e->n);
+    p->open_start = open;
+}
+
+static int apply_events(struct state *s, struct cur *body, struct state_effect *effect)
+{
+    struct entry_events e;
+    int rv = entry_read_events(body, &e);
+    if (!rv) {
+        rv = take_txns(s, &e, false);
+    }
+    if (rv) {
+        return rv;
+    }
+    struct state_file *file = s->n_files ? &s->files[s->n_files - 1] : NULL;
+    if (!file || file->era != e.era || strcmp(file->name, e.name) != 0 || file->size != e.offset || e.boundary < s->boundary ||
+        e.boundary > e.offset + e.n) {
+        effect->status = E_CONTRADICTION;
+        return 0;
+    }
+    rv = take_txns(s, &e, true);
+    if (rv) {
+        return rv;
+    }
+    take_proof(s, &e);
+    s->last_timestamp = e.timestamp ? e.timestamp : s->last_timestamp;
+    file->size += e.n;
+    s->boundary = e.boundary;
+    effect->events = e;
+    return 0;
+}
+
+static int apply_user(struct state *s, struct cur *body)
+{
+    struct entry_user u;
+    int rv = entry_read_user(body, &u);
+    if (rv) {
+        return rv;
+    }
+    size_t at = user_at(s, u.account.name);
+    if (u.drop) {
+        if (at < s->n_users) {
+            memmove(&s->users[at], &s->users[at + 1], (--s->n_users - at) * sizeof *s->users);
+        }
+        return 0;
+    }
+    if (at == s->n_users) {
+        s->users = mem_grow(s->users, ++s->n_users, sizeof *s->users);
+    }
+    s->users[at] = u.account;
+    return 0;
+}
+
+static int apply_setting(struct state *s, struct cur *body)
+{
+    struct entry_setting setting;
+    int rv = entry_read_setting(body, &setting);
+    if (rv) {
+        return rv;
+    }
+    size_t at = setting_at(s, setting.name);
+    if (at == s->n_settings) {
+        s->settings = mem_grow(s->settings, ++s->n_settings, sizeof *s->settings);
+    }
+    s->settings[at] = setting;
+    return 0;
+}
+
+static int apply_source(struct state *s, struct cur *body)
+{
+    struct source_settings source = {0};
+    int rv = entry_read_source(body, &source);
+    if (!rv) {
+        s->source = source;
+        s->has_source = true;
+    }
+    return rv;
+}
+
+int state_apply(struct state *s, uint64_t index, const void *entry, size_t n, struct state_effect *effect)
+{
+    struct cur body;
+    *effect = (struct state_effect){0};
+    int rv = entry_read(entry, n, &effect->head, &body);
+    if (rv) {
+        return rv;
+    }
+    s->index = index;
+    switch (effect->head.kind) {
+    case ENTRY_NOOP:
+        cut_tail(s, effect);
+        return 0;
+    case ENTRY_FILE:
+        return apply_file(s, &body, effect);
+    case ENTRY_EVENTS:
+        return apply_events(s, &body, effect);
+    case ENTRY_SOURCE:
+        return apply_source(s, &body);
+    case ENTRY_USER:
+        return apply_user(s, &body);
+    case ENTRY_SETTING:
+        return apply_setting(s, &body);
+    }
+    return E_VERSION;
+}
+
+/* ---- the manifest ---- */
+
+static void proof_encode(const struct state_proof *p, struct buf *b)
+{
+    buf_u32(b, p->head_len);
+    buf_u32(b, p->head_crc);
+    buf_u64(b, p->last_start);
+    buf_u64(b, p->last_end);
+    buf_u32(b, p->last_crc);
+    buf_u64(b, p->open_start);
+    buf_u32(b, p->open_crc);
+}
+
+static void proof_decode(struct cur *c, struct state_proof *p)
+{
+    p->head_len = cur_u32(c);
+    p->head_crc = cur_u32(c);
+    p->last_start = cur_u64(c);
+    p->last_end = cur_u64(c);
+    p->last_crc = cur_u32(c);
+    p->open_start = cur_u64(c);
+    p->open_crc = cur_u32(c);
+}
+
+void state_encode(const struct state *s, struct buf *b)
+{
+    buf_u32(b, STATE_VERSION);
+    buf_u64(b, s->index);
+    buf_u64(b, s->boundary);
+    buf_u32(b, s->last_timestamp);
+    proof_encode(&s->proof, b);
+    entry_set_put(b, s->executed);
+    buf_lenenc(b, s->n_eras);
+    for (size_t i = 0; i < s->n_eras; i++) {
+        buf_u64(b, s->eras[i].id);
+        entry_origin_put(b, &s->eras[i].origin);
+    }
+    buf_lenenc(b, s->n_files);
+    for (size_t i = 0; i < s->n_files; i++) {
+        buf_u64(b, s->files[i].era);
+        buf_lenenc_str(b, s->files[i].name);
+        buf_u64(b, s->files[i].size);
+        entry_set_put(b, s->files[i].before);
+    }
+    buf_lenenc(b, s->n_users);
+    for (size_t i = 0; i < s->n_users; i++) {
+        entry_account_put(b, &s->users[i]);
+    }
+    buf_u8(b, s->has_source);
+    entry_source_put(b, &s->source);
+    buf_lenenc(b, s->n_settings);
+    for (size_t i = 0; i < s->n_settings; i++) {
+        buf_lenenc_str(b, s->settings[i].name);
+        buf_lenenc_str(b, s->settings[i].value);
+    }
+}
+
+static int decode_files(struct cur *c, struct state *s)
+{
+    for (uint64_t n = cur_lenenc(c); n && cur_ok(c); n--) {
+        struct entry_origin origin;
+        uint64_t id = cur_u64(c);
+        entry_origin_get(c, &origin);
+        set_era(s, id, &origin);
+    }
+    for (uint64_t n = cur_lenenc(c); n && cur_ok(c); n--) {
+        char name[FILE_NAME_SIZE];
+        struct gtid_set *before;
+        uint64_t era = cur_u64(c);
+        cur_text(c, cur_lenenc(c), name, sizeof name);
+        uint64_t size = cur_u64(c);
+        if (entry_set_get(c, &before)) {
+            return E_MALFORMED;
+        }
+        add_file(s, era, name, size, before);
+    }
+    return cur_ok(c) ? 0 : E_MALFORMED;
+}
+
+static int decode_rest(struct cur *c, struct state *s)
+{
+    for (uint64_t n = cur_lenenc(c); n && cur_ok(c); n--) {
+        s->users = mem_grow(s->users, s->n_users + 1, sizeof *s->users);
+        s->users[s->n_users] = (struct user_account){0};
+        entry_account_get(c, &s->users[s->n_users++]);
+    }
+    s->has_source = cur_u8(c) != 0;
+    entry_source_get(c, &s->source);
+    for (uint64_t n = cur_lenenc(c); n && cur_ok(c); n--) {
+        s->settings = mem_grow(s->settings, s->n_settings + 1, sizeof *s->settings);
+        struct entry_setting *setting = &s->settings[s->n_settings++];
+        cur_text(c, cur_lenenc(c), setting->name, sizeof setting->name);
+        cur_text(c, cur_lenenc(c), setting->value, sizeof setting->value);
+    }
+    return cur_done(c) ? 0 : E_MALFORMED;
+}
+
+int state_decode(struct cur *c, struct state **out)
+{
+    struct state *s = state_new();
+    uint32_t version = cur_u32(c);
+    int rv = version == STATE_VERSION ? 0 : version > STATE_VERSION ? E_VERSION : E_MALFORMED;
+    s->index = cur_u64(c);
+    s->boundary = cur_u64(c);
+    s->last_timestamp = cur_u32(c);
+    proof_decode(c, &s->proof);
+    rv = rv ? rv : entry_set_get(c, &s->executed);
+    rv = rv ? rv : decode_files(c, s);
+    rv = rv ? rv : decode_rest(c, s);
+    if (rv) {
+        state_free(s);
+        return rv;
+    }
+    *out = s;
+    return 0;
+}

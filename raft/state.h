@@ -1,0 +1,74 @@
+/* state.h: the replicated state: what all nodes agree on after applying the same entries. In memory; its snapshot is the manifest.
+ *
+ * Owner: raft/cluster.c, on the loop env; others read it there between two entries. state_apply is deterministic: same state and same
+ * entry, same result on every node. It does no I/O: what storage must do is in the effect. */
+#ifndef HOLDFAST_RAFT_STATE_H
+#define HOLDFAST_RAFT_STATE_H
+
+#include "raft/entry.h"
+
+struct state_era {
+    uint64_t id;
+    struct entry_origin origin; /* version: of the newest file */
+};
+
+struct state_file {
+    uint64_t era;
+    char *name;
+    uint64_t size;           /* committed end */
+    struct gtid_set *before; /* NULL while GTIDs are unknown */
+};
+
+/* What is needed to prove that a source still has the history held here, without reading the files: sums over their bytes. All of the
+ * newest file. */
+struct state_proof {
+    uint32_t head_len, head_crc; /* its format description, at offset 4; 0: not there yet */
+    uint64_t last_start, last_end; /* bytes up to the end of the last transaction; 0: none in this file */
+    uint32_t last_crc;
+    uint64_t open_start;           /* last boundary, and the sum from there on */
+    uint32_t open_crc;
+};
+
+struct state {
+    uint64_t index; /* last entry applied */
+    struct state_era *eras;
+    size_t n_eras;
+    struct state_file *files; /* oldest first; the last one is being written */
+    size_t n_files;
+    uint64_t boundary;         /* last transaction end in the newest file; its size is larger inside a transaction */
+    uint32_t last_timestamp; /* of the newest event, by the source's clock */
+    struct state_proof proof;
+    struct gtid_set *executed; /* NULL before the first file */
+    struct user_account *users;
+    size_t n_users;
+    bool has_source;
+    struct source_settings source;
+    struct entry_setting *settings;
+    size_t n_settings;
+};
+
+/* What an entry means for storage, in this order. Pointers lie in the entry or in the state. */
+struct state_effect {
+    struct entry_head head;
+    int status;       /* 0, or why the entry changed nothing (E_CONTRADICTION: it does not continue the files) */
+    bool cut;         /* the newest file ends at cut_to */
+    uint64_t cut_to;
+    const struct state_file *new_file;
+    struct entry_events events; /* n > 0: write */
+};
+
+struct state *state_new(void);
+void state_free(struct state *s);
+
+/* E_MALFORMED, E_VERSION: this program cannot read the entry: the node must stop. */
+int state_apply(struct state *s, uint64_t index, const void *entry, size_t n, struct state_effect *effect);
+
+void state_encode(const struct state *s, struct buf *b);
+int state_decode(struct cur *c, struct state **s); /* E_MALFORMED, E_VERSION */
+
+const struct state_era *state_era(const struct state *s);   /* the newest; NULL before the first file */
+const struct state_file *state_file(const struct state *s); /* the newest; NULL before the first file */
+const struct user_account *state_user(const struct state *s, const char *name);
+const char *state_setting(const struct state *s, const char *name); /* NULL when not set */
+
+#endif

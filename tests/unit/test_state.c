@@ -1,0 +1,331 @@
+/* test_state: entries read back as they were written, the state machine does the same on every node, the manifest holds all of it, and
+ * nothing that is cut or changed on the way is taken for good. */
+#include "tests/unit/unit.h"
+
+#include "protocol/base/crc.h"
+#include "protocol/base/mem.h"
+#include "raft/state.h"
+#include "tests/sim/rng.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static struct gtid my_gtid(uint8_t uuid, uint64_t gno)
+{
+    struct gtid g = {.flavour = FLAVOUR_MYSQL, .gno = gno};
+    memset(g.uuid, uuid, sizeof g.uuid);
+    return g;
+}
+
+static void put_file(struct buf *b, uint64_t era, const char *name)
+{
+    struct entry_file f = {.era = era, .origin = {.flavour = FLAVOUR_MYSQL, .server_id = 7, .uuid = "u", .version = "9.7.4"}};
+    snprintf(f.name, sizeof f.name, "%s", name);
+    buf_init(b, ENTRY_MAX);
+    entry_put_file(b, &f);
+}
+
+static void put_events(struct buf *b, const char *name, uint64_t offset, size_t n, uint64_t boundary, uint64_t gno)
+{
+    struct entry_events e = {.era = 1, .offset = offset, .boundary = boundary, .ack = boundary};
+    struct entry_txn last = {.end = offset}, txn = {.end = boundary, .gtid = my_gtid(1, gno)};
+    struct buf txns;
+    uint8_t *bytes = mem_new(n);
+    snprintf(e.name, sizeof e.name, "%s", name);
+    buf_init(&txns, ENTRY_MAX);
+    if (boundary > offset) {
+        entry_txn_put(&txns, &last, &txn);
+    }
+    buf_init(b, ENTRY_MAX);
+    entry_put_events(b, &e, &txns, bytes, n);
+    buf_free(&txns);
+    mem_free(bytes);
+}
+
+static int apply(struct state *s, struct buf *b, struct state_effect *effect)
+{
+    UNIT_INT(b->err, 0);
+    UNIT_UINT(b->len % 8, 0);
+    entry_own(b, 1, 2, 3);
+    int rv = state_apply(s, s->index + 1, b->data, b->len, effect);
+    buf_free(b);
+    return rv;
+}
+
+static void txns_read_back(void)
+{
+    struct rng rng;
+    rng_init(&rng, unit_seed(), 1);
+    struct entry_txn in[200], last = {.end = 100}, at = {.end = 100};
+    struct buf b;
+    uint64_t end = 100;
+    buf_init(&b, ENTRY_MAX);
+    memset(in, 0, sizeof in);
+    for (size_t i = 0; i < 200; i++) {
+        end += rng_between(&rng, 1, 100000);
+        in[i].end = end;
+        switch (rng_below(&rng, 4)) {
+        case 0:
+            break;
+        case 1:
+            in[i].gtid = my_gtid((uint8_t)rng_next(&rng), rng_between(&rng, 1, 1u << 30));
+            snprintf(in[i].gtid.tag, sizeof in[i].gtid.tag, "%s", rng_chance(&rng, 50) ? "tag" : "");
+            break;
+        case 2:
+            in[i].gtid = (struct gtid){.flavour = FLAVOUR_MARIADB, .domain = 1, .server = 2, .gno = rng_next(&rng)};
+            break;
+        default:
+            in[i].gtid = i ? in[i - 1].gtid : my_gtid(1, 1);
+            in[i].gtid.gno += in[i].gtid.flavour != FLAVOUR_NONE;
+        }
+        entry_txn_put(&b, &last, &in[i]);
+    }
+    UNIT_INT(b.err, 0);
+    struct cur c = cur_of(b.data, b.len);
+    for (size_t i = 0; i < 200; i++) {
+        UNIT_REQUIRE(entry_txn_next(&c, &at));
+        UNIT_UINT(at.end, in[i].end);
+        UNIT_TRUE(gtid_equal(&at.gtid, &in[i].gtid));
+    }
+    UNIT_TRUE(!entry_txn_next(&c, &at));
+    UNIT_TRUE(cur_done(&c));
+    buf_free(&b);
+}
+
+static void files_grow_and_are_cut(void)
+{
+    struct state *s = state_new();
+    struct state_effect e;
+    struct buf b;
+    put_file(&b, 1, "mysql-bin.000001");
+    UNIT_INT(apply(s, &b, &e), 0);
+    UNIT_TRUE(e.new_file && !e.cut);
+    UNIT_UINT(state_file(s)->size, 4);
+    put_events(&b, "mysql-bin.000001", 4, 100, 104, 1);
+    UNIT_INT(apply(s, &b, &e), 0);
+    UNIT_UINT(e.events.n, 100);
+    UNIT_UINT(e.events.ack, 104);
+    put_events(&b, "mysql-bin.000001", 104, 50, 104, 0); /* a part of a transaction */
+    UNIT_INT(apply(s, &b, &e), 0);
+    UNIT_UINT(state_file(s)->size, 154);
+    UNIT_UINT(s->boundary, 104);
+    buf_init(&b, ENTRY_MAX);
+    entry_noop(&b);
+    UNIT_INT(apply(s, &b, &e), 0);
+    UNIT_TRUE(e.cut && e.cut_to == 104);
+    UNIT_UINT(state_file(s)->size, 104);
+    put_events(&b, "mysql-bin.000001", 104, 60, 164, 2);
+    UNIT_INT(apply(s, &b, &e), 0);
+    UNIT_TRUE(!e.cut && e.status == 0);
+    put_events(&b, "mysql-bin.000001", 164, 10, 164, 0);
+    UNIT_INT(apply(s, &b, &e), 0);
+    put_file(&b, 1, "mysql-bin.000002"); /* the source crashed: what it had not finished goes */
+    UNIT_INT(apply(s, &b, &e), 0);
+    UNIT_TRUE(e.cut && e.cut_to == 164 && e.new_file);
+    UNIT_UINT(s->files[0].size, 164);
+    struct gtid g = my_gtid(1, 2);
+    UNIT_TRUE(gtid_set_contains(s->executed, &g));
+    UNIT_TRUE(gtid_set_contains(state_file(s)->before, &g));
+    UNIT_UINT(gtid_set_count(s->executed), 2);
+    state_free(s);
+}
+
+/* However the same bytes are cut into entries, the proof is the same, and it is the sum over the last transaction's bytes. */
+static void proof_does_not_depend_on_the_cuts(void)
+{
+    enum { N = 3000, TXNS = 12 };
+    struct rng rng;
+    uint8_t bytes[N];
+    uint64_t ends[TXNS];
+    rng_init(&rng, unit_seed(), 3);
+    rng_bytes(&rng, bytes, N);
+    le_put(bytes + 9, 120, 4); /* the first event is a format description of 120 bytes */
+    for (unsigned i = 0; i < TXNS; i++) {
+        ends[i] = 4 + 200 + i * 230;
+    }
+    for (unsigned run = 0; run < 300; run++) {
+        struct state *s = state_new();
+        struct state_effect effect;
+        struct buf b, txns;
+        put_file(&b, 1, "b");
+        UNIT_INT(apply(s, &b, &effect), 0);
+        size_t at = 0, next = 0;
+        while (at < N) {
+            size_t n = (size_t)rng_between(&rng, run ? 1 : N, run % 2 ? 60 : N);
+            n = n > N - at ? N - at : n;
+            n = at == 0 && n < 120 ? 120 : n; /* a format description comes whole */
+            struct entry_events e = {.era = 1, .name = "b", .offset = 4 + at, .boundary = s->boundary};
+            struct entry_txn last = {.end = 4 + at};
+            buf_init(&txns, 10000);
+            buf_init(&b, ENTRY_MAX);
+            for (; next < TXNS && ends[next] <= 4 + at + n; next++) {
+                struct entry_txn txn = {.end = ends[next]};
+                entry_txn_put(&txns, &last, &txn);
+                e.boundary = ends[next];
+            }
+            entry_put_events(&b, &e, &txns, bytes + at, n);
+            buf_free(&txns);
+            UNIT_INT(apply(s, &b, &effect), 0);
+            UNIT_INT(effect.status, 0);
+            at += n;
+        }
+        UNIT_UINT(s->proof.head_len, 120);
+        UNIT_UINT(s->proof.head_crc, crc32c_of(0, bytes, 120));
+        UNIT_UINT(s->proof.last_end, ends[TXNS - 1]);
+        UNIT_UINT(s->proof.last_start, ends[TXNS - 2]);
+        UNIT_UINT(s->proof.last_crc, crc32c_of(0, bytes + s->proof.last_start - 4, s->proof.last_end - s->proof.last_start));
+        UNIT_UINT(s->proof.open_crc, crc32c_of(0, bytes + ends[TXNS - 1] - 4, 4 + N - ends[TXNS - 1]));
+        state_free(s);
+    }
+}
+
+/* Events that do not continue the files change nothing, on every node alike. */
+static void contradictions_are_left_out(void)
+{
+    static const struct {
+        const char *name;
+        uint64_t offset, n, boundary;
+    } wrong[] = {
+        {"mysql-bin.000002", 104, 10, 114}, {"mysql-bin.000001", 103, 10, 113}, {"mysql-bin.000001", 105, 10, 115},
+        {"mysql-bin.000001", 4, 100, 104},  {"mysql-bin.000001", 104, 10, 103},
+    };
+    struct state *s = state_new();
+    struct state_effect e;
+    struct buf b;
+    put_events(&b, "mysql-bin.000001", 4, 100, 104, 1);
+    UNIT_INT(apply(s, &b, &e), 0);
+    UNIT_INT(e.status, E_CONTRADICTION);
+    put_file(&b, 1, "mysql-bin.000001");
+    UNIT_INT(apply(s, &b, &e), 0);
+    put_events(&b, "mysql-bin.000001", 4, 100, 104, 1);
+    UNIT_INT(apply(s, &b, &e), 0);
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        put_events(&b, wrong[i].name, wrong[i].offset, wrong[i].n, wrong[i].boundary, 9);
+        UNIT_INT(apply(s, &b, &e), 0);
+        UNIT_INT(e.status, E_CONTRADICTION);
+        UNIT_UINT(e.events.n, 0);
+        UNIT_UINT(state_file(s)->size, 104);
+        UNIT_UINT(gtid_set_count(s->executed), 1);
+    }
+    state_free(s);
+}
+
+static void accounts_source_and_settings(struct state *s)
+{
+    struct state_effect e;
+    struct buf b;
+    struct entry_user u = {.account = {.name = "repl", .roles = ROLE_REPLICA}};
+    struct source_settings source = {.host = "db1", .port = 3306, .user = "u", .password = "p", .start = "oldest", .running = true};
+    account_secret_set(&u.account.secret, "secret", 6);
+    buf_init(&b, ENTRY_MAX);
+    entry_put_user(&b, &u);
+    UNIT_INT(apply(s, &b, &e), 0);
+    u.account.roles |= ROLE_ADMIN;
+    buf_init(&b, ENTRY_MAX);
+    entry_put_user(&b, &u);
+    UNIT_INT(apply(s, &b, &e), 0);
+    UNIT_UINT(s->n_users, 1);
+    UNIT_UINT(state_user(s, "repl")->roles, ROLE_REPLICA | ROLE_ADMIN);
+    UNIT_TRUE(account_secret_matches(&state_user(s, "repl")->secret, "secret", 6));
+    UNIT_TRUE(state_user(s, "Repl") == NULL);
+    buf_init(&b, ENTRY_MAX);
+    entry_put_source(&b, &source);
+    UNIT_INT(apply(s, &b, &e), 0);
+    UNIT_STR(s->source.host, "db1");
+    buf_init(&b, ENTRY_MAX);
+    entry_put_setting(&b, "a", "1");
+    UNIT_INT(apply(s, &b, &e), 0);
+    buf_init(&b, ENTRY_MAX);
+    entry_put_setting(&b, "a", "2");
+    UNIT_INT(apply(s, &b, &e), 0);
+    UNIT_STR(state_setting(s, "a"), "2");
+    UNIT_TRUE(state_setting(s, "b") == NULL);
+}
+
+static void manifest_holds_everything(void)
+{
+    struct state *s = state_new(), *again = NULL;
+    struct state_effect e;
+    struct buf b, m, m2;
+    accounts_source_and_settings(s);
+    put_file(&b, 1, "mysql-bin.000001");
+    UNIT_INT(apply(s, &b, &e), 0);
+    put_events(&b, "mysql-bin.000001", 4, 100, 104, 1);
+    UNIT_INT(apply(s, &b, &e), 0);
+    buf_init(&m, 1 << 20);
+    buf_init(&m2, 1 << 20);
+    state_encode(s, &m);
+    struct cur c = cur_of(m.data, m.len);
+    UNIT_REQUIRE(state_decode(&c, &again) == 0);
+    state_encode(again, &m2);
+    UNIT_UINT(m2.len, m.len);
+    UNIT_MEM(m2.data, m.data, m.len);
+    UNIT_TRUE(account_secret_matches(&state_user(again, "repl")->secret, "secret", 6));
+    for (size_t cut = 0; cut < m.len; cut++) { /* a shorter one is never taken */
+        struct state *none = NULL;
+        c = cur_of(m.data, cut);
+        UNIT_TRUE(state_decode(&c, &none) < 0);
+    }
+    uint8_t newer = m.data[0];
+    m.data[0] = 99;
+    struct state *none = NULL;
+    c = cur_of(m.data, m.len);
+    UNIT_INT(state_decode(&c, &none), E_VERSION);
+    m.data[0] = newer;
+    buf_free(&m);
+    buf_free(&m2);
+    state_free(s);
+    state_free(again);
+}
+
+/* A removed account is gone. */
+static void users_can_be_dropped(void)
+{
+    struct state *s = state_new();
+    struct state_effect e;
+    struct buf b;
+    struct entry_user u = {.drop = true, .account = {.name = "repl"}};
+    accounts_source_and_settings(s);
+    buf_init(&b, ENTRY_MAX);
+    entry_put_user(&b, &u);
+    UNIT_INT(apply(s, &b, &e), 0);
+    UNIT_TRUE(state_user(s, "repl") == NULL);
+    UNIT_UINT(s->n_users, 0);
+    state_free(s);
+}
+
+/* Entries that were cut or changed: refused or read as something whole, never read beyond their end (the sanitizers look). */
+static void hostile_entries(void)
+{
+    struct rng rng;
+    struct buf b;
+    unsigned refused = 0;
+    rng_init(&rng, unit_seed(), 2);
+    put_events(&b, "mysql-bin.000001", 4, 300, 304, 1);
+    entry_own(&b, 1, 2, 3);
+    for (size_t cut = 0; cut < b.len; cut++) {
+        struct state *s = state_new();
+        struct state_effect e;
+        uint8_t *copy = mem_dup(b.data, cut);
+        refused += state_apply(s, 1, copy, cut, &e) < 0;
+        mem_free(copy);
+        state_free(s);
+    }
+    UNIT_UINT(refused, b.len);
+    for (unsigned i = 0; i < 20000; i++) {
+        struct state *s = state_new();
+        struct state_effect e;
+        uint8_t *copy = mem_dup(b.data, b.len);
+        for (unsigned k = 0; k < 3; k++) {
+            copy[rng_below(&rng, 80)] = (uint8_t)rng_next(&rng);
+        }
+        (void)state_apply(s, 1, copy, b.len, &e);
+        mem_free(copy);
+        state_free(s);
+    }
+    buf_free(&b);
+}
+
+UNIT_MAIN("state", UNIT_TEST(txns_read_back), UNIT_TEST(files_grow_and_are_cut), UNIT_TEST(proof_does_not_depend_on_the_cuts),
+          UNIT_TEST(contradictions_are_left_out),
+          UNIT_TEST(manifest_holds_everything), UNIT_TEST(users_can_be_dropped), UNIT_TEST(hostile_entries))
