@@ -1,0 +1,62 @@
+/* control.h: the loop's side of statements. A worker's session submits a request; the statement runs on the
+ * loop, where it sees the cluster, the source link and the serving part; the answer is posted back to the
+ * worker. */
+#ifndef HOLDFAST_NODE_CONTROL_H
+#define HOLDFAST_NODE_CONTROL_H
+
+#include "node/config.h"
+#include "node/sql.h"
+#include "raft/cluster.h"
+
+struct source;
+struct serve;
+
+/* What statements work on; made by the daemon. */
+struct control {
+    struct env *loop;
+    const struct config *config;
+    struct cluster *cluster;
+    struct source *source;
+    struct serve *serve;
+    uint64_t started_wall;   /* microseconds */
+    const char *server_uuid; /* this node's */
+    uint32_t server_id;
+
+    /* control.c's; zero at first */
+    struct control_change *changes; /* the first one is being proposed */
+    bool closing;
+};
+
+/* Owned by the session's worker until submitted, by the loop until done() runs on the worker. */
+struct control_request {
+    struct env_msg msg;
+    struct control *control;
+    struct env *worker;
+    struct sql_statement *statement; /* freed by control after the run */
+    char user[97], host[256];
+    uint32_t roles;
+    uint32_t connection_id;
+    struct reply reply;
+    void (*done)(struct control_request *request); /* on `worker`, never inside control_submit; frees the
+                                                      request. On the loop itself it is called from within
+                                                      whatever made the answer: it must not close anything */
+    void *owner;
+};
+
+void control_submit(struct control *control, struct control_request *request); /* on the worker */
+void control_reply(struct control_request *request); /* on the loop, once, when request->reply is filled */
+
+/* A change of the replicated state. build() fills `entry` and returns true; or it answers (fills
+ * request->reply) and returns false. It is called when all changes before have been applied or have failed,
+ * so what it reads in the state is what it changes. `what` (`n` bytes) is copied, and wiped afterwards.
+ * Answers the request by control_reply, maybe before this call returns: the request and its statement are
+ * not touched after it. */
+typedef bool control_build(struct control *control, const void *what, struct reply *reply, struct buf *entry);
+void control_change(struct control *control, struct control_request *request, control_build *build,
+                    const void *what, size_t n);
+
+/* The node is closing: answers what still waits; requests that come later are refused. Before serve_close;
+ * the struct control itself must stay until cluster_close is done. */
+void control_close(struct control *control);
+
+#endif

@@ -1,0 +1,268 @@
+/* daemon.c: one node: identity, cluster, source link, serving part, and the wires between them.
+ *
+ * What raft applies and who leads is told here, and passed on: the source link follows leadership and its settings, the workers get a new
+ * view when accounts or the source's version change. Those reactions run from a message of their own, never from within the
+ * state machine. Stopping goes the other way round: source link, clients, cluster. */
+#include "node/daemon.h"
+
+#include "node/control.h"
+#include "node/identity.h"
+#include "node/serve.h"
+#include "node/source.h"
+#include "node/view.h"
+
+#include "protocol/base/buf.h"
+#include "protocol/base/check.h"
+#include "protocol/base/mem.h"
+#include "protocol/tls.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { PATH_BYTES = 2048, PEM_MAX = 1 << 20 };
+
+struct daemon {
+    struct env *loop;
+    const struct config *config;
+    struct identity identity;
+    struct tls_ctx *tls;
+    struct cluster *cluster;
+    struct source *source;
+    struct serve *serve;
+    struct control control;
+    struct env_msg refresh_msg;
+    bool refresh_posted;
+    bool view_stale, settings_changed;
+    bool leading;
+    bool stopping;
+    void (*stopped)(void *arg);
+    void *stopped_arg;
+};
+
+/* ---- views ---- */
+
+static void version_for_replicas(const struct state *state, char *text, size_t size)
+{
+    const struct state_era *era = state_era(state);
+    if (!era || !era->origin.version[0]) {
+        snprintf(text, size, "8.4.0-holdfast");
+        return;
+    }
+    bool old_prefix = era->origin.flavour == FLAVOUR_MARIADB && !strncmp(era->origin.version, "10.", 3);
+    snprintf(text, size, "%s%s-holdfast", old_prefix ? "5.5.5-" : "", era->origin.version);
+}
+
+static struct view *make_view(const struct daemon *d)
+{
+    const struct state *state = cluster_state(d->cluster);
+    const struct state_era *era = state_era(state);
+    struct view *view = mem_new(sizeof *view);
+    atomic_init(&view->refs, 1);
+    view->node_id = d->identity.node_id;
+    view->flavour = era ? era->origin.flavour : FLAVOUR_NONE;
+    version_for_replicas(state, view->version, sizeof view->version);
+    snprintf(view->server_uuid, sizeof view->server_uuid, "%s", d->identity.server_uuid);
+    view->server_id = d->identity.server_id;
+    view->leader = d->leading;
+    view->users = mem_dup(state->users, state->n_users * sizeof *state->users);
+    view->n_users = state->n_users;
+    view->tls = d->tls;
+    return view;
+}
+
+static void refresh(struct env_msg *msg)
+{
+    struct daemon *d = CONTAINER_OF(msg, struct daemon, refresh_msg);
+    d->refresh_posted = false;
+    if (d->stopping) {
+        return;
+    }
+    if (d->view_stale) {
+        struct view *view = make_view(d);
+        d->view_stale = false;
+        serve_publish(d->serve, view);
+        view_unref(view);
+    }
+    if (d->settings_changed) {
+        d->settings_changed = false;
+        source_settings_changed(d->source);
+    }
+}
+
+static void refresh_later(struct daemon *d)
+{
+    if (!d->refresh_posted) {
+        d->refresh_posted = true;
+        d->refresh_msg.run = refresh;
+        env_post(d->loop, &d->refresh_msg);
+    }
+}
+
+/* ---- what raft tells ---- */
+
+static void cluster_is_leading(void *owner, bool leading)
+{
+    struct daemon *d = owner;
+    if (d->stopping || !d->source) {
+        return;
+    }
+    d->leading = leading;
+    d->view_stale = true;
+    refresh_later(d);
+    source_leading(d->source, leading);
+}
+
+static void cluster_applied(void *owner, const struct state_effect *effect)
+{
+    struct daemon *d = owner;
+    if (d->stopping || !d->serve) {
+        return;
+    }
+    switch (effect->head.kind) {
+    case ENTRY_USER:
+    case ENTRY_FILE:
+        d->view_stale = true;
+        refresh_later(d);
+        break;
+    case ENTRY_SOURCE:
+        d->settings_changed = true;
+        refresh_later(d);
+        break;
+    case ENTRY_NOOP:
+    case ENTRY_EVENTS:
+    case ENTRY_SETTING:
+        break;
+    }
+}
+
+static const struct cluster_handler cluster_handler = {.leading = cluster_is_leading, .applied = cluster_applied};
+
+/* ---- the certificate towards clients ---- */
+
+static int read_pem(struct env *env, const char *path, struct buf *b, struct errmsg *em)
+{
+    buf_init(b, PEM_MAX);
+    return path[0] ? env_read_file(env, path, b, em) : 0;
+}
+
+static int make_certificate(struct daemon *d, const char *cert_path, struct buf *cert, struct buf *key, struct errmsg *em)
+{
+    static const char *const names[] = {"holdfast", "localhost", "127.0.0.1"};
+    uint64_t serial;
+    env_random(d->loop, &serial, sizeof serial);
+    buf_reset(cert);
+    buf_reset(key);
+    int rv = tls_self_signed(names, 3, (int64_t)(env_wall(d->loop) / 1000000), serial >> 1, cert, key, em);
+    rv = rv ? rv : env_replace_file(d->loop, d->config->data_dir, "server-key.pem", key->data, key->len, em);
+    rv = rv ? rv : env_replace_file(d->loop, d->config->data_dir, "server-cert.pem", cert->data, cert->len, em);
+    if (!rv) {
+        env_log(d->loop, ENV_INFO, "tls: made a self-signed certificate for clients file=%s", cert_path);
+    }
+    return rv;
+}
+
+/* The files of the configuration, or a self-signed pair in the data directory, made when it is not there. */
+static int open_tls(struct daemon *d, struct errmsg *em)
+{
+    char cert_path[PATH_BYTES], key_path[PATH_BYTES];
+    struct buf ca, cert, key;
+    bool given = d->config->mysql_ssl_cert[0];
+    snprintf(cert_path, sizeof cert_path, "%s%s", given ? d->config->mysql_ssl_cert : d->config->data_dir,
+             given ? "" : "/server-cert.pem");
+    snprintf(key_path, sizeof key_path, "%s%s", given ? d->config->mysql_ssl_key : d->config->data_dir,
+             given ? "" : "/server-key.pem");
+    int rv = read_pem(d->loop, d->config->mysql_ssl_ca, &ca, em);
+    int rv_cert = read_pem(d->loop, cert_path, &cert, em);
+    int rv_key = read_pem(d->loop, key_path, &key, em);
+    if (!rv && !given && (rv_cert == E_NOTFOUND || rv_key == E_NOTFOUND)) {
+        rv = make_certificate(d, cert_path, &cert, &key, em);
+    } else if (!rv) {
+        rv = rv_cert ? rv_cert : rv_key;
+    }
+    if (!rv) {
+        struct tls_files files = {.ca = buf_cstr(&ca), .cert = buf_cstr(&cert), .key = buf_cstr(&key)};
+        d->tls = tls_server_ctx(&files, em);
+        rv = d->tls ? 0 : err_wrap(em, E_TLS, "certificate %s", cert_path);
+    }
+    buf_free(&ca);
+    buf_free(&cert);
+    buf_free(&key);
+    return rv;
+}
+
+/* ---- start and stop ---- */
+
+static int open_parts(struct daemon *d, struct errmsg *em)
+{
+    const struct config *config = d->config;
+    struct cluster_options options = {.loop = d->loop,
+                                      .data_dir = config->data_dir,
+                                      .id = config->id,
+                                      .n_initial = config->n_initial,
+                                      .snapshot_bytes = config->snapshot_bytes};
+    memcpy(options.initial, config->initial, sizeof options.initial);
+    int rv = env_mkdir(d->loop, config->data_dir, em);
+    rv = rv == E_EXISTS ? 0 : rv;
+    rv = rv ? rv : identity_open(d->loop, config->data_dir, config->id, &d->identity, em);
+    rv = rv || config->tls_off ? rv : open_tls(d, em);
+    rv = rv ? rv : cluster_open(&options, &cluster_handler, d, &d->cluster, em);
+    if (rv) {
+        return rv;
+    }
+    d->source = source_new(d->loop, d->cluster);
+    d->control = (struct control){.loop = d->loop,
+                                  .config = config,
+                                  .cluster = d->cluster,
+                                  .source = d->source,
+                                  .started_wall = env_wall(d->loop),
+                                  .server_uuid = d->identity.server_uuid,
+                                  .server_id = d->identity.server_id};
+    struct view *view = make_view(d);
+    rv = serve_open(&d->control, cluster_store(d->cluster), view, &d->serve, em);
+    view_unref(view);
+    d->control.serve = d->serve;
+    return rv;
+}
+
+int daemon_start(struct env *env, const struct config *config, struct daemon **out, struct errmsg *em)
+{
+    struct daemon *d = mem_new(sizeof *d);
+    d->loop = env;
+    d->config = config;
+    int rv = open_parts(d, em);
+    if (rv) { /* the process ends with the message */
+        mem_free(d);
+        return rv;
+    }
+    env_log(env, ENV_INFO, "node: started id=%llu data_dir=%s", (unsigned long long)config->id, config->data_dir);
+    *out = d;
+    return 0;
+}
+
+static void cluster_closed(void *arg)
+{
+    struct daemon *d = arg;
+    void (*stopped)(void *arg) = d->stopped;
+    void *stopped_arg = d->stopped_arg;
+    source_free(d->source);
+    tls_ctx_free(d->tls);
+    mem_free(d);
+    stopped(stopped_arg);
+}
+
+static void serve_closed(void *arg)
+{
+    struct daemon *d = arg;
+    d->serve = NULL;
+    cluster_close(d->cluster, cluster_closed, d);
+}
+
+void daemon_stop(struct daemon *d, void (*stopped)(void *arg), void *arg)
+{
+    d->stopping = true;
+    d->stopped = stopped;
+    d->stopped_arg = arg;
+    source_leading(d->source, false);
+    control_close(&d->control);
+    serve_close(d->serve, serve_closed, d);
+}

@@ -1,0 +1,14 @@
+/* daemon.h: one node, put together from its parts; by main.c in production, by the simulator in tests. */
+#ifndef HOLDFAST_NODE_DAEMON_H
+#define HOLDFAST_NODE_DAEMON_H
+
+#include "node/config.h"
+
+struct daemon;
+
+/* On the loop env before it runs (blocks while it reads its files). `config` outlives the daemon. */
+int daemon_start(struct env *env, const struct config *config, struct daemon **daemon, struct errmsg *em);
+/* Ends in order, frees the daemon, then stopped(arg). */
+void daemon_stop(struct daemon *daemon, void (*stopped)(void *arg), void *arg);
+
+#endif

@@ -1,0 +1,281 @@
+/* dump.c: a dump's life: read, send, wait; for the replica, for more, for a heartbeat's time.
+ *
+ * Happy path: events go from the reader to the wire until DUMP_QUEUE bytes wait for the replica; drained()
+ * goes on. At the watermark it waits for changed(). While nothing comes a heartbeat tells the replica that we
+ * live. What it asked for may not be here yet: then it waits in the same way, and opens its reader at
+ * changed().
+ *
+ * Failure: dump_error.c. A replica that vanishes is found by its stream (TCP keepalive, or the next
+ * heartbeat). */
+#include "node/dump_impl.h"
+
+#include "protocol/base/check.h"
+#include "protocol/base/mem.h"
+#include "protocol/result.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* ---- sending ---- */
+
+static bool room(struct dump *d)
+{
+    return env_stream_pending(d->session->stream) + d->put < DUMP_QUEUE;
+}
+
+static void flush(struct dump *d)
+{
+    d->put = 0;
+    session_flush(d->session);
+}
+
+static void at_end(struct dump *d)
+{
+    const char *file;
+    uint64_t end;
+    if (reader_take_skipped(d->reader, &file, &end)) {
+        dump_take_skipped(d, file, end);
+    }
+    dump_settle_skipped(d);
+    d->moved = d->moved || !d->level;
+    d->level = true;
+    if (d->non_block && !dump_is_over(d)) {
+        dump_finish(d);
+    }
+}
+
+/* A reader by position came to the end of what its source wrote: go on with the first file of the next era.
+ */
+static void next_era(struct dump *d)
+{
+    struct errmsg em = {""};
+    uint64_t era, offset;
+    const char *file;
+    const struct catalog *catalog = d->session->worker->sub.catalog;
+    const struct catalog_file *next = NULL;
+    reader_where(d->reader, &era, &file, &offset);
+    for (size_t i = catalog->n; i-- > 0 && catalog->entries[i].file->era > era;) {
+        next = catalog->entries[i].file;
+    }
+    CHECK(next);
+    struct reader *reader;
+    int rv = reader_open_position(&d->session->worker->sub, next->era, next->name, EVENT_MAGIC_SIZE, &reader,
+                                  &em);
+    if (rv) {
+        dump_drop(d, rv, &em);
+        return;
+    }
+    reader_close(d->reader);
+    d->reader = reader;
+    d->announced = false;
+}
+
+static void reader_failed(struct dump *d, int rv, const struct errmsg *em)
+{
+    if (rv == READER_ERA_END) {
+        next_era(d);
+    } else if (rv == READER_PURGED) {
+        dump_fail(d, DUMP_ERROR_NO_NEXT);
+    } else {
+        dump_drop(d, rv, em);
+    }
+}
+
+static void pump(struct dump *d)
+{
+    struct reader_event ev;
+    struct errmsg em = {""};
+    if (dump_is_over(d) || (!d->reader && !dump_open(d))) {
+        if (!dump_is_over(d)) {
+            flush(d);
+        }
+        return;
+    }
+    int rv = 1;
+    while (!dump_is_over(d) && rv != 0 && room(d)) {
+        rv = reader_next(d->reader, &ev, &em);
+        if (rv > 0) {
+            d->level = false;
+            dump_put_event(d, &ev);
+        } else if (rv < 0) {
+            reader_failed(d, rv, &em);
+        } else {
+            at_end(d);
+        }
+    }
+    if (dump_is_over(d)) {
+        return;
+    }
+    d->stalled = rv != 0;
+    flush(d);
+    if (d->moved && !dump_is_over(d)) {
+        worker_dump_moved(d);
+    }
+}
+
+void dump_changed(struct dump *d)
+{
+    if (!d->stalled) {
+        pump(d);
+    }
+}
+
+void dump_drained(struct dump *d)
+{
+    if (d->stalled) {
+        d->stalled = false;
+        pump(d);
+    }
+}
+
+/* ---- heartbeats ---- */
+
+static void beat(struct dump *d)
+{
+    if (d->reader) {
+        uint64_t era, offset;
+        const char *file;
+        reader_where(d->reader, &era, &file, &offset);
+        dump_put_heartbeat(d, file, offset);
+    } else if (d->announced_asked) {
+        dump_put_heartbeat(d, d->file, d->position);
+    }
+    if (!dump_is_over(d)) {
+        flush(d);
+    }
+}
+
+/* Only while waiting: what is queued is a sign of life too, and would be cut through in the middle of a
+ * transaction. */
+static void timer_fired(struct env_timer *timer)
+{
+    struct dump *d = CONTAINER_OF(timer, struct dump, timer);
+    uint64_t now = env_now(d->session->env), due = d->last_sent + d->period;
+    if (dump_is_over(d)) {
+        return;
+    }
+    if (now >= due) {
+        if (!d->stalled && env_stream_pending(d->session->stream) == 0) {
+            beat(d);
+        }
+        due = now + d->period;
+    }
+    if (!dump_is_over(d)) {
+        env_timer_start(&d->timer, due - now);
+    }
+}
+
+/* ---- life ---- */
+
+/* Called by dump_command with all that was asked for filled in. */
+void dump_begin(struct dump *d)
+{
+    struct session *s = d->session;
+    char who[400];
+    int rv = env_timer_open(s->env, &d->timer, timer_fired);
+    s->dump = d;
+    s->state = SESSION_DUMPING;
+    if (rv) {
+        struct errmsg em;
+        (void)err_set(&em, rv, "cannot start a timer: %s", err_text(rv));
+        dump_drop(d, rv, &em);
+        return;
+    }
+    wire_seq_apart(s->wire, true);
+    d->since_wall = env_wall(s->env);
+    d->last_sent = env_now(s->env);
+    if (d->period) {
+        env_timer_start(&d->timer, d->period);
+    }
+    session_name(s, who, sizeof who);
+    env_log(s->env, ENV_INFO,
+            "dump begins id=%lu who=%s server_id=%lu uuid=%s mode=%s file=%s position=%llu semi_sync=%d",
+            (unsigned long)s->sql.connection_id, who, (unsigned long)d->server_id, d->uuid[0] ? d->uuid : "-",
+            d->mode == DUMP_BY_POSITION ? "position" : "gtid", d->file[0] ? d->file : "-",
+            (unsigned long long)d->position, (int)d->semi_sync);
+    worker_dump_begins(d);
+    pump(d);
+}
+
+void dump_stop(struct dump *d, enum session_end_reason why)
+{
+    if (why == END_DUPLICATE) {
+        dump_put_error(d, DUMP_ERROR_DUPLICATE);
+    } else if (why == END_SHUTDOWN && d->session->worker->view->flavour != FLAVOUR_MARIADB) {
+        put_eof(d->session->wire, STATUS_AUTOCOMMIT, 0); /* as MySQL's sources do */
+    }
+}
+
+void dump_unlink(struct dump *d)
+{
+    if (d->link) {
+        *d->link = d->next;
+        if (d->next) {
+            d->next->link = d->link;
+        }
+        d->link = NULL;
+    }
+    env_timer_close(&d->timer);
+    reader_close(d->reader);
+    d->reader = NULL;
+    env_log(d->session->env, ENV_INFO,
+            "dump ends id=%lu peer=%s server_id=%lu file=%s position=%llu events=%llu",
+            (unsigned long)d->session->sql.connection_id, d->session->peer, (unsigned long)d->server_id,
+            d->at_file[0] ? d->at_file : "-", (unsigned long long)d->at, (unsigned long long)d->events);
+}
+
+void dump_link(struct dump *d, struct dump **head)
+{
+    d->next = *head;
+    d->link = head;
+    if (d->next) {
+        d->next->link = &d->next;
+    }
+    *head = d;
+}
+
+struct dump *dump_next(struct dump *d)
+{
+    return d->next;
+}
+
+struct session *dump_session(struct dump *d)
+{
+    return d->session;
+}
+
+void dump_free(struct dump *d)
+{
+    if (d) {
+        gtid_set_free(d->have);
+        gtid_set_free(d->state);
+        buf_free(&d->scratch);
+        mem_free(d);
+    }
+}
+
+bool dump_take_moved(struct dump *d)
+{
+    bool moved = d->moved;
+    d->moved = false;
+    return moved;
+}
+
+void dump_report(const struct dump *d, struct serve_replica *r)
+{
+    const struct session *s = d->session;
+    *r = (struct serve_replica){.connection_id = s->sql.connection_id,
+                                .server_id = d->server_id,
+                                .gtid = d->mode != DUMP_BY_POSITION,
+                                .position = d->at_file[0] ? d->at : d->position,
+                                .level = d->level,
+                                .since_wall = d->since_wall};
+    snprintf(r->uuid, sizeof r->uuid, "%s", d->uuid);
+    snprintf(r->user, sizeof r->user, "%s", s->sql.user);
+    snprintf(r->peer, sizeof r->peer, "%s", s->peer);
+    snprintf(r->file, sizeof r->file, "%.255s", d->at_file[0] ? d->at_file : d->file);
+    if (s->registered) {
+        snprintf(r->host, sizeof r->host, "%.63s", s->registered->host);
+        r->port = s->registered->port;
+    }
+}

@@ -1,0 +1,126 @@
+/* dump_error.c: how a dump ends, in the source's own numbers and texts.
+ *
+ * 1236 stops a replica until a person comes. So it is for what can never be better: the connection is closed
+ * without a word for the rest, and the replica comes again by itself. */
+#include "node/dump_impl.h"
+
+#include "protocol/base/mem.h"
+#include "protocol/result.h"
+
+#include <stdio.h>
+#include <string.h>
+
+struct text {
+    bool place; /* "; the first event … the last event read …" follows */
+    const char *mysql, *mariadb;
+};
+
+static const struct text texts[] = {
+#define DUMP_ERROR_ROW(name, place, mysql, mariadb) [DUMP_ERROR_##name] = {place, mysql, mariadb},
+    DUMP_ERRORS(DUMP_ERROR_ROW)
+#undef DUMP_ERROR_ROW
+};
+
+static bool is_mariadb(const struct dump *d)
+{
+    return d->session->worker->view->flavour == FLAVOUR_MARIADB;
+}
+
+static void print_place(const struct dump *d, char *text, size_t size)
+{
+    const char *file = d->at_file[0] ? d->at_file : d->file;
+    uint64_t at = d->at ? d->at : d->position;
+    snprintf(text, size,
+             "; the first event '%s' at %llu, the last event read from '%s' at %llu, the last byte read from "
+             "'%s' at %llu.",
+             d->file, (unsigned long long)d->position, file, (unsigned long long)at, file,
+             (unsigned long long)at);
+}
+
+static void put(struct dump *d, unsigned code, bool with_place, const char *text)
+{
+    char place[4 * DUMP_FILE_MAX] = "", who[400];
+    if (with_place) {
+        print_place(d, place, sizeof place);
+    }
+    session_name(d->session, who, sizeof who);
+    env_log(d->session->env, ENV_WARN, "dump fails id=%lu who=%s server_id=%lu code=%u why=\"%.300s\"",
+            (unsigned long)d->session->sql.connection_id, who, (unsigned long)d->server_id, code, text);
+    put_err(d->session->wire, code, NULL, "%s%s", text, place);
+}
+
+static void end(struct dump *d)
+{
+    session_flush(d->session);
+    session_end(d->session);
+}
+
+void dump_put_error(struct dump *d, enum dump_error error)
+{
+    const struct text *t = &texts[error];
+    bool mariadb = is_mariadb(d);
+    unsigned code = error == DUMP_ERROR_DUPLICATE && mariadb ? ER_SAME_SLAVE : ER_DUMP_FATAL;
+    put(d, code, t->place, mariadb ? t->mariadb : t->mysql);
+}
+
+void dump_fail(struct dump *d, enum dump_error error)
+{
+    dump_put_error(d, error);
+    end(d);
+}
+
+/* MySQL names both sets; the packet is cut where MySQL cuts it. */
+void dump_fail_purged(struct dump *d)
+{
+    if (d->gtid_flavour == FLAVOUR_MARIADB) {
+        put(d, ER_DUMP_FATAL, false,
+            "Could not find GTID state requested by slave in any binlog files. Probably the slave state is "
+            "too old and required "
+            "binlog files have been purged.");
+        end(d);
+        return;
+    }
+    const struct catalog *catalog = d->session->worker->sub.catalog;
+    const struct gtid_set *before = catalog && catalog->n > 0 ? catalog->entries[0].file->state_before : NULL;
+    struct gtid_set *missing = before ? gtid_set_copy(before) : gtid_set_new(FLAVOUR_MYSQL);
+    struct buf text;
+    buf_init(&text, DUMP_ARTIFICIAL_MAX);
+    gtid_set_subtract(missing, d->have);
+    buf_str(&text, "Cannot replicate because the source purged required binary logs. Replicate the missing "
+                   "transactions from "
+                   "elsewhere, or provision a new replica from backup. Consider increasing the source's "
+                   "binary log expiration "
+                   "period. The GTID set sent by the replica is '");
+    gtid_set_print(d->have, &text);
+    buf_str(&text, "', and the missing transactions are '");
+    gtid_set_print(missing, &text);
+    buf_str(&text, "'");
+    put(d, ER_DUMP_FATAL, false, buf_cstr(&text));
+    buf_free(&text);
+    gtid_set_free(missing);
+    end(d);
+}
+
+void dump_fail_anonymous(struct dump *d, const struct reader_event *event)
+{
+    char text[2 * STORE_NAME_SIZE];
+    snprintf(text, sizeof text,
+             "Cannot replicate anonymous transaction when AUTO_POSITION = 1, at file %s, position %llu.",
+             event->file, (unsigned long long)event->start);
+    put(d, ER_DUMP_FATAL, true, text);
+    end(d);
+}
+
+void dump_finish(struct dump *d)
+{
+    put_eof(d->session->wire, STATUS_AUTOCOMMIT, 0);
+    end(d);
+}
+
+void dump_drop(struct dump *d, int code, const struct errmsg *em)
+{
+    env_log(d->session->env, code == READER_CORRUPT ? ENV_ERROR : ENV_WARN,
+            "dump closed id=%lu peer=%s code=%s why=\"%s\"", (unsigned long)d->session->sql.connection_id,
+            d->session->peer, err_name(code), em->text);
+    end(d);
+}

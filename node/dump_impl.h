@@ -1,0 +1,136 @@
+/* dump_impl.h: private to node/dump*.c: one dump, and what its parts give each other. All on the session's
+ * worker. */
+#ifndef HOLDFAST_NODE_DUMP_IMPL_H
+#define HOLDFAST_NODE_DUMP_IMPL_H
+
+#include "node/dump.h"
+#include "protocol/base/buf.h"
+#include "storage/reader.h"
+
+enum {
+    DUMP_QUEUE = 256 << 10,         /* bytes written that have not left; past it nothing is read */
+    DUMP_ARTIFICIAL_MAX = 64 << 20, /* of an event of our own; a GTID_LIST can be large */
+    MARIADB_CAPABILITY = 4          /* knows MariaDB's GTID events */
+};
+
+enum dump_mode {
+    DUMP_BY_POSITION,
+    DUMP_BY_POSITION_AND_GTIDS, /* MySQL: from a place, without the transactions in `have` (mysqlbinlog) */
+    DUMP_BY_GTIDS
+};
+
+struct dump {
+    struct session *session;
+    struct dump *next, **link; /* in the worker's list */
+
+    /* what was asked for */
+    enum dump_mode mode;
+    enum flavour gtid_flavour; /* of `have`; NONE by position */
+    struct gtid_set *have;
+    char file[DUMP_FILE_MAX + 1]; /* "": none, or one that no file can have: */
+    bool bad_name;
+    uint64_t position;
+    uint32_t server_id;
+    char uuid[UUID_TEXT_SIZE];
+    uint64_t period;     /* of heartbeats, ns; 0: none */
+    unsigned capability; /* MariaDB's; 0: not set, as MySQL's replicas */
+    bool non_block;
+    bool semi_sync;
+    bool heartbeat_v2;
+    bool skip_tagged;
+    bool annotate;
+    bool knows_checksums;
+
+    /* where the stream is */
+    struct reader *reader; /* NULL: what was asked for is not there yet */
+    enum event_checksum
+        checksum;         /* of events of our own: as agreed, then as the last format description says */
+    bool announced;       /* the place where the reader opened; its first new_file is no news */
+    bool announced_asked; /* the place that was asked for and is not there yet */
+    bool created_0;       /* no format description may say that the source was restarted */
+    bool leaving_out;     /* the transaction that is read, see dump_filter */
+    bool skipped;         /* transactions were left out since the last event that was sent, up to here: */
+    char skipped_file[STORE_NAME_SIZE];
+    uint64_t skipped_end;
+    struct gtid_set *state;        /* MariaDB by GTID: the binlog's state here, for GTID_LIST */
+    char at_file[STORE_NAME_SIZE]; /* sent up to here */
+    uint64_t at;
+    struct buf scratch; /* events of our own */
+
+    /* the queue, the clock */
+    size_t put;   /* bytes given to the wire since the last flush */
+    bool stalled; /* waits for the queue to leave */
+    bool level;   /* all that is visible was sent */
+    bool moved;
+    struct env_timer timer; /* heartbeats */
+    uint64_t last_sent;
+    uint64_t events;
+    uint64_t since_wall;
+};
+
+static inline bool dump_is_over(const struct dump *d)
+{
+    return session_is_over(d->session);
+}
+
+/* ---- dump.c */
+
+void dump_begin(struct dump *d); /* with all that was asked for filled in */
+
+/* ---- dump_start.c */
+
+/* Opens the reader and announces where it begins. False: it has to wait, or the dump is over. */
+bool dump_open(struct dump *d);
+
+/* ---- dump_send.c: puts packets, does not flush */
+
+void dump_put(struct dump *d, const uint8_t *event, size_t n);
+void dump_put_rotate(struct dump *d, const char *file, uint64_t position);
+/* A format description: is the replica fit for it? Ends the dump otherwise. */
+void dump_put_format(struct dump *d, const struct event_format *format, const uint8_t *event, size_t n,
+                     unsigned how);
+void dump_put_heartbeat(struct dump *d, const char *file, uint64_t position);
+void dump_put_event(struct dump *d, const struct reader_event *event);
+/* Tells the replica up to where transactions were left out. */
+void dump_settle_skipped(struct dump *d);
+void dump_take_skipped(struct dump *d, const char *file, uint64_t end);
+
+/* ---- dump_error.c: the last packet, then the end */
+
+/* The texts of PROTOCOL.md C.5, by the dialect of the log that is served. */
+#define DUMP_ERRORS(X)                                                                                       \
+    X(UNKNOWN_FILE, false, "Could not find first log file name in binary log index file",                    \
+      "Could not find first log file name in binary log index file")                                         \
+    X(BEYOND, false, "Client requested source to start replication from position > file size",               \
+      "Client requested master to start replication from impossible position")                               \
+    X(BELOW, false, "Client requested source to start replication from position < 4",                        \
+      "Client requested master to start replication from impossible position")                               \
+    X(NO_EVENT, true, "bogus data in log event", "bogus data in log event")                                  \
+    X(NO_NEXT, true, "could not find next log", "could not find next log")                                   \
+    X(CHECKSUM, true,                                                                                        \
+      "Replica can not handle replication events with the checksum that source is configured to log",        \
+      "Slave can not handle replication events with the checksum that master is configured to log")          \
+    X(CAPABILITY, false,                                                                                     \
+      "Replica does not know MariaDB's GTID events (@mariadb_slave_capability below 4), which the log of "   \
+      "the source holds",                                                                                    \
+      "Slave does not know MariaDB's GTID events (@mariadb_slave_capability below 4), which the log of the " \
+      "master holds")                                                                                        \
+    X(DUPLICATE, true,                                                                                       \
+      "A replica with the same server_uuid/server_id as this replica has connected to the source",           \
+      "A slave with the same server_uuid/server_id is already connected")
+
+enum dump_error {
+#define DUMP_ERROR_ENUM(name, place, mysql, mariadb) DUMP_ERROR_##name,
+    DUMP_ERRORS(DUMP_ERROR_ENUM)
+#undef DUMP_ERROR_ENUM
+};
+
+void dump_fail(struct dump *d, enum dump_error error);
+void dump_fail_purged(struct dump *d);
+void dump_fail_anonymous(struct dump *d, const struct reader_event *event);
+void dump_finish(struct dump *d); /* EOF, the end of one that does not block */
+void dump_drop(struct dump *d, int code,
+               const struct errmsg *em);                    /* closes: it may be better elsewhere, or later */
+void dump_put_error(struct dump *d, enum dump_error error); /* the packet alone */
+
+#endif

@@ -1,0 +1,221 @@
+/* env_uv_thread.c: loops and their threads, and the posts between them.
+ *
+ * A post pushes onto a stack of one atomic word; who finds it empty wakes the loop, the others know that it
+ * is awake already. The loop takes the whole stack, turns it round and runs it, so each sender's messages run
+ * in the order of their posts, and one wake-up (one write to an eventfd) serves all that came until it was
+ * handled.
+ *
+ * The end: join posts a last message and waits for the thread. The thread runs what is left, waits for the
+ * lingering streams and frees the loop. A poster may have been interrupted between its push and its wake-up
+ * while its message ran already and led to the join; so the end waits until nobody is inside post.
+ *
+ * Failure: no thread or descriptors left: loop_spawn's code. A timer, stream or child that is still open at
+ * the end is a CHECK. */
+#include "node/env_uv_impl.h"
+#include "protocol/base/mem.h"
+
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+
+/* ---- posts ----------------------------------------------------------------------------------- */
+
+void loop_post(struct env *to, struct env_msg *msg)
+{
+    struct loop *l = loop_of(to);
+    atomic_fetch_add_explicit(&l->posting, 1, memory_order_relaxed);
+    struct env_msg *head = atomic_load_explicit(&l->inbox, memory_order_relaxed);
+    do {
+        msg->next = head;
+    } while (!atomic_compare_exchange_weak_explicit(&l->inbox, &head, msg, memory_order_seq_cst,
+                                                    memory_order_relaxed));
+    if (!head) {
+        /* libuv reads "is a wake-up pending" without a barrier; it must not do so before our push is seen */
+        atomic_thread_fence(memory_order_seq_cst);
+        uv_async_send(&l->wake);
+    }
+    atomic_fetch_sub_explicit(&l->posting, 1, memory_order_release);
+}
+
+/* Runs what is there now; false when there was nothing. What these messages post comes with the next call. */
+static bool inbox_run(struct loop *l)
+{
+    struct env_msg *msg = atomic_exchange_explicit(&l->inbox, NULL, memory_order_seq_cst);
+    struct env_msg *first = NULL;
+    while (msg) {
+        struct env_msg *next = msg->next;
+        msg->next = first;
+        first = msg;
+        msg = next;
+    }
+    bool any = first != NULL;
+    while (first) {
+        struct env_msg *next = first->next; /* run() may free or post it again */
+        first->run(first);
+        first = next;
+    }
+    return any;
+}
+
+static void woken(uv_async_t *wake)
+{
+    inbox_run(CONTAINER_OF(wake, struct loop, wake));
+}
+
+/* ---- next turn ------------------------------------------------------------------------------- */
+
+static void later_run(uv_idle_t *idle)
+{
+    struct loop *l = CONTAINER_OF(idle, struct loop, idle);
+    uint64_t turn = ++l->turn; /* what is added from here on has to wait */
+    struct loop_later *later;
+    while ((later = TAILQ_FIRST(&l->later)) && later->turn < turn) {
+        loop_later_cancel(l, later);
+        later->run(later);
+    }
+}
+
+void loop_later(struct loop *l, struct loop_later *later, void (*run)(struct loop_later *))
+{
+    if (!later->queued) {
+        if (TAILQ_EMPTY(&l->later)) {
+            uv_idle_start(&l->idle, later_run);
+        }
+        TAILQ_INSERT_TAIL(&l->later, later, link);
+        later->queued = true;
+        later->turn = l->turn;
+    }
+    later->run = run;
+}
+
+void loop_later_cancel(struct loop *l, struct loop_later *later)
+{
+    if (later->queued) {
+        TAILQ_REMOVE(&l->later, later, link);
+        later->queued = false;
+        if (TAILQ_EMPTY(&l->later)) {
+            uv_idle_stop(&l->idle);
+        }
+    }
+}
+
+/* ---- the life of a loop ---------------------------------------------------------------------- */
+
+int loop_init(struct loop *l, const char *name, enum env_level level)
+{
+    snprintf(l->name, sizeof l->name, "%s", name);
+    l->env = (struct env){.ops = &env_uv_ops, .name = l->name, .level = level, .impl = l};
+    TAILQ_INIT(&l->later);
+    int rv = uv_loop_init(&l->uv);
+    if (rv) {
+        return -rv;
+    }
+    rv = uv_async_init(&l->uv, &l->wake, woken);
+    if (rv) {
+        CHECK(uv_loop_close(&l->uv) == 0);
+        return -rv;
+    }
+    uv_idle_init(&l->uv, &l->idle);
+    l->read_buf = mem_new(LOOP_READ_BYTES);
+    return 0;
+}
+
+static void signal_freed(uv_handle_t *handle)
+{
+    mem_free(CONTAINER_OF(handle, struct loop_signal, handle));
+}
+
+/* Runs all that was posted, until nobody is inside post any more. */
+static void loop_drain_all(struct loop *l)
+{
+    while (inbox_run(l) || atomic_load_explicit(&l->posting, memory_order_acquire) > 0 ||
+           atomic_load_explicit(&l->inbox, memory_order_relaxed)) {
+        sched_yield();
+    }
+}
+
+void loop_end(struct loop *l)
+{
+    loop_check(l);
+    loop_drain_all(l);
+    CHECK(l->children == 0);
+    CHECK(l->open == 0);
+    while (l->signals) {
+        struct loop_signal *s = l->signals;
+        l->signals = s->next;
+        uv_close((uv_handle_t *)&s->handle, signal_freed);
+    }
+    uv_unref((uv_handle_t *)&l->wake);
+    while (uv_run(&l->uv,
+                  UV_RUN_DEFAULT)) { /* until the last stream has lingered; a uv_stop may still be in force */
+    }
+    loop_drain_all(l);
+    CHECK(TAILQ_EMPTY(&l->later));
+    uv_close((uv_handle_t *)&l->idle, NULL);
+    uv_close((uv_handle_t *)&l->wake, NULL);
+    while (uv_run(&l->uv, UV_RUN_DEFAULT)) {
+    }
+    CHECK(uv_loop_close(&l->uv) == 0);
+    mem_free(l->read_buf);
+}
+
+static void stop_arrived(struct env_msg *msg)
+{
+    struct loop *l = CONTAINER_OF(msg, struct loop, stop_msg);
+    l->stopped = true;
+    uv_stop(&l->uv);
+}
+
+static void *thread_main(void *arg)
+{
+    struct loop *l = arg;
+    l->owner = pthread_self();
+    char name[16]; /* the kernel's limit */
+    snprintf(name, sizeof name, "%.15s", l->name);
+    pthread_setname_np(pthread_self(), name);
+    while (!l->stopped) {
+        uv_run(&l->uv, UV_RUN_DEFAULT);
+    }
+    loop_end(l);
+    return NULL;
+}
+
+int loop_spawn(struct env *env, const char *name, struct env **child)
+{
+    struct loop *parent = loop_of(env);
+    loop_check(parent);
+    *child = NULL;
+    struct loop *l = mem_new(sizeof *l);
+    int error = loop_init(l, name, env->level);
+    if (error) {
+        mem_free(l);
+        return err_errno(NULL, error, "spawn");
+    }
+    l->parent = parent;
+    sigset_t all, before; /* signals are the main thread's */
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    error = pthread_create(&l->handle, NULL, thread_main, l);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (error) {
+        l->owner = pthread_self();
+        loop_end(l);
+        mem_free(l);
+        return err_errno(NULL, error, "spawn");
+    }
+    parent->children++;
+    *child = &l->env;
+    return 0;
+}
+
+void loop_join(struct env *child)
+{
+    struct loop *l = loop_of(child);
+    CHECK(l->parent);
+    loop_check(l->parent);
+    l->stop_msg.run = stop_arrived;
+    loop_post(child, &l->stop_msg);
+    CHECK(pthread_join(l->handle, NULL) == 0);
+    l->parent->children--;
+    mem_free(l);
+}

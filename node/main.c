@@ -1,0 +1,173 @@
+/* main.c: holdfastd: reads its options and its configuration, starts one node, ends it on SIGTERM or SIGINT.
+ *
+ * Exit codes: 0 ended in order, 1 a failure while running, 2 bad options, configuration or data directory. */
+#include "build.h"
+#include "node/config.h"
+#include "node/daemon.h"
+#include "node/env_uv.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { EXIT_BAD_START = 2 };
+
+struct program {
+    struct env *env;
+    struct config config;
+    const char *config_path;
+    struct daemon *daemon;
+    bool stopping;
+};
+
+static void usage(FILE *to)
+{
+    fprintf(to,
+            "usage: holdfastd [--config FILE] [--check-config]\n"
+            "\n"
+            "Runs one node of a Holdfast cluster in the foreground and logs to stderr.\n"
+            "\n"
+            "  --config FILE    the configuration (default %s); see holdfast.conf(5)\n"
+            "  --check-config   read the configuration, say what is wrong with it, end\n"
+            "  --version        print the version, end\n"
+            "  --help           print this, end\n"
+            "\n"
+            "Signals: SIGTERM and SIGINT end the node in order; SIGHUP reads the log level again.\n"
+            "Manage it with holdfast(1), for example: holdfast -S SOCKET status\n",
+            HOLDFAST_CONFIG_FILE);
+}
+
+static void stopped(void *arg)
+{
+    struct program *p = arg;
+    env_log(p->env, ENV_INFO, "node: ended");
+    env_uv_stop(p->env);
+}
+
+static void on_end(void *arg, int signum)
+{
+    struct program *p = arg;
+    if (p->stopping) {
+        return;
+    }
+    p->stopping = true;
+    env_log(p->env, ENV_INFO, "node: ending signal=%s", signum == SIGTERM ? "SIGTERM" : "SIGINT");
+    daemon_stop(p->daemon, stopped, p);
+}
+
+static void on_hup(void *arg, int signum)
+{
+    struct program *p = arg;
+    struct config again;
+    struct errmsg em;
+    (void)signum;
+    config_defaults(&again);
+    if (config_read(p->config_path, &again, &em)) {
+        env_log(p->env, ENV_ERROR, "node: SIGHUP: %s; nothing was changed", em.text);
+        return;
+    }
+    p->env->level = again.level;
+    env_log(p->env, ENV_INFO, "node: SIGHUP: log level read again");
+}
+
+/* Two daemons on one directory would tear each other's files: the lock goes with the process. */
+static int lock_data_dir(const char *dir)
+{
+    char path[1100];
+    if (mkdir(dir, 0700) && errno != EEXIST) {
+        fprintf(stderr, "holdfastd: cannot make %s: %s\n", dir, strerror(errno));
+        return -1;
+    }
+    snprintf(path, sizeof path, "%s/lock", dir);
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0) {
+        fprintf(stderr, "holdfastd: cannot open %s: %s\n", path, strerror(errno));
+        return -1;
+    }
+    if (flock(fd, LOCK_EX | LOCK_NB)) {
+        fprintf(stderr, "holdfastd: %s is in use by another holdfastd\n", dir);
+        close(fd);
+        return -1;
+    }
+    return fd;
+}
+
+static int run(struct program *p)
+{
+    struct errmsg em;
+    int lock = lock_data_dir(p->config.data_dir);
+    if (lock < 0) {
+        return EXIT_BAD_START;
+    }
+    p->env = env_uv_main(p->config.level);
+    if (!p->env) {
+        fprintf(stderr, "holdfastd: cannot start: %s\n", strerror(errno));
+        return EXIT_FAILURE;
+    }
+    if (daemon_start(p->env, &p->config, &p->daemon, &em)) {
+        fprintf(stderr, "holdfastd: %s\n", em.text);
+        return EXIT_BAD_START;
+    }
+    env_uv_signal(p->env, SIGTERM, on_end, p);
+    env_uv_signal(p->env, SIGINT, on_end, p);
+    env_uv_signal(p->env, SIGHUP, on_hup, p);
+    env_uv_run(p->env);
+    env_uv_free(p->env);
+    close(lock);
+    return EXIT_SUCCESS;
+}
+
+int main(int argc, char **argv)
+{
+    static const struct option options[] = {{"config", required_argument, NULL, 'c'},
+                                            {"check-config", no_argument, NULL, 'k'},
+                                            {"version", no_argument, NULL, 'v'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {NULL, 0, NULL, 0}};
+    static struct program p;
+    struct errmsg em;
+    bool check = false;
+    int option;
+    p.config_path = HOLDFAST_CONFIG_FILE;
+    while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+        switch (option) {
+        case 'c':
+            p.config_path = optarg;
+            break;
+        case 'k':
+            check = true;
+            break;
+        case 'v':
+            printf("holdfastd %s\n", HOLDFAST_VERSION);
+            return EXIT_SUCCESS;
+        case 'h':
+            usage(stdout);
+            return EXIT_SUCCESS;
+        default:
+            usage(stderr);
+            return EXIT_BAD_START;
+        }
+    }
+    if (optind < argc) {
+        fprintf(stderr, "holdfastd: unexpected argument '%s'\n", argv[optind]);
+        usage(stderr);
+        return EXIT_BAD_START;
+    }
+    config_defaults(&p.config);
+    if (config_read(p.config_path, &p.config, &em)) {
+        fprintf(stderr, "holdfastd: %s\n", em.text);
+        return EXIT_BAD_START;
+    }
+    if (check) {
+        printf("%s: ok\n", p.config_path);
+        return EXIT_SUCCESS;
+    }
+    return run(&p);
+}

@@ -1,0 +1,296 @@
+/* serve.c: the serving part as the loop sees it: listeners, workers, and who is dumping.
+ *
+ * Happy path: a connection is accepted, gets its id and goes to the worker that the id falls to; the workers'
+ * notes say when a dump begins, moves and ends. A replica that dumps a second time ends its first dump: a
+ * source that let both live would feed a zombie.
+ *
+ * The end: listeners first, then each worker is told to close; when it has, its thread is joined. Answers to
+ * statements that come after that find the anchor empty and are dropped.
+ *
+ * Failure: an address that cannot be bound fails serve_open, with nothing left behind. */
+#include "node/worker.h"
+
+#include "protocol/base/check.h"
+#include "protocol/base/mem.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { WORKERS_MAX = 64, SESSIONS_MAX = 20000 };
+
+struct entry {
+    struct serve_replica replica;
+    bool ending; /* told to end in favour of a newer one */
+    struct entry *next;
+};
+
+struct serve {
+    struct env *loop;
+    struct serve_anchor *anchor;
+    struct worker *workers[WORKERS_MAX];
+    unsigned n_workers;
+    struct env_listener *tcp, *local;
+    struct entry *replicas;
+    uint32_t last_id;
+    size_t sessions;
+    unsigned closing; /* workers that have not closed yet */
+    void (*closed)(void *arg);
+    void *closed_arg;
+};
+
+static struct worker *worker_of(const struct serve *serve, uint32_t connection_id)
+{
+    return serve->workers[connection_id % serve->n_workers];
+}
+
+void serve_anchor_unref(struct serve_anchor *anchor)
+{
+    if (atomic_fetch_sub(&anchor->refs, 1) == 1) {
+        mem_free(anchor);
+    }
+}
+
+static void accepted(void *owner, struct env_socket *socket)
+{
+    struct serve *serve = owner;
+    if (serve->sessions >= SESSIONS_MAX) {
+        env_log(serve->loop, ENV_WARN, "connection dropped peer=%s why=\"too many connections\" sessions=%zu",
+                env_socket_peer(socket)->text, serve->sessions);
+        env_socket_close(socket);
+        return;
+    }
+    serve->sessions++;
+    serve->last_id = serve->last_id == UINT32_MAX ? 1 : serve->last_id + 1;
+    worker_accept(worker_of(serve, serve->last_id), socket, serve->last_id);
+}
+
+/* ---- replicas ---- */
+
+static struct entry **find(struct serve *serve, uint32_t connection_id)
+{
+    struct entry **at = &serve->replicas;
+    while (*at && (*at)->replica.connection_id != connection_id) {
+        at = &(*at)->next;
+    }
+    return at;
+}
+
+/* By uuid; replicas without one (MariaDB's) by server id. Readers that do not block have the id 0 and are
+ * nobody. */
+static bool same_replica(const struct serve_replica *a, const struct serve_replica *b)
+{
+    if (a->uuid[0] || b->uuid[0]) {
+        return strcmp(a->uuid, b->uuid) == 0;
+    }
+    return a->server_id != 0 && a->server_id == b->server_id;
+}
+
+static void dump_begins(struct serve *serve, const struct serve_replica *replica)
+{
+    for (struct entry *e = serve->replicas; e; e = e->next) {
+        if (!e->ending && same_replica(&e->replica, replica)) {
+            e->ending = true;
+            env_log(serve->loop, ENV_INFO, "dump replaced id=%lu by=%lu server_id=%lu uuid=%s",
+                    (unsigned long)e->replica.connection_id, (unsigned long)replica->connection_id,
+                    (unsigned long)replica->server_id, replica->uuid);
+            worker_end_session(worker_of(serve, e->replica.connection_id), e->replica.connection_id,
+                               END_DUPLICATE);
+        }
+    }
+    struct entry *e = mem_new(sizeof *e);
+    e->replica = *replica;
+    e->next = serve->replicas;
+    serve->replicas = e;
+}
+
+static void dump_moved(struct serve *serve, const struct serve_replica *replica)
+{
+    struct entry *e = *find(serve, replica->connection_id);
+    if (e) {
+        e->replica = *replica;
+    }
+}
+
+static void dump_ends(struct serve *serve, uint32_t connection_id)
+{
+    struct entry **at = find(serve, connection_id), *e = *at;
+    if (e) {
+        *at = e->next;
+        mem_free(e);
+    }
+}
+
+void serve_take_note(struct env_msg *msg)
+{
+    struct serve_note *note = CONTAINER_OF(msg, struct serve_note, msg);
+    switch (note->kind) {
+    case NOTE_DUMP_BEGINS: dump_begins(note->serve, &note->replica); break;
+    case NOTE_DUMP_MOVED: dump_moved(note->serve, &note->replica); break;
+    case NOTE_DUMP_ENDS: dump_ends(note->serve, note->replica.connection_id); break;
+    case NOTE_SESSION_ENDED: note->serve->sessions--; break;
+    }
+    mem_free(note);
+}
+
+/* ---- what others ask for ---- */
+
+void serve_publish(struct serve *serve, struct view *view)
+{
+    for (unsigned i = 0; i < serve->n_workers; i++) {
+        worker_set_view(serve->workers[i], view);
+    }
+}
+
+void serve_kill(struct serve *serve, uint32_t connection_id)
+{
+    worker_end_session(worker_of(serve, connection_id), connection_id, END_KILLED);
+}
+
+void serve_each_replica(struct serve *serve, void (*each)(void *arg, const struct serve_replica *replica),
+                        void *arg)
+{
+    for (struct entry *e = serve->replicas; e; e = e->next) {
+        if (!e->ending) {
+            each(arg, &e->replica);
+        }
+    }
+}
+
+size_t serve_sessions(const struct serve *serve)
+{
+    return serve->sessions;
+}
+
+/* ---- open ---- */
+
+static void worker_closed(struct worker *worker);
+
+static int spawn_workers(struct serve *serve, struct control *control, struct store *store, struct view *view,
+                         struct errmsg *em)
+{
+    unsigned n = control->config->workers;
+    n = n == 0 ? 1 : n > WORKERS_MAX ? WORKERS_MAX : n;
+    while (serve->n_workers < n) {
+        char name[16];
+        struct worker *w = mem_new(sizeof *w);
+        snprintf(name, sizeof name, "serve%u", serve->n_workers % 100);
+        int rv = env_spawn(serve->loop, name, &w->env);
+        if (rv) {
+            mem_free(w);
+            return err_set(em, rv, "cannot start serving thread %s: %s", name, err_text(rv));
+        }
+        w->loop = serve->loop;
+        w->serve = serve;
+        w->anchor = serve->anchor;
+        w->control = control;
+        w->store = store;
+        w->own_uid = (uint32_t)geteuid();
+        w->count = n;
+        w->closed = worker_closed;
+        w->view = view_ref(view);
+        serve->workers[serve->n_workers++] = w;
+    }
+    return 0;
+}
+
+static int open_listeners(struct serve *serve, const struct config *config, struct errmsg *em)
+{
+    if (config->has_mysql_listen) {
+        int rv = env_listen(serve->loop, &config->mysql_listen, accepted, serve, &serve->tcp, em);
+        if (rv) {
+            return err_wrap(em, rv, "[mysql] listen");
+        }
+    }
+    if (config->socket[0]) {
+        struct env_addr addr = {.is_path = true};
+        snprintf(addr.host, sizeof addr.host, "%s", config->socket);
+        int rv = env_listen(serve->loop, &addr, accepted, serve, &serve->local, em);
+        if (rv) {
+            return err_wrap(em, rv, "[mysql] socket");
+        }
+    }
+    return 0;
+}
+
+static void close_listeners(struct serve *serve)
+{
+    if (serve->tcp) {
+        env_listener_close(serve->tcp);
+        serve->tcp = NULL;
+    }
+    if (serve->local) {
+        env_listener_close(serve->local);
+        serve->local = NULL;
+    }
+}
+
+static void drop_worker(struct worker *worker)
+{
+    env_join(worker->env);
+    view_unref(worker->view);
+    mem_free(worker);
+}
+
+static void serve_free(struct serve *serve)
+{
+    while (serve->replicas) {
+        dump_ends(serve, serve->replicas->replica.connection_id);
+    }
+    serve_anchor_unref(serve->anchor);
+    mem_free(serve);
+}
+
+int serve_open(struct control *control, struct store *store, struct view *view, struct serve **out,
+               struct errmsg *em)
+{
+    struct serve *serve = mem_new(sizeof *serve);
+    serve->loop = control->loop;
+    serve->anchor = mem_new(sizeof *serve->anchor);
+    atomic_init(&serve->anchor->refs, 1);
+    serve->anchor->serve = serve;
+    *out = NULL;
+    int rv = spawn_workers(serve, control, store, view, em);
+    rv = rv ? rv : open_listeners(serve, control->config, em);
+    if (rv) {
+        close_listeners(serve);
+        for (unsigned i = 0; i < serve->n_workers; i++) {
+            drop_worker(serve->workers[i]);
+        }
+        serve_free(serve);
+        return rv;
+    }
+    for (unsigned i = 0; i < serve->n_workers; i++) {
+        worker_open(serve->workers[i]);
+    }
+    *out = serve;
+    return 0;
+}
+
+/* ---- close ---- */
+
+static void worker_closed(struct worker *worker)
+{
+    struct serve *serve = worker->serve;
+    drop_worker(worker);
+    if (--serve->closing > 0) {
+        return;
+    }
+    void (*closed)(void *arg) = serve->closed;
+    void *arg = serve->closed_arg;
+    serve_free(serve);
+    closed(arg);
+}
+
+void serve_close(struct serve *serve, void (*closed)(void *arg), void *arg)
+{
+    CHECK(!serve->closed);
+    serve->closed = closed;
+    serve->closed_arg = arg;
+    serve->closing = serve->n_workers;
+    serve->anchor->serve = NULL;
+    close_listeners(serve);
+    for (unsigned i = 0; i < serve->n_workers; i++) {
+        worker_close(serve->workers[i]);
+    }
+}

@@ -1,0 +1,40 @@
+/* serve.h: everything towards clients: listeners on the loop, sessions on worker envs, dumps to replicas.
+ *
+ * Owner: the daemon; these functions are called on the loop. An accepted connection is handed to a worker and lives there: handshake,
+ * statements, dump. */
+#ifndef HOLDFAST_NODE_SERVE_H
+#define HOLDFAST_NODE_SERVE_H
+
+#include "node/config.h"
+#include "node/control.h"
+#include "node/view.h"
+#include "storage/store.h"
+
+struct serve;
+
+/* A replica that is dumping, as the loop knows it (updated by messages from the workers). */
+struct serve_replica {
+    uint32_t connection_id;
+    uint32_t server_id;
+    char uuid[UUID_TEXT_SIZE];
+    char user[97];
+    char peer[300];
+    char host[64]; /* as registered (report_host) */
+    uint16_t port;
+    bool gtid;     /* auto position */
+    char file[FILE_NAME_SIZE];
+    uint64_t position; /* sent up to here */
+    bool level;        /* everything visible is sent */
+    uint64_t since_wall;
+};
+
+int serve_open(struct control *control, struct store *store, struct view *view, struct serve **serve, struct errmsg *em);
+void serve_publish(struct serve *serve, struct view *view); /* a new view; takes a reference */
+void serve_kill(struct serve *serve, uint32_t connection_id);
+/* Calls each() for every replica that is dumping. */
+void serve_each_replica(struct serve *serve, void (*each)(void *arg, const struct serve_replica *replica), void *arg);
+size_t serve_sessions(const struct serve *serve);
+/* Ends listeners, sessions and workers, then closed(arg). */
+void serve_close(struct serve *serve, void (*closed)(void *arg), void *arg);
+
+#endif

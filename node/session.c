@@ -1,0 +1,319 @@
+/* session.c: a client's connection: bytes in, packets, login, the end. What commands mean is in
+ * session_command.c.
+ *
+ * Happy path: the greeting goes out, protocol/auth_server plays the login, then one command after the other;
+ * what a client sends ahead stays in the wire (and, past a little, in the kernel) until its turn. Reading
+ * rests while a statement runs on the loop and while a client does not take its answers.
+ *
+ * The end: session_end closes the stream and all that could call back, and posts a message to its own env;
+ * when that runs, nothing of the session is on the stack any more and it is freed.
+ *
+ * Failure: a packet out of order or too large is answered with its error and ends the session, so does an
+ * unreadable TLS record (with an alert). Who has not logged in after LOGIN_PATIENCE is dropped. */
+#include "node/session.h"
+
+#include "node/dump.h"
+#include "node/session_command.h"
+#include "protocol/auth_server.h"
+#include "protocol/base/check.h"
+#include "protocol/base/mem.h"
+#include "protocol/result.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <string.h>
+
+#define LOGIN_PATIENCE (10 * ENV_S)
+
+enum {
+    LOGIN_PACKET_MAX = 64 << 10,
+    PACKET_MAX = 4 << 20,
+    REPLICA_PACKET_MAX = 64 << 20, /* a GTID set can be large */
+    ANSWERS_MAX = 1 << 20 /* bytes of answers that wait for the client before its next command is read */
+};
+
+void session_name(const struct session *s, char *text, size_t size)
+{
+    const char *user = s->auth ? server_auth_result(s->auth)->user : s->sql.user;
+    snprintf(text, size, "%s@%s", user, s->peer);
+    for (char *c = text; *c; c++) {
+        if (!isprint((unsigned char)*c) || *c == '"' || *c == ' ') {
+            *c = '?';
+        }
+    }
+}
+
+/* ---- the end ---- */
+
+static void run_end(struct env_msg *msg)
+{
+    struct session *s = CONTAINER_OF(msg, struct session, end_msg);
+    worker_session_ended(s);
+    dump_free(s->dump);
+    server_auth_free(s->auth);
+    sql_vars_free(s->sql.vars);
+    wire_free(s->wire);
+    mem_free(s->registered);
+    mem_free(s->peer);
+    mem_free(s);
+}
+
+void session_end(struct session *s)
+{
+    if (session_is_over(s)) {
+        return;
+    }
+    s->state = SESSION_OVER;
+    if (s->dump) {
+        worker_dump_ends(s->dump);
+        dump_unlink(s->dump);
+    }
+    env_timer_close(&s->timer);
+    env_stream_close(s->stream);
+    s->stream = NULL;
+    s->end_msg.run = run_end;
+    env_post(s->env, &s->end_msg);
+}
+
+void session_stop(struct session *s, enum session_end_reason why)
+{
+    if (session_is_over(s)) {
+        return;
+    }
+    if (s->dump) {
+        dump_stop(s->dump, why);
+    }
+    session_flush(s);
+    session_end(s);
+}
+
+void session_flush(struct session *s)
+{
+    if (session_is_over(s)) {
+        return;
+    }
+    struct buf *out = wire_output(s->wire);
+    if (out->err) {
+        env_log(s->env, ENV_WARN, "session ends id=%lu peer=%s why=\"cannot answer: %s\"",
+                (unsigned long)s->sql.connection_id, s->peer, err_text(out->err));
+        session_end(s);
+    } else if (out->len > 0) {
+        env_stream_write(s->stream, out);
+    }
+}
+
+/* ---- login ---- */
+
+static void patience_over(struct env_timer *timer)
+{
+    struct session *s = CONTAINER_OF(timer, struct session, timer);
+    env_log(s->env, ENV_WARN, "login timed out id=%lu peer=%s", (unsigned long)s->sql.connection_id, s->peer);
+    session_end(s);
+}
+
+static int lookup(void *arg, const char *user, struct account_secret *out)
+{
+    const struct session *s = arg;
+    const struct user_account *account = view_user(s->worker->view, user);
+    if (!account) {
+        return E_NOTFOUND;
+    }
+    *out = account->secret;
+    return 0;
+}
+
+static void logged_in(struct session *s)
+{
+    const struct server_auth_result *r = server_auth_result(s->auth);
+    const struct user_account *account = view_user(s->worker->view, r->user);
+    env_timer_close(&s->timer);
+    s->caps = r->caps;
+    s->sql.roles = r->by_socket ? ROLE_REPLICA | ROLE_MONITOR | ROLE_ADMIN : account ? account->roles : 0;
+    snprintf(s->sql.user, sizeof s->sql.user, "%s", r->user);
+    snprintf(s->sql.db, sizeof s->sql.db, "%.64s", r->db);
+    s->sql.vars = sql_vars_new();
+    if (wire_has_tls(s->wire)) {
+        s->sql.tls_version = tls_version(wire_tls(s->wire));
+        s->sql.tls_cipher = tls_cipher(wire_tls(s->wire));
+    }
+    char name[400];
+    session_name(s, name, sizeof name);
+    env_log(s->env, ENV_DEBUG, "login id=%lu who=%s roles=%lu plugin=%s tls=%s",
+            (unsigned long)s->sql.connection_id, name, (unsigned long)s->sql.roles,
+            auth_plugin_name(r->plugin), s->sql.tls_version ? s->sql.tls_version : "no");
+    server_auth_free(s->auth);
+    s->auth = NULL;
+    wire_set_max_packet(s->wire, s->sql.roles & ROLE_REPLICA ? REPLICA_PACKET_MAX : PACKET_MAX);
+    s->state = SESSION_READY;
+}
+
+static void take_login(struct session *s, const struct packet *p)
+{
+    struct errmsg em = {""};
+    int rv = server_auth_packet(s->auth, s->wire, p, &em);
+    if (rv == SERVER_AUTH_DONE) {
+        logged_in(s);
+    } else if (rv < 0) {
+        char name[400];
+        session_name(s, name, sizeof name);
+        env_log(s->env, ENV_WARN, "login refused id=%lu who=%s code=%s", (unsigned long)s->sql.connection_id,
+                name, err_name(rv));
+        session_flush(s);
+        session_end(s);
+    }
+}
+
+/* ---- bytes ---- */
+
+static void set_paused(struct session *s)
+{
+    if (session_is_over(s)) {
+        return;
+    }
+    bool paused = s->state == SESSION_WAITING ||
+                  (s->state == SESSION_READY && env_stream_pending(s->stream) > ANSWERS_MAX);
+    if (paused != s->paused) {
+        s->paused = paused;
+        env_stream_pause(s->stream, paused);
+    }
+}
+
+static void take_packet(struct session *s, const struct packet *p)
+{
+    switch (s->state) {
+    case SESSION_LOGIN: take_login(s, p); break;
+    case SESSION_READY: session_command(s, p); break;
+    case SESSION_DUMPING:
+        if (p->len == 1 && packet_kind(p) == COM_QUIT) {
+            session_end(s);
+        } /* else an ACK, which was never asked for */
+        break;
+    case SESSION_WAITING:
+    case SESSION_OVER: CHECK(false);
+    }
+}
+
+static void bad_packet(struct session *s, int code, const struct errmsg *em)
+{
+    env_log(s->env, ENV_INFO, "session ends id=%lu peer=%s why=\"%s\"", (unsigned long)s->sql.connection_id,
+            s->peer, em->text);
+    if (code == E_TOOBIG) {
+        put_err(s->wire, ER_NET_PACKET_TOO_LARGE, NULL,
+                "Got a packet bigger than 'max_allowed_packet' bytes");
+    } else if (code == E_MALFORMED) {
+        put_err(s->wire, ER_NET_PACKETS_OUT_OF_ORDER, NULL, "Got packets out of order");
+    }
+    session_flush(s);
+    session_end(s);
+}
+
+/* Takes what packets there are, as far as may be. */
+static void process(struct session *s)
+{
+    struct packet p;
+    struct errmsg em = {""};
+    int rv = 0;
+    while (!session_is_over(s) && !s->paused && (rv = wire_next(s->wire, &p, &em)) > 0) {
+        take_packet(s, &p);
+        session_flush(s);
+        set_paused(s);
+    }
+    if (!session_is_over(s) && rv < 0) {
+        bad_packet(s, rv, &em);
+    }
+    session_flush(s); /* a TLS handshake has output without packets */
+}
+
+static void readable(void *owner, const uint8_t *data, size_t n)
+{
+    struct session *s = owner;
+    struct errmsg em = {""};
+    int rv = wire_feed(s->wire, data, n, &em);
+    if (rv == E_CLOSED) {
+        session_end(s);
+        return;
+    }
+    process(s); /* on an error: the packets before it, then the error */
+}
+
+static void drained(void *owner)
+{
+    struct session *s = owner;
+    if (s->dump) {
+        dump_drained(s->dump);
+    } else if (s->paused) {
+        set_paused(s);
+        process(s);
+    }
+}
+
+static void closed(void *owner, int code, const char *why)
+{
+    struct session *s = owner;
+    (void)code;
+    env_log(s->env, ENV_DEBUG, "session ends id=%lu peer=%s why=\"%s\"", (unsigned long)s->sql.connection_id,
+            s->peer, why);
+    session_end(s);
+}
+
+void session_answered(struct session *s, struct reply *reply)
+{
+    CHECK(s->state == SESSION_WAITING);
+    s->state = SESSION_READY;
+    session_put_reply(s, reply);
+    session_flush(s);
+    set_paused(s);
+    process(s);
+}
+
+/* ---- open ---- */
+
+static void greet(struct session *s, const struct env_peer *peer)
+{
+    const struct view *view = s->worker->view;
+    struct server_auth_opts opts = {
+        .version = view->version,
+        .thread_id = s->sql.connection_id,
+        .plugin = view->flavour == FLAVOUR_MARIADB ? AUTH_NATIVE : AUTH_SHA2,
+        .tls = view->tls,
+        .peer_host = peer->host,
+        .is_local = peer->is_local,
+        .admit_root = peer->is_local && (peer->uid == 0 || peer->uid == s->worker->own_uid),
+        .lookup = lookup,
+        .lookup_arg = s,
+    };
+    env_random(s->env, opts.salt, sizeof opts.salt);
+    s->auth = server_auth_new(&opts);
+    server_auth_start(s->auth, s->wire);
+    session_flush(s);
+}
+
+struct session *session_new(struct worker *worker, struct env_socket *socket, uint32_t connection_id)
+{
+    static const struct env_stream_handler handler = {
+        .readable = readable, .drained = drained, .closed = closed};
+    struct env_peer peer = *env_socket_peer(socket); /* attaching takes the socket */
+    struct session *s = mem_new(sizeof *s);
+    s->worker = worker;
+    s->env = worker->env;
+    s->sql.env = worker->env;
+    s->sql.connection_id = connection_id;
+    int rv = env_timer_open(s->env, &s->timer, patience_over);
+    if (rv) {
+        env_socket_close(socket);
+    } else {
+        rv = env_attach(s->env, socket, &handler, s, &s->stream);
+    }
+    if (rv) {
+        env_log(s->env, ENV_WARN, "connection dropped peer=%s why=\"%s\"", peer.text, err_text(rv));
+        env_timer_close(&s->timer);
+        mem_free(s);
+        return NULL;
+    }
+    s->peer = mem_str(peer.text);
+    snprintf(s->sql.host, sizeof s->sql.host, "%s", peer.host);
+    s->wire = wire_new(LOGIN_PACKET_MAX);
+    env_timer_start(&s->timer, LOGIN_PATIENCE);
+    greet(s, &peer);
+    return s;
+}

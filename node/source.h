@@ -1,0 +1,49 @@
+/* source.h: the link to the source: the leader dumps its binlog, proposes it, and acknowledges what a quorum has on disk.
+ *
+ * Owner: the daemon; loop env. It follows the replicated source settings while this node leads. */
+#ifndef HOLDFAST_NODE_SOURCE_H
+#define HOLDFAST_NODE_SOURCE_H
+
+#include "raft/cluster.h"
+
+struct source;
+
+enum source_phase {
+    SOURCE_OFF,        /* not leading, no source set, or stopped */
+    SOURCE_WAITING,    /* for the next try */
+    SOURCE_PREPARING,  /* an own NOOP: leadership proven, own proposals settled, unfinished transaction cut */
+    SOURCE_CONNECTING,
+    SOURCE_ASKING,     /* logged in, querying */
+    SOURCE_PROVING,    /* a short dump of its own: is it the history held here, where does it begin */
+    SOURCE_STREAMING,
+    SOURCE_REFUSED,    /* the follow rule forbids it: an operator has to act */
+};
+
+struct source_status {
+    enum source_phase phase;
+    char error[1024];        /* of the last failed try; "" when none since START */
+    uint16_t error_code;     /* MySQL's, where it came from the server */
+    uint64_t error_wall;     /* microseconds */
+    char file[FILE_NAME_SIZE]; /* being received */
+    uint64_t received;       /* position received */
+    uint64_t committed;      /* position durable on the quorum */
+    char acked_file[FILE_NAME_SIZE];
+    uint64_t acked;          /* last position acknowledged to the source */
+    uint64_t acks;           /* acknowledgements sent since start */
+    uint64_t events, transactions, bytes;
+    uint64_t connects;
+    bool semi_sync;          /* the source sends semi-sync headers on this connection */
+    bool catching_up;        /* far behind: without semi-sync, so that commits do not wait for old events */
+    uint64_t behind;         /* bytes to the source's end as of this connection, less what came since */
+    uint64_t last_event_wall;
+    uint64_t since_wall;     /* when this phase began */
+};
+
+struct source *source_new(struct env *loop, struct cluster *cluster);
+void source_free(struct source *source);                 /* after cluster_close: proposals refer to it until then */
+void source_leading(struct source *source, bool leading);
+void source_settings_changed(struct source *source);
+void source_get_status(const struct source *source, struct source_status *status);
+const char *source_phase_text(enum source_phase phase);
+
+#endif

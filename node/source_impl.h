@@ -1,0 +1,117 @@
+/* source_impl.h: the inside of the source link, shared by source.c (phases, connection), source_ask.c (queries) and source_stream.c
+ * (events, proposals, acknowledgements). */
+#ifndef HOLDFAST_NODE_SOURCE_IMPL_H
+#define HOLDFAST_NODE_SOURCE_IMPL_H
+
+#include "node/source.h"
+
+#include "protocol/auth_client.h"
+#include "protocol/command.h"
+#include "protocol/event.h"
+#include "protocol/result.h"
+#include "protocol/txn.h"
+#include "protocol/wire.h"
+
+enum {
+    SOURCE_HEARTBEAT_S = 1,        /* asked of the source */
+    SOURCE_SILENCE_S = 5,          /* then the connection counts as dead */
+    SOURCE_CONNECT_S = 10,         /* for connect, login and queries together */
+    SOURCE_RECENT_S = 60,          /* who has an event younger than this is not far behind */
+    SOURCE_RESULT_MAX = 64 << 20,
+    SOURCE_IN_FLIGHT_MAX = 8 << 20 /* bytes proposed and not applied: beyond, the socket is not read */
+};
+
+/* Connections before the one that is followed on: short dumps whose answer is one fact. */
+enum source_probe {
+    PROBE_NONE, /* the real one */
+    PROBE_HEAD, /* the newest file's format description is the one held here */
+    PROBE_TAIL, /* so is the last transaction */
+    PROBE_FIND, /* which file a first start from a GTID set begins in */
+};
+
+#define SOURCE_LEVEL_BYTES (16ull << 20) /* nearer to the source's end than this: with semi-sync */
+
+/* What the queries on one connection told. */
+struct source_peer {
+    struct entry_origin origin; /* flavour, version, server id, uuid */
+    enum event_checksum checksum;
+    bool semi_sync;
+    char start_file[FILE_NAME_SIZE]; /* where a first dump begins; "" is the oldest */
+    char end_file[FILE_NAME_SIZE];   /* the source's end at the time; "" when it did not say */
+    uint64_t end_position;
+    uint64_t behind;                 /* bytes from our end to it */
+};
+
+/* Events on their way into one EVENTS entry. */
+struct source_batch {
+    struct buf bytes;
+    struct buf txns;
+    struct entry_txn last;
+    uint64_t offset;   /* of bytes[0] */
+    uint64_t boundary; /* last transaction end at or below offset + bytes.len */
+    uint64_t ack;      /* end of the last event that asked for an acknowledgement; 0: none */
+    uint32_t timestamp; /* of the last event */
+    bool complete;     /* a transaction (or what stands between two) ended in it */
+};
+
+struct source {
+    struct env *loop;
+    struct cluster *cluster;
+    struct source_status status;
+    bool leading;
+    struct source_settings settings; /* of this connection */
+    struct env_timer timer;          /* next try, connect limit, silence */
+    uint64_t backoff_ms;
+    uint64_t connection; /* counts up; callbacks of an older one do nothing */
+
+    struct env_stream *stream;
+    struct wire *wire;
+    struct client_auth *auth;
+    struct tls_ctx *tls;
+    struct result result;
+    uint32_t caps;
+    size_t step; /* source_ask.c */
+    enum source_probe probe;
+    bool asking_logs, skip_logs; /* the source's end: see source_ask.c */
+    char found_file[FILE_NAME_SIZE]; /* by PROBE_FIND */
+    uint32_t probe_crc;
+    uint64_t probe_got;
+    struct source_peer peer;
+
+    struct event_format format;
+    struct txn txn;
+    char file[FILE_NAME_SIZE];
+    uint64_t era;
+    uint64_t position;       /* end of what was received of `file` */
+    bool file_pending;       /* `file` is new: its FILE entry waits for the GTID state in its head */
+    bool located;            /* the first ROTATE has told where the dump begins */
+    struct source_batch batch;
+    uint64_t in_flight;      /* bytes */
+    unsigned flights;
+    bool paused;
+};
+
+/* source.c: ends the connection and tries again later (or never: `refused`). The text is what an operator sees. */
+void source_failed(struct source *s, uint16_t code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+void source_again(struct source *s); /* a new connection at once: this one has told what it was for */
+void source_refused(struct source *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void source_phase(struct source *s, enum source_phase phase);
+void source_send(struct source *s);
+
+/* source_ask.c */
+void source_ask_begin(struct source *s);
+void source_ask_packet(struct source *s, const struct packet *p);
+
+/* source_probe.c */
+enum source_probe source_probe_first(const struct source *s);
+void source_probe_begin(struct source *s);
+void source_probe_packet(struct source *s, const struct packet *p);
+struct gtid_set *source_start_set(const struct source *s, enum flavour flavour); /* NULL: `start` is no GTID set of that flavour */
+
+/* source_stream.c */
+void source_stream_begin(struct source *s);
+void source_stream_packet(struct source *s, const struct packet *p);
+void source_stream_flush(struct source *s); /* all packets of one read are taken: propose what can be */
+void source_stream_end(struct source *s);   /* the connection is gone: what was not proposed is forgotten */
+
+#endif

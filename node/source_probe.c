@@ -1,0 +1,163 @@
+/* source_probe.c: short dumps before the real one, each on a connection of its own that is closed as soon as it has told one fact.
+ *
+ * The same server (by uuid) may still have another history than the one held here: it was reset, its disk was set back, or it lost the end
+ * of its binlog in a crash and gave the same GTIDs to other transactions. So before following it, its newest file that is held
+ * here is looked at: the format description must be the same (PROBE_HEAD), and so must the bytes of the last transaction
+ * (PROBE_TAIL). The state keeps sums over both (raft/state.h). A difference, or a file or position that the source has not
+ * got, is a stop: no retry can mend it. PROBE_FIND lets the source itself tell the file that a first start from a GTID set begins in. */
+#include "node/source_impl.h"
+
+#include "protocol/base/crc.h"
+
+#include <stdio.h>
+#include <string.h>
+
+struct gtid_set *source_start_set(const struct source *s, enum flavour flavour)
+{
+    struct gtid_set *set = gtid_set_new(flavour);
+    const char *start = s->settings.start;
+    if (strspn(start, "0123456789") == 0 && !strchr(start, ':')) { /* a file name, or a word */
+        gtid_set_free(set);
+        return NULL;
+    }
+    if (gtid_set_parse(set, start, strlen(start), NULL) || gtid_set_is_empty(set)) {
+        gtid_set_free(set);
+        return NULL;
+    }
+    return set;
+}
+
+enum source_probe source_probe_first(const struct source *s)
+{
+    const struct state *state = cluster_state(s->cluster);
+    if (state_file(state)) {
+        return state->proof.head_len ? PROBE_HEAD : PROBE_NONE;
+    }
+    struct gtid_set *mysql = source_start_set(s, FLAVOUR_MYSQL), *mariadb = source_start_set(s, FLAVOUR_MARIADB);
+    bool by_set = mysql || mariadb;
+    gtid_set_free(mysql);
+    gtid_set_free(mariadb);
+    return by_set ? PROBE_FIND : PROBE_NONE;
+}
+
+void source_probe_begin(struct source *s)
+{
+    source_phase(s, SOURCE_PROVING);
+    wire_seq_apart(s->wire, true);
+    event_format_init(&s->format, s->peer.origin.flavour, s->peer.checksum);
+    s->probe_crc = 0;
+    s->probe_got = 0;
+}
+
+static void contradicts(struct source *s, const char *what)
+{
+    const struct state *state = cluster_state(s->cluster);
+    source_refused(s,
+                   "its history is not the one held here: %s of %s (held up to %llu) is different there. Was it reset, or did it lose "
+                   "the end of its binlog in a crash?",
+                   what, state_file(state)->name, (unsigned long long)state->boundary);
+}
+
+static void look_at_head(struct source *s, const uint8_t *event, size_t n)
+{
+    const struct state_proof *proof = &cluster_state(s->cluster)->proof;
+    if (n != proof->head_len || crc32c_of(0, event, n) != proof->head_crc) {
+        contradicts(s, "the format description");
+        return;
+    }
+    s->probe = proof->last_end ? PROBE_TAIL : PROBE_NONE;
+    source_again(s);
+}
+
+static void look_at_tail(struct source *s, const uint8_t *event, size_t n)
+{
+    const struct state_proof *proof = &cluster_state(s->cluster)->proof;
+    uint64_t wanted = proof->last_end - proof->last_start;
+    s->probe_crc = crc32c_of(s->probe_crc, event, n);
+    s->probe_got += n;
+    if (s->probe_got < wanted) {
+        return;
+    }
+    if (s->probe_got > wanted || s->probe_crc != proof->last_crc) {
+        contradicts(s, "the last transaction");
+        return;
+    }
+    s->probe = PROBE_NONE;
+    source_again(s);
+}
+
+static void look_at_place(struct source *s, const uint8_t *event, size_t n)
+{
+    struct event_rotate r;
+    struct errmsg em;
+    if (event_rotate_read(&s->format, event, n, &r, &em)) {
+        source_failed(s, 0, "an event cannot be read: %s", em.text);
+    } else if (s->probe == PROBE_FIND) {
+        snprintf(s->found_file, sizeof s->found_file, "%.*s", (int)sizeof s->found_file - 1, r.name);
+        s->probe = PROBE_NONE;
+        source_again(s);
+    } else if (strcmp(r.name, s->file) != 0) {
+        contradicts(s, "the end");
+    }
+}
+
+static void look_at_event(struct source *s, const uint8_t *event, size_t n)
+{
+    struct event_header h;
+    struct errmsg em;
+    int rv = event_header_read(event, n, &h, &em);
+    if (!rv) {
+        rv = event_crc_check(&s->format, event, n, &em);
+    }
+    if (!rv && h.type == EVENT_FORMAT_DESCRIPTION) {
+        rv = event_format_read(event, n, &s->format, &em);
+    }
+    if (rv) {
+        source_failed(s, 0, "what the source sends for comparison cannot be read: %s", em.text);
+    } else if (h.type == EVENT_ROTATE && h.flags & EVENT_FLAG_ARTIFICIAL) {
+        look_at_place(s, event, n);
+    } else if (h.flags & EVENT_FLAG_ARTIFICIAL) {
+        return;
+    } else if (h.type == EVENT_HEARTBEAT || h.type == EVENT_HEARTBEAT_V2) {
+        if (s->probe == PROBE_TAIL) { /* it has nothing more to send */
+            contradicts(s, "the end");
+        }
+    } else if (h.type == EVENT_FORMAT_DESCRIPTION && s->probe == PROBE_HEAD) {
+        look_at_head(s, event, n);
+    } else if (h.type == EVENT_FORMAT_DESCRIPTION && h.log_pos == 0) {
+        return; /* a copy, for a start in the middle */
+    } else if (s->probe == PROBE_TAIL) {
+        look_at_tail(s, event, n);
+    }
+}
+
+static bool permanent(const struct stream_packet *sp)
+{
+    return sp->code == 1236 && !strstr(sp->message, "same server_uuid");
+}
+
+void source_probe_packet(struct source *s, const struct packet *p)
+{
+    struct stream_packet sp;
+    struct errmsg em;
+    if (stream_parse(p, false, &sp, &em)) {
+        source_failed(s, 0, "a packet of the binlog stream cannot be read: %s", em.text);
+        return;
+    }
+    switch (sp.kind) {
+    case STREAM_END:
+        source_failed(s, 0, "the source ended the stream");
+        break;
+    case STREAM_ERROR:
+        if (permanent(&sp)) {
+            source_refused(s, "it cannot give %s from position %llu on, which is held here or asked for: %s", s->file[0] ? s->file : s->settings.start,
+                           (unsigned long long)s->position, sp.message);
+        } else {
+            source_failed(s, (uint16_t)sp.code, "the source refuses: %s (%u)", sp.message, sp.code);
+        }
+        break;
+    case STREAM_EVENT:
+        look_at_event(s, sp.event, sp.n);
+        break;
+    }
+}

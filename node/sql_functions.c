@@ -1,0 +1,162 @@
+/* sql_functions.c: the functions that clients and tools call, one row each. */
+#include "node/sql_impl.h"
+
+#include "protocol/base/mem.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+#include <time.h>
+
+enum { GTID_RESULT_MAX = 64 << 20 };
+
+struct function {
+    const char *name;
+    size_t min, max; /* arguments */
+    void (*run)(struct sql_call *call, struct sql_value *args, struct sql_value *value);
+};
+
+static void f_unix_timestamp(struct sql_call *call, struct sql_value *args, struct sql_value *value)
+{
+    (void)args;
+    *value = sql_value_number((int64_t)(env_wall(sql_env(call)) / 1000000));
+}
+
+static void f_now(struct sql_call *call, struct sql_value *args, struct sql_value *value)
+{
+    (void)args;
+    time_t now = (time_t)(env_wall(sql_env(call)) / 1000000);
+    struct tm tm;
+    char text[32] = "";
+    if (gmtime_r(&now, &tm)) {
+        strftime(text, sizeof text, "%Y-%m-%d %H:%M:%S", &tm);
+    }
+    *value = sql_value_text(text);
+}
+
+static void f_version(struct sql_call *call, struct sql_value *args, struct sql_value *value)
+{
+    (void)args;
+    *value = sql_value_text(sql_version(call->session->view));
+}
+
+static void f_database(struct sql_call *call, struct sql_value *args, struct sql_value *value)
+{
+    (void)args;
+    *value = sql_value_text(call->session->db[0] ? call->session->db : NULL);
+}
+
+static void f_user(struct sql_call *call, struct sql_value *args, struct sql_value *value)
+{
+    (void)args;
+    *value = (struct sql_value){.text = mem_printf("%s@%s", call->session->user, call->session->host)};
+}
+
+static void f_current_user(struct sql_call *call, struct sql_value *args, struct sql_value *value)
+{
+    (void)args;
+    *value = (struct sql_value){.text = mem_printf("%s@%%", call->session->user)};
+}
+
+static void f_connection_id(struct sql_call *call, struct sql_value *args, struct sql_value *value)
+{
+    (void)args;
+    *value = sql_value_number(call->session->connection_id);
+}
+
+static void f_uuid(struct sql_call *call, struct sql_value *args, struct sql_value *value)
+{
+    (void)args;
+    uint8_t uuid[16];
+    char text[UUID_TEXT_SIZE];
+    env_random(sql_env(call), uuid, sizeof uuid);
+    uuid[6] = (uint8_t)((uuid[6] & 0x0f) | 0x40);
+    uuid[8] = (uint8_t)((uuid[8] & 0x3f) | 0x80);
+    uuid_text(uuid, text);
+    *value = sql_value_text(text);
+}
+
+static void f_ifnull(struct sql_call *call, struct sql_value *args, struct sql_value *value)
+{
+    (void)call;
+    struct sql_value *from = args[0].text ? &args[0] : &args[1];
+    *value = *from;
+    *from = (struct sql_value){0};
+}
+
+/* Both arguments as MySQL sets; false: one is NULL (the result too) or malformed (the call failed). */
+static bool two_sets(struct sql_call *call, struct sql_value *args, struct gtid_set **a, struct gtid_set **b)
+{
+    struct gtid_set **sets[2] = {a, b};
+    *a = *b = NULL;
+    for (size_t i = 0; i < 2; i++) {
+        *sets[i] = gtid_set_new(FLAVOUR_MYSQL);
+        if (args[i].text && gtid_set_parse(*sets[i], args[i].text, strlen(args[i].text), NULL)) {
+            sql_error(call, 1772, "HY000", "Malformed GTID set specification '%.200s'.", args[i].text);
+        }
+    }
+    return args[0].text && args[1].text && !call->failed;
+}
+
+static void f_gtid_subtract(struct sql_call *call, struct sql_value *args, struct sql_value *value)
+{
+    struct gtid_set *a, *b;
+    if (two_sets(call, args, &a, &b)) {
+        struct buf text;
+        buf_init(&text, GTID_RESULT_MAX);
+        gtid_set_subtract(a, b);
+        gtid_set_print(a, &text);
+        *value = sql_value_text(buf_cstr(&text));
+        buf_free(&text);
+    }
+    gtid_set_free(a);
+    gtid_set_free(b);
+}
+
+static void f_gtid_subset(struct sql_call *call, struct sql_value *args, struct sql_value *value)
+{
+    struct gtid_set *a, *b;
+    if (two_sets(call, args, &a, &b)) {
+        *value = sql_value_number(gtid_set_subset(a, b));
+    }
+    gtid_set_free(a);
+    gtid_set_free(b);
+}
+
+static const struct function functions[] = {
+    {"UNIX_TIMESTAMP", 0, 0, f_unix_timestamp},
+    {"NOW", 0, 1, f_now},
+    {"CURRENT_TIMESTAMP", 0, 1, f_now},
+    {"UTC_TIMESTAMP", 0, 1, f_now},
+    {"VERSION", 0, 0, f_version},
+    {"DATABASE", 0, 0, f_database},
+    {"SCHEMA", 0, 0, f_database},
+    {"USER", 0, 0, f_user},
+    {"SESSION_USER", 0, 0, f_user},
+    {"SYSTEM_USER", 0, 0, f_user},
+    {"CURRENT_USER", 0, 0, f_current_user},
+    {"CONNECTION_ID", 0, 0, f_connection_id},
+    {"UUID", 0, 0, f_uuid},
+    {"IFNULL", 2, 2, f_ifnull},
+    {"COALESCE", 2, 2, f_ifnull},
+    {"GTID_SUBTRACT", 2, 2, f_gtid_subtract},
+    {"GTID_SUBSET", 2, 2, f_gtid_subset},
+};
+
+bool sql_function(struct sql_call *call, const char *name, struct sql_value *args, size_t n,
+                  struct sql_value *value)
+{
+    for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {
+        const struct function *f = &functions[i];
+        if (strcasecmp(f->name, name) == 0) {
+            if (n < f->min || n > f->max) {
+                sql_error(call, 1582, "42000",
+                          "Incorrect parameter count in the call to native function '%s'", f->name);
+            } else {
+                f->run(call, args, value);
+            }
+            return true;
+        }
+    }
+    return false;
+}

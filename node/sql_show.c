@@ -1,0 +1,308 @@
+/* sql_show.c: SHOW of what the node holds and whom it serves: members, binlog files, replicas, connections.
+ * And those that are always empty, on the worker, since clients ask for them. */
+#include "build.h"
+#include "node/serve.h"
+#include "node/sql_impl.h"
+
+#include "protocol/base/mem.h"
+
+#include <string.h>
+#include <strings.h>
+
+static struct table *table_of(const char *const *names, size_t n)
+{
+    struct table *table = table_new();
+    for (size_t i = 0; i < n; i++) {
+        bool number = names[i][0] == '#';
+        table_column(table, names[i] + number, number ? TABLE_NUMBER : TABLE_TEXT);
+    }
+    return table;
+}
+
+/* Names of columns; one that begins with # holds numbers. */
+#define TABLE_OF(...)                                                                                        \
+    table_of((const char *const[]){__VA_ARGS__},                                                             \
+             sizeof((const char *const[]){__VA_ARGS__}) / sizeof(const char *))
+
+/* ---- always empty ---- */
+
+void sql_show_warnings(struct sql_call *call)
+{
+    if (sql_word(call, "LIMIT")) {
+        while (sql_peek(call)->kind == TOKEN_NUMBER || sql_mark(call, ",")) {
+            sql_take(call);
+        }
+    }
+    if (sql_end(call)) {
+        reply_rows(call->reply, TABLE_OF("Level", "#Code", "Message"));
+    }
+}
+
+static bool read_like(struct sql_call *call)
+{
+    if (sql_word(call, "LIKE")) {
+        sql_string(call);
+    }
+    return sql_end(call);
+}
+
+void sql_show_databases(struct sql_call *call)
+{
+    if (read_like(call)) {
+        reply_rows(call->reply, TABLE_OF("Database"));
+    }
+}
+
+void sql_show_tables(struct sql_call *call)
+{
+    const char *db = call->session->db;
+    if (sql_word(call, "FROM") || sql_word(call, "IN")) {
+        if (sql_peek(call)->kind != TOKEN_WORD && sql_peek(call)->kind != TOKEN_QUOTED) {
+            sql_syntax(call);
+            return;
+        }
+        db = sql_take(call)->text;
+    }
+    if (!read_like(call)) {
+        return;
+    }
+    if (!db[0]) {
+        sql_error(call, 1046, "3D000", "No database selected");
+        return;
+    }
+    char *name = mem_printf("Tables_in_%s", db);
+    reply_rows(call->reply, TABLE_OF(name));
+    mem_free(name);
+}
+
+void sql_flush_logs(struct sql_call *call)
+{
+    if (sql_end(call)) {
+        reply_ok(call->reply);
+        call->reply->warnings = 1; /* only the source rotates */
+    }
+}
+
+/* ---- the cluster ---- */
+
+void sql_show_members(struct sql_call *call)
+{
+    if (!sql_end(call)) {
+        return;
+    }
+    struct cluster *cluster = call->control->cluster;
+    struct cluster_member members[CLUSTER_MEMBERS_MAX];
+    size_t n = cluster_members(cluster, members, CLUSTER_MEMBERS_MAX);
+    struct table *table = TABLE_OF("#Id", "Address", "Role", "State", "Version", "#Applied", "Self");
+    for (size_t i = 0; i < n; i++) {
+        bool self = members[i].id == cluster_id(cluster);
+        bool leads = members[i].id == cluster_leader(cluster);
+        table_row(table);
+        table_number(table, members[i].id);
+        table_text(table, members[i].address);
+        table_text(table, "voter");
+        table_text(table, leads ? "leader" : self && cluster_leader(cluster) ? "follower" : "unknown");
+        table_text(table, self ? HOLDFAST_VERSION : NULL);
+        if (self) {
+            table_number(table, cluster_state(cluster)->index);
+        } else {
+            table_text(table, NULL);
+        }
+        table_text(table, self ? "yes" : "no");
+    }
+    reply_rows(call->reply, table);
+}
+
+/* ---- binlog files ---- */
+
+void sql_show_log_status(struct sql_call *call)
+{
+    if (!sql_end(call)) {
+        return;
+    }
+    const struct state *state = cluster_state(call->control->cluster);
+    const struct state_file *file = state_file(state);
+    struct table *table =
+        sql_is_mariadb(call)
+            ? TABLE_OF("File", "#Position", "Binlog_Do_DB", "Binlog_Ignore_DB")
+            : TABLE_OF("File", "#Position", "Binlog_Do_DB", "Binlog_Ignore_DB", "Executed_Gtid_Set");
+    if (file) {
+        table_row(table);
+        table_text(table, file->name);
+        table_number(table, state->boundary);
+        table_text(table, "");
+        table_text(table, "");
+        if (!sql_is_mariadb(call)) {
+            struct buf gtids;
+            buf_init(&gtids, 64 << 20);
+            if (state->executed) {
+                gtid_set_print(state->executed, &gtids);
+            }
+            table_text(table, buf_cstr(&gtids));
+            buf_free(&gtids);
+        }
+    }
+    reply_rows(call->reply, table);
+}
+
+void sql_show_logs(struct sql_call *call)
+{
+    if (!sql_end(call)) {
+        return;
+    }
+    const struct state *state = cluster_state(call->control->cluster);
+    const struct state_era *era = state_era(state);
+    bool mariadb = sql_is_mariadb(call);
+    struct table *table =
+        mariadb ? TABLE_OF("Log_name", "#File_size") : TABLE_OF("Log_name", "#File_size", "Encrypted");
+    for (size_t i = 0; era && i < state->n_files; i++) {
+        const struct state_file *file = &state->files[i];
+        if (file->era != era->id) {
+            continue;
+        }
+        table_row(table);
+        table_text(table, file->name);
+        table_number(table, i + 1 == state->n_files ? state->boundary : file->size);
+        if (!mariadb) {
+            table_text(table, "No");
+        }
+    }
+    reply_rows(call->reply, table);
+}
+
+/* ---- replicas and connections ---- */
+
+struct listing {
+    struct sql_call *call;
+    struct table *table;
+    bool uuids;   /* the flavour has them */
+    bool all;     /* PROCESSLIST: of everybody */
+    uint64_t now; /* microseconds */
+};
+
+static void add_replica(void *arg, const struct serve_replica *replica)
+{
+    struct listing *l = arg;
+    table_row(l->table);
+    table_number(l->table, replica->server_id);
+    table_text(l->table, replica->host);
+    table_number(l->table, replica->port);
+    table_number(l->table, l->call->session->view->server_id);
+    if (l->uuids) {
+        table_text(l->table, replica->uuid);
+    }
+}
+
+static void list_replicas(struct sql_call *call, struct table *table, bool uuids)
+{
+    struct listing l = {.call = call, .table = table, .uuids = uuids};
+    serve_each_replica(call->control->serve, add_replica, &l);
+    reply_rows(call->reply, table);
+}
+
+void sql_show_replicas(struct sql_call *call)
+{
+    if (sql_end(call)) {
+        list_replicas(call, TABLE_OF("#Server_Id", "Host", "#Port", "#Source_Id", "Replica_UUID"), true);
+    }
+}
+
+void sql_show_slave_hosts(struct sql_call *call)
+{
+    if (sql_end(call)) {
+        bool uuids = !sql_is_mariadb(call);
+        struct table *table = uuids ? TABLE_OF("#Server_id", "Host", "#Port", "#Master_id", "Slave_UUID")
+                                    : TABLE_OF("#Server_id", "Host", "#Port", "#Master_id");
+        list_replicas(call, table, uuids);
+    }
+}
+
+static void add_process(const struct listing *l, uint32_t id, const char *user, const char *host,
+                        const char *db)
+{
+    table_row(l->table);
+    table_number(l->table, id);
+    table_text(l->table, user);
+    table_text(l->table, host);
+    table_text(l->table, db);
+}
+
+static void add_dump(void *arg, const struct serve_replica *replica)
+{
+    const struct listing *l = arg;
+    if (!l->all && strcmp(replica->user, l->call->session->user) != 0) {
+        return;
+    }
+    bool mariadb = sql_is_mariadb(l->call);
+    uint64_t since = replica->since_wall;
+    add_process(l, replica->connection_id, replica->user, replica->peer, NULL);
+    table_text(l->table, replica->gtid && !mariadb ? "Binlog Dump GTID" : "Binlog Dump");
+    table_number(l->table, l->now > since ? (l->now - since) / 1000000 : 0);
+    table_text(l->table, !replica->level
+                             ? mariadb ? "Sending binlog event to slave" : "Sending binlog event to replica"
+                         : mariadb ? "Master has sent all binlog to slave; waiting for more updates"
+                                   : "Source has sent all binlog to replica; waiting for more updates");
+    table_text(l->table, NULL);
+}
+
+void sql_show_processlist(struct sql_call *call)
+{
+    if (!sql_end(call)) {
+        return;
+    }
+    const struct sql_session *session = call->session;
+    struct listing l = {
+        .call = call, .all = session->roles & SQL_MONITOR, .now = env_wall(call->control->loop)};
+    l.table = TABLE_OF("#Id", "User", "Host", "db", "Command", "#Time", "State", "Info");
+    serve_each_replica(call->control->serve, add_dump, &l);
+    add_process(&l, session->connection_id, session->user, session->host,
+                session->db[0] ? session->db : NULL);
+    table_text(l.table, "Query");
+    table_number(l.table, 0);
+    table_text(l.table, "starting");
+    table_text(l.table, "SHOW PROCESSLIST");
+    reply_rows(call->reply, l.table);
+}
+
+/* ---- KILL ---- */
+
+struct victim {
+    uint32_t id;
+    const char *owner;
+    bool found, own;
+};
+
+static void look_for_victim(void *arg, const struct serve_replica *replica)
+{
+    struct victim *victim = arg;
+    if (replica->connection_id == victim->id) {
+        victim->found = true;
+        victim->own = strcmp(replica->user, victim->owner) == 0;
+    }
+}
+
+void sql_kill(struct sql_call *call)
+{
+    const struct sql_token *token = sql_peek(call);
+    if (token->kind != TOKEN_NUMBER || strlen(token->text) > 10 || strchr(token->text, '.')) {
+        sql_syntax(call);
+        return;
+    }
+    struct sql_value value = {.text = mem_str(sql_take(call)->text)};
+    uint64_t id = (uint64_t)sql_value_int(&value);
+    sql_value_free(&value);
+    if (!sql_end(call)) {
+        return;
+    }
+    struct victim victim = {.id = (uint32_t)id, .owner = call->session->user};
+    serve_each_replica(call->control->serve, look_for_victim, &victim);
+    bool admin = call->session->roles & ROLE_ADMIN;
+    if (id > UINT32_MAX || (!admin && !victim.found)) {
+        sql_error(call, 1094, "HY000", "Unknown thread id: %llu", (unsigned long long)id);
+    } else if (!admin && !victim.own) {
+        sql_error(call, 1095, "HY000", "You are not owner of thread %llu", (unsigned long long)id);
+    } else {
+        serve_kill(call->control->serve, (uint32_t)id);
+        reply_ok(call->reply);
+    }
+}

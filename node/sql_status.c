@@ -1,0 +1,228 @@
+/* sql_status.c: SHOW STATUS: one row for each name, the verdict first among ours. All on the loop. */
+#include "build.h"
+#include "node/serve.h"
+#include "node/source.h"
+#include "node/sql_impl.h"
+#include "node/verdict.h"
+
+#include <string.h>
+
+enum { VALUE_MAX = 64 << 20 };
+
+struct facts {
+    const struct sql_call *call;
+    struct control *control;
+    const struct state *state;
+    struct source_status source;
+    size_t voters;
+    uint64_t replicas;
+};
+
+struct status_row {
+    const char *name;
+    void (*get)(const struct facts *f, struct buf *out);
+};
+
+static void put_u64(struct buf *out, uint64_t v)
+{
+    buf_printf(out, "%llu", (unsigned long long)v);
+}
+
+static void put_place(struct buf *out, const char *file, uint64_t position)
+{
+    if (file[0]) {
+        buf_printf(out, "%s:%llu", file, (unsigned long long)position);
+    }
+}
+
+static bool decide(const struct facts *f, char *reason, size_t size)
+{
+    struct verdict_facts facts = {.voters = f->voters,
+                                  .self = cluster_id(f->control->cluster),
+                                  .leader = cluster_leader(f->control->cluster),
+                                  .state = f->state,
+                                  .source = &f->source};
+    return verdict(&facts, reason, size);
+}
+
+static void s_protected(const struct facts *f, struct buf *out)
+{
+    char reason[2048];
+    buf_str(out, decide(f, reason, sizeof reason) ? "yes" : "no");
+}
+
+static void s_protected_reason(const struct facts *f, struct buf *out)
+{
+    char reason[2048];
+    decide(f, reason, sizeof reason);
+    buf_str(out, reason);
+}
+
+static void s_version(const struct facts *f, struct buf *out)
+{
+    (void)f;
+    buf_str(out, HOLDFAST_VERSION);
+}
+
+static void s_node_id(const struct facts *f, struct buf *out)
+{
+    put_u64(out, cluster_id(f->control->cluster));
+}
+
+static void s_leader_id(const struct facts *f, struct buf *out)
+{
+    put_u64(out, cluster_leader(f->control->cluster));
+}
+
+static void s_term(const struct facts *f, struct buf *out)
+{
+    put_u64(out, cluster_term(f->control->cluster));
+}
+
+static void s_applied_index(const struct facts *f, struct buf *out)
+{
+    put_u64(out, f->state->index);
+}
+
+static void s_source(const struct facts *f, struct buf *out)
+{
+    if (f->state->has_source) {
+        put_place(out, f->state->source.host, f->state->source.port);
+    }
+}
+
+static void s_source_phase(const struct facts *f, struct buf *out)
+{
+    buf_str(out, source_phase_text(f->source.phase));
+}
+
+static void s_source_error(const struct facts *f, struct buf *out)
+{
+    buf_str(out, f->source.error);
+}
+
+static void s_source_semi_sync(const struct facts *f, struct buf *out)
+{
+    buf_str(out, f->source.semi_sync ? "yes" : "no");
+}
+
+static void s_acks(const struct facts *f, struct buf *out)
+{
+    put_u64(out, f->source.acks);
+}
+
+static void s_ack_position(const struct facts *f, struct buf *out)
+{
+    put_place(out, f->source.acked_file, f->source.acked);
+}
+
+static void s_received_position(const struct facts *f, struct buf *out)
+{
+    put_place(out, f->source.file, f->source.received);
+}
+
+static void s_committed_position(const struct facts *f, struct buf *out)
+{
+    const struct state_file *file = state_file(f->state);
+    if (file) {
+        put_place(out, file->name, file->size);
+    }
+}
+
+static void s_transactions(const struct facts *f, struct buf *out)
+{
+    put_u64(out, f->source.transactions);
+}
+
+static void s_gtid_executed(const struct facts *f, struct buf *out)
+{
+    if (f->state->executed) {
+        gtid_set_print(f->state->executed, out);
+    }
+}
+
+static void s_replicas(const struct facts *f, struct buf *out)
+{
+    put_u64(out, f->replicas);
+}
+
+static void s_uptime(const struct facts *f, struct buf *out)
+{
+    uint64_t now = env_wall(f->control->loop);
+    put_u64(out, now > f->control->started_wall ? (now - f->control->started_wall) / 1000000 : 0);
+}
+
+static void s_threads_connected(const struct facts *f, struct buf *out)
+{
+    put_u64(out, serve_sessions(f->control->serve));
+}
+
+static void s_ssl_cipher(const struct facts *f, struct buf *out)
+{
+    const char *text = f->call->session->tls_cipher;
+    buf_str(out, text ? text : "");
+}
+
+static void s_ssl_version(const struct facts *f, struct buf *out)
+{
+    const char *text = f->call->session->tls_version;
+    buf_str(out, text ? text : "");
+}
+
+static const struct status_row status_rows[] = {
+    {"Holdfast_protected", s_protected},
+    {"Holdfast_protected_reason", s_protected_reason},
+    {"Holdfast_version", s_version},
+    {"Holdfast_node_id", s_node_id},
+    {"Holdfast_leader_id", s_leader_id},
+    {"Holdfast_term", s_term},
+    {"Holdfast_applied_index", s_applied_index},
+    {"Holdfast_source", s_source},
+    {"Holdfast_source_phase", s_source_phase},
+    {"Holdfast_source_error", s_source_error},
+    {"Holdfast_source_semi_sync", s_source_semi_sync},
+    {"Holdfast_acks", s_acks},
+    {"Holdfast_ack_position", s_ack_position},
+    {"Holdfast_received_position", s_received_position},
+    {"Holdfast_committed_position", s_committed_position},
+    {"Holdfast_transactions", s_transactions},
+    {"Holdfast_gtid_executed", s_gtid_executed},
+    {"Holdfast_replicas", s_replicas},
+    {"Ssl_cipher", s_ssl_cipher},
+    {"Ssl_version", s_ssl_version},
+    {"Threads_connected", s_threads_connected},
+    {"Uptime", s_uptime},
+};
+
+static void count_replica(void *arg, const struct serve_replica *replica)
+{
+    (void)replica;
+    ++*(uint64_t *)arg;
+}
+
+void sql_show_status(struct sql_call *call)
+{
+    struct sql_filter filter;
+    if (!sql_filter_read(call, &filter)) {
+        return;
+    }
+    struct cluster_member members[CLUSTER_MEMBERS_MAX];
+    struct facts f = {.call = call, .control = call->control, .state = cluster_state(call->control->cluster)};
+    f.voters = cluster_members(call->control->cluster, members, CLUSTER_MEMBERS_MAX);
+    source_get_status(call->control->source, &f.source);
+    serve_each_replica(call->control->serve, count_replica, &f.replicas);
+    struct table *table = sql_names_table();
+    struct buf value;
+    buf_init(&value, VALUE_MAX);
+    for (size_t i = 0; i < sizeof status_rows / sizeof *status_rows; i++) {
+        buf_reset(&value);
+        status_rows[i].get(&f, &value);
+        if (sql_filter_match(call, &filter, status_rows[i].name, buf_cstr(&value))) {
+            table_row(table);
+            table_text(table, status_rows[i].name);
+            table_text(table, buf_cstr(&value));
+        }
+    }
+    buf_free(&value);
+    reply_rows(call->reply, table);
+}

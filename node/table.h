@@ -1,0 +1,47 @@
+/* table.h: the answer to a statement, before it is bytes: OK, an error, or rows of text. Built on a worker or on the loop, handed over whole. */
+#ifndef HOLDFAST_NODE_TABLE_H
+#define HOLDFAST_NODE_TABLE_H
+
+#include "protocol/base/buf.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum table_type { TABLE_TEXT, TABLE_NUMBER };
+
+enum reply_kind { REPLY_OK, REPLY_ERROR, REPLY_ROWS };
+
+struct reply {
+    enum reply_kind kind;
+    uint64_t affected;
+    uint16_t warnings;
+    uint16_t code;     /* of an error: MySQL's number */
+    char state[6];     /* its SQLSTATE */
+    char message[512]; /* of an error; of an OK: its info, mostly "" */
+    struct table *table;
+};
+
+struct table;
+
+struct table *table_new(void);
+void table_free(struct table *table); /* NULL is fine */
+void table_column(struct table *table, const char *name, enum table_type type); /* all columns before the first row */
+void table_row(struct table *table);                                            /* begins a row; cells follow in order */
+void table_text(struct table *table, const char *text);                         /* NULL is SQL's NULL */
+void table_bytes(struct table *table, const void *text, size_t n);
+void table_number(struct table *table, uint64_t v);
+void table_printf(struct table *table, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+size_t table_columns(const struct table *table);
+size_t table_rows(const struct table *table);
+const char *table_name(const struct table *table, size_t column);
+enum table_type table_type(const struct table *table, size_t column);
+const char *table_cell(const struct table *table, size_t row, size_t column, size_t *n); /* NULL: SQL's NULL */
+
+void reply_ok(struct reply *reply);
+void reply_error(struct reply *reply, uint16_t code, const char *state, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+void reply_rows(struct reply *reply, struct table *table); /* takes the table */
+void reply_free(struct reply *reply);
+
+#endif

@@ -1,0 +1,568 @@
+/* test_control: statements on the loop's side, against a real cluster of one node, its source link and its
+ * serving part, on the simulator's disk: what they show, what they change, what they refuse; and that
+ * everything is answered when the node closes in the middle. */
+#include "node/control.h"
+#include "node/serve.h"
+#include "node/source.h"
+#include "node/sql_impl.h"
+#include "tests/sim/env_sim.h"
+#include "tests/unit/unit.h"
+
+#include "protocol/base/check.h"
+#include "protocol/base/mem.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define UUID "85a05a83-e51f-11f1-a45c-02fc00000001"
+
+enum { STATEMENTS_MAX = 400 };
+
+/* What one run of the node does: its statements one after the other, or all at once and then the end. */
+struct script {
+    const char *const (*steps)[2]; /* statement, what its answer begins with */
+    size_t n;
+    enum flavour flavour;
+    uint32_t roles;
+    bool with_file;
+    bool flood;   /* all at once, the node closes at once */
+    bool patient; /* ... when all is answered */
+    bool early;   /* begin before the node leads */
+    unsigned answered, shutdowns;
+    bool gone;
+};
+
+struct life {
+    struct script *script;
+    struct sim_process *process;
+    struct env *env;
+    struct config config;
+    struct control control;
+    struct cluster *cluster;
+    struct source *source;
+    struct serve *serve;
+    struct view *view;
+    struct sql_vars *vars;
+    size_t at;
+    bool started, serve_closed;
+    struct env_msg close_msg;
+};
+
+struct asked {
+    struct control_request request;
+    struct life *life;
+    size_t step;
+};
+
+/* "OK", "1193 text", or "name,name|cell,cell|…". */
+static void put_reply(const struct reply *r, struct buf *line)
+{
+    if (r->kind == REPLY_OK) {
+        buf_printf(line, "OK%s", r->warnings ? " with a warning" : "");
+    } else if (r->kind == REPLY_ERROR) {
+        buf_printf(line, "%u %s", r->code, r->message);
+    } else {
+        for (size_t c = 0; c < table_columns(r->table); c++) {
+            buf_printf(line, "%s%s", c ? "," : "", table_name(r->table, c));
+        }
+        for (size_t row = 0; row < table_rows(r->table); row++) {
+            for (size_t c = 0; c < table_columns(r->table); c++) {
+                const char *cell = table_cell(r->table, row, c, NULL);
+                buf_printf(line, "%s%s", c ? "," : "|", cell ? cell : "~");
+            }
+        }
+    }
+}
+
+static void compare(struct life *life, size_t step, const struct reply *reply)
+{
+    const char *want = life->script->steps[step][1];
+    struct buf line;
+    buf_init(&line, 1 << 20);
+    put_reply(reply, &line);
+    bool inside = want[0] == '*'; /* somewhere in it */
+    const char *got = buf_cstr(&line);
+    if (!UNIT_TRUE(inside ? strstr(got, want + 1) != NULL : strncmp(got, want, strlen(want)) == 0)) {
+        printf("# %s\n# gave %s\n# want %s\n", life->script->steps[step][0], got, want);
+    }
+    UNIT_TRUE(!strstr(got, "geheim"));
+    buf_free(&line);
+}
+
+static void next_step(struct life *life);
+
+static void close_when_answered(struct life *life);
+
+static void request_done(struct control_request *request)
+{
+    struct asked *asked = CONTAINER_OF(request, struct asked, request);
+    struct life *life = asked->life;
+    UNIT_TRUE(request->statement == NULL);
+    life->script->answered++;
+    if (life->script->flood) {
+        life->script->shutdowns += request->reply.kind == REPLY_ERROR && request->reply.code == 1053;
+        if (life->script->patient && life->script->answered == life->script->n) {
+            sim_stop(sim_process_host(life->process));
+        }
+        close_when_answered(life);
+    } else {
+        compare(life, asked->step, &request->reply);
+        next_step(life);
+    }
+    reply_free(&request->reply);
+    mem_free(asked);
+}
+
+static void ask(struct life *life, size_t step)
+{
+    struct sql_session session = {.env = life->env,
+                                  .view = life->view,
+                                  .vars = life->vars,
+                                  .connection_id = 17,
+                                  .user = "root",
+                                  .host = "localhost",
+                                  .roles = life->script->roles,
+                                  .tls_cipher = "TLS_AES_256_GCM_SHA384"};
+    struct asked *asked = mem_new(sizeof *asked);
+    const char *text = life->script->steps[step][0];
+    asked->life = life;
+    asked->step = step;
+    asked->request.worker = life->env;
+    asked->request.done = request_done;
+    asked->request.roles = session.roles;
+    if (sql_execute(&session, text, strlen(text), &asked->request.reply, &asked->request.statement) ==
+        SQL_DONE) {
+        compare(life, step, &asked->request.reply);
+        reply_free(&asked->request.reply);
+        mem_free(asked);
+        life->script->answered++;
+        next_step(life);
+    } else {
+        control_submit(&life->control, &asked->request);
+    }
+}
+
+static void next_step(struct life *life)
+{
+    if (life->at < life->script->n) {
+        ask(life, life->at++);
+    } else {
+        sim_stop(sim_process_host(life->process));
+    }
+}
+
+static void begin(struct life *life)
+{
+    if (life->script->flood) {
+        while (life->at < life->script->n) {
+            ask(life, life->at++);
+        }
+        if (!life->script->patient) {
+            sim_stop(sim_process_host(life->process));
+        }
+        return;
+    }
+    next_step(life);
+}
+
+static void file_done(void *arg, int status)
+{
+    UNIT_INT(status, 0);
+    begin(arg);
+}
+
+static void put_file(struct life *life)
+{
+    struct entry_file file = {.era = 1, .name = "mysql-bin.000007"};
+    struct buf entry;
+    bool mariadb = life->script->flavour == FLAVOUR_MARIADB;
+    const char *before = mariadb ? "0-1-5,0-2-7,1-1-3" : UUID ":1-9";
+    file.origin.flavour = life->script->flavour;
+    file.origin.server_id = 11;
+    if (!mariadb) {
+        snprintf(file.origin.uuid, sizeof file.origin.uuid, UUID);
+    }
+    snprintf(file.origin.version, sizeof file.origin.version, "x");
+    file.before = gtid_set_new(life->script->flavour);
+    UNIT_INT(gtid_set_parse(file.before, before, strlen(before), NULL), 0);
+    buf_init(&entry, ENTRY_MAX);
+    entry_put_file(&entry, &file);
+    gtid_set_free(file.before);
+    cluster_propose(life->cluster, &entry, file_done, life);
+}
+
+static void on_leading(void *owner, bool leading)
+{
+    struct life *life = owner;
+    if (!leading || life->started || !life->serve) {
+        return;
+    }
+    life->started = true;
+    if (life->script->with_file) {
+        put_file(life);
+    } else {
+        begin(life);
+    }
+}
+
+static void on_applied(void *owner, const struct state_effect *effect)
+{
+    (void)owner;
+    (void)effect;
+}
+
+static const struct cluster_handler handler = {on_leading, on_applied};
+
+static struct view *make_view(const struct script *script)
+{
+    struct view *view = mem_new(sizeof *view);
+    atomic_init(&view->refs, 1);
+    view->node_id = 1;
+    view->flavour = script->flavour;
+    view->server_id = 4711;
+    snprintf(view->version, sizeof view->version, "8.4.0-holdfast");
+    return view;
+}
+
+static void life_start(struct sim_process *process, struct env *env, void *arg)
+{
+    struct cluster_options o = {.loop = env, .data_dir = "/d", .id = 1, .n_initial = 1};
+    struct errmsg em = {""};
+    struct life *life = mem_new(sizeof *life);
+    o.initial[0] = (struct cluster_member){.id = 1, .address = "a:1"};
+    (void)env_mkdir(env, "/d", NULL);
+    (void)env_sync_dir(env, "/", NULL);
+    life->script = arg;
+    life->process = process;
+    life->env = env;
+    life->config.id = 1;
+    life->config.workers = 1;
+    snprintf(life->config.socket, sizeof life->config.socket, "/holdfast.sock");
+    life->vars = sql_vars_new();
+    life->view = make_view(life->script);
+    CHECK(cluster_open(&o, &handler, life, &life->cluster, &em) == 0);
+    life->source = source_new(env, life->cluster);
+    life->control = (struct control){.loop = env,
+                                     .config = &life->config,
+                                     .cluster = life->cluster,
+                                     .source = life->source,
+                                     .started_wall = env_wall(env)};
+    CHECK(serve_open(&life->control, cluster_store(life->cluster), life->view, &life->serve, &em) == 0);
+    life->control.serve = life->serve;
+    sim_process_set(process, life);
+    if (life->script->early) {
+        life->started = true;
+        begin(life);
+    }
+}
+
+static void cluster_closed(void *arg)
+{
+    struct life *life = arg;
+    struct sim_process *process = life->process;
+    source_free(life->source);
+    view_unref(life->view);
+    sql_vars_free(life->vars);
+    UNIT_TRUE(life->control.changes == NULL);
+    mem_free(life);
+    sim_exit(process);
+}
+
+static void close_cluster(struct env_msg *msg)
+{
+    struct life *life = CONTAINER_OF(msg, struct life, close_msg);
+    cluster_close(life->cluster, cluster_closed, life);
+}
+
+/* Requests of this test come from the loop, so nobody else knows when the last one has arrived. */
+static void close_when_answered(struct life *life)
+{
+    if (life->serve_closed && life->script->answered == life->script->n) {
+        life->close_msg.run = close_cluster;
+        env_post(life->env, &life->close_msg);
+    }
+}
+
+static void serve_closed(void *arg)
+{
+    struct life *life = arg;
+    life->serve_closed = true;
+    close_when_answered(life);
+}
+
+static void life_stop(struct sim_process *process, void *arg)
+{
+    struct life *life = sim_process_get(process);
+    (void)arg;
+    control_close(&life->control);
+    serve_close(life->serve, serve_closed, life);
+}
+
+static void life_gone(struct sim_host *host, bool crashed, void *arg)
+{
+    (void)host;
+    (void)crashed;
+    ((struct script *)arg)->gone = true;
+}
+
+static const struct sim_program program = {life_start, life_stop, life_gone};
+
+static bool is_gone(void *arg)
+{
+    return ((struct script *)arg)->gone;
+}
+
+static void run(struct sim_host *host, struct script *script)
+{
+    script->gone = false;
+    script->answered = 0;
+    sim_start(host, &program, script);
+    UNIT_TRUE(sim_run_until(sim_host_sim(host), is_gone, script, 100 * ENV_S));
+    UNIT_UINT(script->answered, script->n);
+}
+
+static void run_alone(struct script *script)
+{
+    struct sim *sim = sim_new(unit_seed());
+    run(sim_host_new(sim, "a"), script);
+    sim_free(sim);
+}
+
+#define STEPS(array) .steps = (array), .n = sizeof(array) / sizeof *(array)
+
+/* ---- the cases ---- */
+
+static void a_new_node_shows_itself(void)
+{
+    static const char *const steps[][2] = {
+        {"SHOW CLUSTER MEMBERS", "Id,Address,Role,State,Version,Applied,Self|1,a:1,voter,leader,"},
+        {"SHOW REPLICA STATUS", "Replica_IO_State,Source_Host,Source_User,Source_Port,Connect_Retry,"},
+        {"SHOW SLAVE STATUS", "Slave_IO_State,Master_Host,Master_User,Master_Port,Connect_Retry,"},
+        {"SHOW BINARY LOG STATUS", "File,Position,Binlog_Do_DB,Binlog_Ignore_DB,Executed_Gtid_Set"},
+        {"SHOW MASTER STATUS", "File,Position,Binlog_Do_DB,Binlog_Ignore_DB,Executed_Gtid_Set"},
+        {"SHOW BINARY LOGS", "Log_name,File_size,Encrypted"},
+        {"SHOW MASTER LOGS", "Log_name,File_size,Encrypted"},
+        {"SHOW REPLICAS", "Server_Id,Host,Port,Source_Id,Replica_UUID"},
+        {"SHOW SLAVE HOSTS", "Server_id,Host,Port,Master_id,Slave_UUID"},
+        {"SHOW PROCESSLIST",
+         "Id,User,Host,db,Command,Time,State,Info|17,root,localhost,~,Query,0,starting,SHOW PROCESSLIST"},
+        {"SHOW USERS", "User,Roles"},
+        {"SHOW GRANTS",
+         "Grants for root@%|GRANT REPLICATION SLAVE, REPLICATION CLIENT, CLUSTER_ADMIN ON *.* TO 'root'@'%'"},
+        {"SHOW GRANTS FOR 'nobody'", "1141 "},
+        {"SHOW STATUS LIKE 'Holdfast_protected'", "Variable_name,Value|Holdfast_protected,no"},
+        {"SHOW STATUS LIKE 'Holdfast_protected_reason'",
+         "Variable_name,Value|Holdfast_protected_reason,one voter, no redundancy; no source is set"},
+        {"SHOW GLOBAL STATUS WHERE Variable_name IN ('Holdfast_node_id', 'Holdfast_leader_id')",
+         "Variable_name,Value|Holdfast_node_id,1|Holdfast_leader_id,1"},
+        {"SHOW SESSION STATUS LIKE 'Ssl_cipher'", "Variable_name,Value|Ssl_cipher,TLS_AES_256_GCM_SHA384"},
+        {"show global status like 'Uptime'", "Variable_name,Value|Uptime,"},
+        {"SHOW STATUS", "*|Holdfast_source_phase,"},
+        {"SHOW STATUS WHERE nosuch = 1", "1064 "},
+        {"SELECT @@gtid_executed, @@gtid_purged, @@server_id a", "@@gtid_executed,@@gtid_purged,a|,,4711"},
+        {"SHOW VARIABLES", "*|socket,/holdfast.sock|"},
+        {"SHOW VARIABLES WHERE Value = '4711'", "Variable_name,Value|server_id,4711"},
+        {"KILL 99", "OK"},
+        {"KILL 99999999999", "1064 "},
+        {"KILL 4294967296", "1094 "},
+        {"START REPLICA", "1200 "},
+        {"STOP REPLICA", "1200 "},
+        {"RESET REPLICA ALL", "OK"},
+    };
+    struct script script = {STEPS(steps), .roles = SQL_ALL_ROLES};
+    run_alone(&script);
+}
+
+static void a_source_is_set_and_changed(void)
+{
+    static const char *const steps[][2] = {
+        {"CHANGE REPLICATION SOURCE TO SOURCE_PORT=3307", "1210 "},
+        {"CHANGE REPLICATION SOURCE TO SOURCE_HOST='', SOURCE_PORT=1", "1231 "},
+        {"CHANGE REPLICATION SOURCE TO SOURCE_HOST='h', SOURCE_PORT=65536", "1231 "},
+        {"CHANGE REPLICATION SOURCE TO SOURCE_HOST='h', SOURCE_PORT=0", "1231 "},
+        {"CHANGE REPLICATION SOURCE TO SOURCE_HOST='h', SOURCE_SSL_MODE='maybe'", "1231 "},
+        {"CHANGE REPLICATION SOURCE TO SOURCE_HOST='h', SOURCE_CONNECT_RETRY=1",
+         "1235 option SOURCE_CONNECT_RETRY is not supported"},
+        {"CHANGE REPLICATION SOURCE TO HOST='h'", "1235 option HOST is not supported"},
+        {"CHANGE REPLICATION SOURCE TO", "1064 "},
+        {"CHANGE REPLICATION SOURCE TO SOURCE_PASSWORD=geheim", "1064 "},
+        {"CHANGE REPLICATION SOURCE TO SOURCE_HOST='db1', SOURCE_PORT=3307, SOURCE_USER='repl', "
+         "SOURCE_PASSWORD='geheim', SOURCE_SSL=1, "
+         "SOURCE_START='NOW', SOURCE_AUTO_POSITION=1",
+         "OK"},
+        {"SHOW REPLICA STATUS", "*|,db1,repl,3307,60,,0,,0,,No,Yes,"},
+        {"CHANGE MASTER TO MASTER_USER='other', MASTER_USE_GTID=slave_pos FOR CHANNEL ''", "OK"},
+        {"SHOW SLAVE STATUS", "*|,db1,other,3307,60,"},
+        {"SHOW STATUS LIKE 'Holdfast_source'", "Variable_name,Value|Holdfast_source,db1:3307"},
+        {"SHOW STATUS LIKE 'Holdfast_protected_reason'", "*following db1:3307 is stopped"},
+        {"START REPLICA FOR CHANNEL 'x'", "3074 "},
+        {"START REPLICA now", "1064 "},
+        {"START REPLICA", "OK"},
+        {"START SLAVE", "OK with a warning"},
+        {"CHANGE REPLICATION SOURCE TO SOURCE_HOST='db2'", "3021 "},
+        {"RESET SLAVE ALL", "3021 "},
+        {"STOP SLAVE", "OK"},
+        {"STOP REPLICA", "OK with a warning"},
+        {"RESET REPLICA", "OK with a warning"},
+        {"SHOW REPLICA STATUS", "*|,db1,other,3307,60,"},
+        {"RESET REPLICA ALL", "OK"},
+        {"SHOW STATUS LIKE 'Holdfast_protected_reason'", "*no source is set"},
+        {"START REPLICA", "1200 "},
+    };
+    struct script script = {STEPS(steps), .roles = SQL_ALL_ROLES};
+    run_alone(&script);
+}
+
+static void accounts_come_and_go(void)
+{
+    static const char *const steps[][2] = {
+        {"CREATE USER 'repl'@'%' IDENTIFIED BY 'geheim'", "OK"},
+        {"CREATE USER repl IDENTIFIED BY 'geheim'", "1396 Operation CREATE USER failed for 'repl'@'%'"},
+        {"CREATE USER IF NOT EXISTS repl IDENTIFIED BY 'geheim'", "OK with a warning"},
+        {"CREATE USER 'x'@'10.%' IDENTIFIED BY 'geheim'", "1235 accounts are good from every host"},
+        {"CREATE USER x", "1064 "},
+        {"CREATE USER '' IDENTIFIED BY 'geheim'", "1470 "},
+        {"CREATE USER mon IDENTIFIED WITH caching_sha2_password BY 'geheim'", "OK"},
+        {"CREATE USER x IDENTIFIED WITH sha256_password BY 'geheim'", "1524 "},
+        {"GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO 'repl'@'%'", "OK"},
+        {"GRANT REPLICATION CLIENT ON *.* TO mon", "OK"},
+        {"GRANT SELECT ON *.* TO mon", "1064 "},
+        {"GRANT REPLICATION CLIENT ON db.* TO mon", "1221 "},
+        {"GRANT ALL ON *.* TO nobody", "1410 "},
+        {"SHOW USERS", "User,Roles|repl,replica,monitor|mon,monitor"},
+        {"SHOW GRANTS FOR 'repl'@'%'",
+         "Grants for repl@%|GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO 'repl'@'%'"},
+        {"REVOKE REPLICATION CLIENT ON *.* FROM mon", "OK"},
+        {"SHOW GRANTS FOR mon", "Grants for mon@%|GRANT USAGE ON *.* TO 'mon'@'%'"},
+        {"GRANT CLUSTER_ADMIN ON *.* TO mon", "OK"},
+        {"ALTER USER mon IDENTIFIED BY 'geheim2'", "OK"},
+        {"ALTER USER nobody IDENTIFIED BY 'geheim2'", "1396 "},
+        {"SHOW USERS", "User,Roles|repl,replica,monitor|mon,admin"},
+        {"DROP USER repl@'%'", "OK"},
+        {"DROP USER repl", "1396 "},
+        {"DROP USER IF EXISTS repl", "OK with a warning"},
+        {"REVOKE USAGE ON *.* FROM repl", "1141 "},
+        {"SHOW USERS", "User,Roles|mon,admin"},
+    };
+    static const char *const again[][2] = {{"SHOW USERS", "User,Roles|mon,admin"}};
+    struct script script = {STEPS(steps), .roles = SQL_ALL_ROLES},
+                  after = {STEPS(again), .roles = SQL_ALL_ROLES};
+    struct sim *sim = sim_new(unit_seed());
+    struct sim_host *host = sim_host_new(sim, "a");
+    run(host, &script);
+    run(host, &after);
+    sim_free(sim);
+}
+
+static void files_are_shown(void)
+{
+    static const char *const mysql[][2] = {
+        {"SHOW BINARY LOG STATUS",
+         "File,Position,Binlog_Do_DB,Binlog_Ignore_DB,Executed_Gtid_Set|mysql-bin.000007,4,,," UUID ":1-9"},
+        {"SHOW BINARY LOGS", "Log_name,File_size,Encrypted|mysql-bin.000007,4,No"},
+        {"SELECT @@GLOBAL.GTID_EXECUTED", "@@GLOBAL.GTID_EXECUTED|" UUID ":1-9"},
+        {"SELECT @@global.gtid_purged x, 1", "x,1|" UUID ":1-9,1"},
+        {"SELECT GTID_SUBTRACT(@@gtid_executed, '" UUID ":2-9') x", "x|" UUID ":1"},
+        {"show global variables like 'gtid_purged'", "Variable_name,Value|gtid_purged," UUID ":1-9"},
+        {"SHOW STATUS LIKE 'Holdfast_gtid_executed'",
+         "Variable_name,Value|Holdfast_gtid_executed," UUID ":1-9"},
+        {"SHOW STATUS LIKE 'Holdfast_committed_position'",
+         "Variable_name,Value|Holdfast_committed_position,mysql-bin.000007:4"},
+        {"CHANGE MASTER TO MASTER_HOST='db1'", "OK"},
+        {"SHOW REPLICA STATUS", "*,mysql-bin.000007,4,"},
+        {"SHOW REPLICA STATUS", "*,11," UUID ","},
+        {"SELECT @@gtid_executed FROM t", "1064 "},
+        {"SELECT @@gtid_executed, @@nosuch", "1193 "},
+    };
+    static const char *const mariadb[][2] = {
+        {"SHOW MASTER STATUS", "File,Position,Binlog_Do_DB,Binlog_Ignore_DB|mysql-bin.000007,4,,"},
+        {"SHOW MASTER LOGS", "Log_name,File_size|mysql-bin.000007,4"},
+        {"SELECT @@gtid_current_pos, @@gtid_binlog_pos",
+         "@@gtid_current_pos,@@gtid_binlog_pos|0-2-7,1-1-3,0-2-7,1-1-3"},
+        {"SELECT @@gtid_binlog_state", "@@gtid_binlog_state|0-1-5,0-2-7,1-1-3"},
+        {"SHOW GLOBAL VARIABLES LIKE 'GTID_BINLOG_POS'", "Variable_name,Value|gtid_binlog_pos,0-2-7,1-1-3"},
+        {"SHOW SLAVE HOSTS", "Server_id,Host,Port,Master_id"},
+        {"CHANGE MASTER TO MASTER_HOST='db1'", "OK"},
+        {"SHOW REPLICA STATUS", "Slave_IO_State,Master_Host,"},
+        {"SHOW SLAVE STATUS", "*,Using_Gtid,Gtid_IO_Pos,"},
+        {"SHOW SLAVE STATUS", "*,No,0-2-7,1-1-3,"},
+        {"START SLAVE", "OK"},
+        {"CHANGE MASTER TO MASTER_HOST='db2'", "1198 "},
+    };
+    struct script script = {STEPS(mysql), .roles = SQL_ALL_ROLES, .flavour = FLAVOUR_MYSQL,
+                            .with_file = true};
+    run_alone(&script);
+    struct script other = {STEPS(mariadb), .roles = SQL_ALL_ROLES, .flavour = FLAVOUR_MARIADB,
+                           .with_file = true};
+    run_alone(&other);
+}
+
+static void who_may_kill_and_look(void)
+{
+    static const char *const steps[][2] = {
+        {"KILL 5", "1094 "},
+        {"SHOW GRANTS FOR 'other'", "1227 "},
+        {"SHOW GRANTS FOR CURRENT_USER()", "Grants for root@%|GRANT REPLICATION SLAVE ON *.* TO 'root'@'%'"},
+        {"SHOW REPLICA STATUS", "1227 "},
+        {"SHOW GLOBAL STATUS LIKE 'Uptime'", "Variable_name,Value|Uptime,"},
+    };
+    struct script script = {STEPS(steps), .roles = ROLE_REPLICA};
+    run_alone(&script);
+}
+
+static void a_node_that_closes_answers_everything(void)
+{
+    static const char *steps[STATEMENTS_MAX][2];
+    for (size_t i = 0; i < STATEMENTS_MAX; i++) {
+        steps[i][0] = i % 5 == 4   ? "SHOW USERS"
+                      : i % 5 == 3 ? "SHOW STATUS"
+                                   : "CREATE USER u IDENTIFIED BY 'geheim'";
+        steps[i][1] = "";
+    }
+    unsigned shutdowns = 0;
+    for (uint64_t seed = unit_seed(); seed < unit_seed() + 20; seed++) {
+        struct sim *sim = sim_new(seed);
+        struct script script = {
+            .steps = (const char *const(*)[2])steps, .roles = SQL_ALL_ROLES, .flood = true};
+        script.n = 1 + seed * 7 % STATEMENTS_MAX;
+        run(sim_host_new(sim, "a"), &script);
+        shutdowns += script.shutdowns;
+        sim_free(sim);
+    }
+    UNIT_TRUE(shutdowns > 0);
+}
+
+/* All asked for at once: each is built on what the one before has left. */
+static void changes_do_not_undo_each_other(void)
+{
+    static const char *const steps[][2] = {
+        {"CREATE USER u IDENTIFIED BY 'geheim'", ""},    {"GRANT REPLICATION SLAVE ON *.* TO u", ""},
+        {"GRANT REPLICATION CLIENT ON *.* TO u", ""},    {"GRANT CLUSTER_ADMIN ON *.* TO u", ""},
+        {"REVOKE REPLICATION CLIENT ON *.* FROM u", ""},
+    };
+    static const char *const after[][2] = {{"SHOW USERS", "User,Roles|u,replica,admin"}};
+    struct script script = {STEPS(steps), .roles = SQL_ALL_ROLES, .flood = true, .patient = true};
+    struct script shown = {STEPS(after), .roles = SQL_ALL_ROLES};
+    struct sim *sim = sim_new(unit_seed());
+    struct sim_host *host = sim_host_new(sim, "a");
+    run(host, &script);
+    UNIT_UINT(script.shutdowns, 0);
+    run(host, &shown);
+    sim_free(sim);
+}
+
+static void changes_wait_until_the_node_leads(void)
+{
+    static const char *const steps[][2] = {
+        {"CREATE USER u IDENTIFIED BY 'geheim'", "OK"},
+        {"CHANGE MASTER TO MASTER_HOST='x'", "OK"},
+        {"SHOW USERS", "User,Roles|u,"},
+    };
+    struct script script = {STEPS(steps), .roles = SQL_ALL_ROLES, .early = true};
+    run_alone(&script);
+}
+
+UNIT_MAIN("control", UNIT_TEST(a_new_node_shows_itself), UNIT_TEST(a_source_is_set_and_changed),
+          UNIT_TEST(accounts_come_and_go), UNIT_TEST(files_are_shown), UNIT_TEST(who_may_kill_and_look),
+          UNIT_TEST(a_node_that_closes_answers_everything), UNIT_TEST(changes_do_not_undo_each_other),
+          UNIT_TEST(changes_wait_until_the_node_leads))

@@ -1,0 +1,501 @@
+/* test_env_uv: the real env: posts and threads, timers, files, clocks, log, signals. */
+#include "protocol/base/buf.h"
+#include "protocol/base/check.h"
+#include "tests/unit/env_uv_fixture.h"
+#include "protocol/base/mem.h"
+
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+/* ---- posts ---- */
+
+enum { SENDERS = 4, POSTS = 5000 };
+
+struct order {
+    unsigned next[SENDERS];
+    unsigned wrong;
+};
+
+struct numbered {
+    struct env_msg msg;
+    struct order *order;
+    unsigned sender, number;
+};
+
+struct sender {
+    struct env_msg msg;
+    struct env *env, *to;
+    struct order *order;
+    unsigned id;
+};
+
+static void number_arrived(struct env_msg *msg)
+{
+    struct numbered *n = CONTAINER_OF(msg, struct numbered, msg);
+    if (n->order->next[n->sender]++ != n->number) {
+        n->order->wrong++;
+    }
+    mem_free(n);
+}
+
+static void send_all(struct env_msg *msg)
+{
+    struct sender *s = CONTAINER_OF(msg, struct sender, msg);
+    for (unsigned i = 0; i < POSTS; i++) {
+        struct numbered *n = mem_new(sizeof *n);
+        *n = (struct numbered){.msg.run = number_arrived, .order = s->order, .sender = s->id, .number = i};
+        env_post(s->to, &n->msg);
+    }
+}
+
+static void posts_keep_order_and_join_drains(void)
+{
+    struct order order = {.wrong = 0};
+    struct sender senders[SENDERS];
+    struct env *sink;
+    begin();
+    UNIT_INT(env_spawn(env, "sink", &sink), 0);
+    for (unsigned i = 0; i < SENDERS; i++) {
+        senders[i] = (struct sender){.msg.run = send_all, .to = sink, .order = &order, .id = i};
+        UNIT_INT(env_spawn(env, "sender", &senders[i].env), 0);
+        env_post(senders[i].env, &senders[i].msg);
+    }
+    for (unsigned i = 0; i < SENDERS; i++) {
+        env_join(senders[i].env);
+    }
+    env_join(sink);
+    for (unsigned i = 0; i < SENDERS; i++) {
+        UNIT_UINT(order.next[i], POSTS);
+    }
+    UNIT_UINT(order.wrong, 0);
+    end();
+}
+
+struct pong {
+    struct env_msg msg;
+    struct env *child;
+    unsigned turns;
+};
+
+static void pong_home(struct env_msg *msg);
+
+static void pong_away(struct env_msg *msg)
+{
+    msg->run = pong_home;
+    env_post(env, msg);
+}
+
+static void pong_home(struct env_msg *msg)
+{
+    struct pong *p = CONTAINER_OF(msg, struct pong, msg);
+    if (++p->turns == 1000) {
+        env_uv_stop(env);
+        return;
+    }
+    msg->run = pong_away;
+    env_post(p->child, msg);
+}
+
+/* Joined as soon as the last message is back: its poster may not have left env_post yet. */
+static void posts_go_to_and_fro(void)
+{
+    begin();
+    for (int i = 0; i < 20; i++) {
+        struct pong p = {.msg.run = pong_away};
+        UNIT_INT(env_spawn(env, "pong", &p.child), 0);
+        env_post(p.child, &p.msg);
+        run();
+        env_join(p.child);
+        UNIT_UINT(p.turns, 1000);
+    }
+    end();
+}
+
+static bool inside_post;
+static void self_arrived(struct env_msg *msg)
+{
+    (void)msg;
+    UNIT_TRUE(!inside_post);
+    env_uv_stop(env);
+}
+
+static void post_to_oneself_waits(void)
+{
+    struct env_msg msg = {.run = self_arrived};
+    begin();
+    inside_post = true;
+    env_post(env, &msg);
+    inside_post = false;
+    run();
+    end();
+}
+
+/* ---- timers ---- */
+
+struct alarm {
+    struct env_timer timer;
+    uint64_t due, fired_at;
+    int place;
+    int count;
+    bool close;
+    uint64_t busy; /* the callback takes so long */
+};
+
+static int alarms_fired;
+
+static void alarm_fired(struct env_timer *timer)
+{
+    struct alarm *a = CONTAINER_OF(timer, struct alarm, timer);
+    a->fired_at = env_now(timer->env);
+    a->place = ++alarms_fired;
+    a->count++;
+    while (env_now(timer->env) < a->fired_at + a->busy) {
+    }
+    if (a->close) {
+        env_timer_close(timer);
+    }
+}
+
+static void alarm_set(struct alarm *a, uint64_t ns)
+{
+    a->due = env_now(env) + ns;
+    env_timer_start(&a->timer, ns);
+}
+
+static void timers_fire_in_order_and_never_early(void)
+{
+    static const uint64_t delays[] = {30 * ENV_MS, 10 * ENV_MS, 20 * ENV_MS, 0, 1};
+    struct alarm a[5] = {{.count = 0}};
+    begin();
+    alarms_fired = 0;
+    for (int i = 0; i < 5; i++) {
+        env_timer_open(env, &a[i].timer, alarm_fired);
+        alarm_set(&a[i], delays[i]);
+        UNIT_INT(a[i].count, 0);
+    }
+    run_for(60 * ENV_MS);
+    for (int i = 0; i < 5; i++) {
+        UNIT_INT(a[i].count, 1);
+        UNIT_TRUE(a[i].fired_at >= a[i].due);
+        env_timer_close(&a[i].timer);
+    }
+    UNIT_INT(a[1].place, 3);
+    UNIT_INT(a[2].place, 4);
+    UNIT_INT(a[0].place, 5);
+    end();
+}
+
+/* The loop wakes at all phases of a millisecond. */
+static void timers_are_not_early_within_a_millisecond(void)
+{
+    enum { ALARMS = 200 };
+    static struct alarm a[ALARMS];
+    int early = 0, fired = 0;
+    begin();
+    for (int i = 0; i < ALARMS; i++) {
+        a[i] = (struct alarm){.busy = 70000 + (uint64_t)i * 1000};
+        env_timer_open(env, &a[i].timer, alarm_fired);
+        alarm_set(&a[i], (uint64_t)i * 230000);
+    }
+    WAIT_FOR(a[ALARMS - 1].count > 0);
+    for (int i = 0; i < ALARMS; i++) {
+        early += a[i].fired_at < a[i].due;
+        fired += a[i].count;
+        env_timer_close(&a[i].timer);
+    }
+    UNIT_INT(early, 0);
+    UNIT_INT(fired, ALARMS);
+    end();
+}
+
+static void timers_stop_restart_and_close(void)
+{
+    struct alarm stopped = {.count = 0}, closed = {.count = 0}, restarted = {.count = 0},
+                 own = {.close = true};
+    struct env_timer never = {.impl = NULL};
+    begin();
+    env_timer_open(env, &stopped.timer, alarm_fired);
+    env_timer_open(env, &closed.timer, alarm_fired);
+    env_timer_open(env, &restarted.timer, alarm_fired);
+    env_timer_open(env, &own.timer, alarm_fired);
+    alarm_set(&stopped, 5 * ENV_MS);
+    alarm_set(&closed, 5 * ENV_MS);
+    alarm_set(&restarted, 5 * ENV_MS);
+    alarm_set(&restarted, 15 * ENV_MS);
+    alarm_set(&own, 5 * ENV_MS);
+    env_timer_stop(&stopped.timer);
+    env_timer_close(&closed.timer);
+    env_timer_close(&never);
+    run_for(30 * ENV_MS);
+    UNIT_INT(stopped.count, 0);
+    UNIT_INT(closed.count, 0);
+    UNIT_INT(restarted.count, 1);
+    UNIT_TRUE(restarted.fired_at >= restarted.due);
+    UNIT_INT(own.count, 1);
+    alarm_set(&stopped, UINT64_MAX);
+    run_for(5 * ENV_MS);
+    UNIT_INT(stopped.count, 0);
+    env_timer_close(&stopped.timer);
+    env_timer_close(&restarted.timer);
+    end();
+}
+
+/* ---- files ---- */
+
+static void *block_new(size_t n, int fill)
+{
+    void *p;
+    CHECK(posix_memalign(&p, ENV_BLOCK, n) == 0);
+    memset(p, fill, n);
+    return p;
+}
+
+static void durable_in(const char *dir)
+{
+    char path[300];
+    struct env_file *f;
+    struct errmsg em = {""};
+    size_t got = 0;
+    uint64_t size = 0;
+    uint8_t *data = block_new(4 * ENV_BLOCK, 'a'), *back = block_new(8 * ENV_BLOCK, 0);
+    begin();
+    snprintf(path, sizeof path, "%s/holdfast-durable-%d", dir, (int)getpid());
+    UNIT_INT(env_open(env, path, ENV_READ | ENV_WRITE | ENV_CREATE | ENV_EXCL | ENV_DURABLE, &f, &em), 0);
+    UNIT_INT(env_pwrite(f, data, 4 * ENV_BLOCK, ENV_BLOCK, &em), 0);
+    memset(data, 'b', ENV_BLOCK);
+    UNIT_INT(env_pwrite(f, data, ENV_BLOCK, 0, &em), 0);
+    UNIT_INT(env_size(f, &size, &em), 0);
+    UNIT_UINT(size, 5 * ENV_BLOCK);
+    UNIT_INT(env_pread(f, back, 8 * ENV_BLOCK, 0, &got, &em), 0);
+    UNIT_UINT(got, 5 * ENV_BLOCK);
+    UNIT_MEM(back, data, 2 * ENV_BLOCK); /* the b and the a */
+    UNIT_TRUE(back[ENV_BLOCK] == 'a' && back[5 * ENV_BLOCK - 1] == 'a');
+    UNIT_INT(env_truncate(f, ENV_BLOCK + 5, &em), 0);
+    UNIT_INT(env_pread(f, back, 8 * ENV_BLOCK, 0, &got, &em), 0);
+    UNIT_UINT(got, ENV_BLOCK + 5);
+    UNIT_INT(env_sync(f, &em), 0);
+    env_close(f);
+    UNIT_INT(env_unlink(env, path, &em), 0);
+    UNIT_STR(em.text, "");
+    free(data);
+    free(back);
+    end();
+}
+
+static void durable_on_disk(void)
+{
+    durable_in(unit_tmpdir());
+}
+
+static void durable_in_memory(void)
+{
+    durable_in("/dev/shm");
+}
+
+/* ramfs knows no direct I/O. Only this process sees the mount. */
+static void durable_without_direct_io(void)
+{
+    char dir[200];
+    snprintf(dir, sizeof dir, "%s/ramfs", unit_tmpdir());
+    UNIT_INT(mkdir(dir, 0700), 0);
+    if (unshare(CLONE_NEWNS) != 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
+        mount("none", dir, "ramfs", 0, NULL) != 0) {
+        rmdir(dir);
+        UNIT_SKIP("may not mount");
+    }
+    durable_in(dir);
+    UNIT_INT(umount(dir), 0);
+    UNIT_INT(rmdir(dir), 0);
+}
+
+static void list_entry(void *arg, const char *name)
+{
+    buf_printf(arg, "%s ", name);
+}
+
+static void files_and_names(void)
+{
+    char dir[200], a[300], b[300];
+    struct env_file *f;
+    struct errmsg em = {""};
+    struct buf text;
+    struct stat st;
+    begin();
+    buf_init(&text, 1000);
+    snprintf(dir, sizeof dir, "%s/files", unit_tmpdir());
+    snprintf(a, sizeof a, "%s/a", dir);
+    snprintf(b, sizeof b, "%s/b", dir);
+    UNIT_INT(env_mkdir(env, dir, &em), 0);
+    UNIT_INT(env_mkdir(env, dir, &em), E_EXISTS);
+    UNIT_INT(stat(dir, &st), 0);
+    UNIT_UINT(st.st_mode & 0777, 0700);
+    UNIT_INT(env_open(env, a, ENV_READ, &f, &em), E_NOTFOUND);
+    UNIT_TRUE(f == NULL && strstr(em.text, "cannot open ") == em.text &&
+              strstr(em.text, ": No such file or directory"));
+    UNIT_INT(env_open(env, a, ENV_WRITE | ENV_CREATE, &f, &em), 0);
+    UNIT_INT(env_pwrite(f, "hello", 5, 3, &em), 0);
+    env_close(f);
+    UNIT_INT(env_open(env, a, ENV_WRITE | ENV_CREATE | ENV_EXCL, &f, &em), E_EXISTS);
+    UNIT_INT(stat(a, &st), 0);
+    UNIT_UINT(st.st_mode & 0777, 0600);
+    UNIT_INT(env_read_file(env, a, &text, &em), 0);
+    UNIT_UINT(text.len, 8);
+    UNIT_MEM(text.data, "\0\0\0hello", 8);
+    UNIT_INT(env_rename(env, a, b, &em), 0);
+    UNIT_INT(env_rename(env, a, b, &em), E_NOTFOUND);
+    UNIT_INT(env_replace_file(env, dir, "a10", "x", 1, &em), 0);
+    UNIT_INT(env_replace_file(env, dir, "a9", "y", 1, &em), 0);
+    UNIT_INT(env_make_dir(env, dir, "C", &em), 0);
+    UNIT_INT(env_make_dir(env, dir, "C", &em), 0);
+    buf_reset(&text);
+    UNIT_INT(env_list_dir(env, dir, list_entry, &text, &em), 0);
+    UNIT_STR(buf_cstr(&text), "C a10 a9 b ");
+    UNIT_INT(env_open(env, b, ENV_WRITE | ENV_TRUNC, &f, &em), 0);
+    env_close(f);
+    UNIT_INT(stat(b, &st), 0);
+    UNIT_UINT((unsigned long long)st.st_size, 0);
+    UNIT_INT(env_unlink(env, b, &em), 0);
+    UNIT_INT(env_unlink(env, b, &em), E_NOTFOUND);
+    UNIT_INT(env_sync_dir(env, b, &em), E_NOTFOUND);
+    UNIT_INT(env_list_dir(env, b, list_entry, &text, &em), E_NOTFOUND);
+    buf_free(&text);
+    end();
+}
+
+static void full_device_is_named(void)
+{
+    struct env_file *f;
+    struct errmsg em = {""};
+    begin();
+    UNIT_INT(env_open(env, "/dev/full", ENV_WRITE, &f, &em), 0);
+    UNIT_INT(env_pwrite(f, "x", 1, 123, &em), E_NOSPACE);
+    UNIT_STR(em.text, "cannot write /dev/full at offset 123: No space left on device");
+    env_close(f);
+    end();
+}
+
+/* ---- the rest ---- */
+
+static void clocks_and_random(void)
+{
+    uint8_t a[600] = {0}, b[600] = {0};
+    begin();
+    uint64_t t = env_now(env);
+    UNIT_TRUE(env_now(env) >= t);
+    UNIT_TRUE(env_wall(env) / 1000000 - (uint64_t)time(NULL) + 2 < 4);
+    env_random(env, a, sizeof a);
+    env_random(env, b, sizeof b);
+    UNIT_TRUE(memcmp(a, b, sizeof a) != 0);
+    end();
+}
+
+/* Runs fn in a child process with its stderr caught; returns the exit status. */
+static int caught(void (*fn)(void), char *text, size_t size)
+{
+    int fds[2], status = -1;
+    size_t len = 0;
+    ssize_t n;
+    CHECK(pipe(fds) == 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        dup2(fds[1], STDERR_FILENO);
+        fn();
+        _exit(7);
+    }
+    close(fds[1]);
+    while ((n = read(fds[0], text + len, size - 1 - len)) > 0) {
+        len += (size_t)n;
+    }
+    text[len] = 0;
+    close(fds[0]);
+    waitpid(pid, &status, 0);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static void log_some(void)
+{
+    struct env *e = env_uv_main(ENV_INFO);
+    env_log(e, ENV_DEBUG, "not shown");
+    env_log(e, ENV_INFO, "peer connected host=%s", "a\nb");
+    env_fatal(e, "cannot go on code=%d", 5);
+}
+
+static void log_lines_and_fatal(void)
+{
+    char text[1000];
+    int year, month, day, hour, minute, second, ms, used = 0;
+    UNIT_INT(caught(log_some, text, sizeof text), 1);
+    UNIT_INT(sscanf(text, "%4d-%2d-%2dT%2d:%2d:%2d.%3dZ%n", &year, &month, &day, &hour, &minute, &second, &ms,
+                    &used),
+             7);
+    UNIT_INT(used, 24);
+    UNIT_TRUE(strncmp(text + 24, " INFO  main: peer connected host=a b\n", 37) == 0);
+    UNIT_STR(text + 24 + 37 + 24, " ERROR main: cannot go on code=5\n");
+}
+
+struct stray {
+    struct env_msg msg;
+    struct env *worker;
+    unsigned accepted;
+};
+
+static void wrong_thread(struct env_msg *msg)
+{
+    struct stray *d = CONTAINER_OF(msg, struct stray, msg);
+    env_timer_start(&watchdog, ENV_S);
+    d->accepted = 1;
+}
+
+static void touch_foreign_timer(void)
+{
+    struct stray d = {.msg.run = wrong_thread};
+    begin();
+    CHECK(env_spawn(env, "stranger", &d.worker) == 0);
+    env_post(d.worker, &d.msg);
+    env_join(d.worker);
+}
+
+static void foreign_thread_is_caught(void)
+{
+    char text[2000];
+    UNIT_TRUE(caught(touch_foreign_timer, text, sizeof text) != 7);
+    UNIT_TRUE(strstr(text, "pthread_equal") != NULL);
+}
+
+static int signals_seen;
+static void signal_seen(void *arg, int signum)
+{
+    UNIT_INT(signum, SIGUSR1);
+    UNIT_TRUE(arg == &signals_seen);
+    signals_seen++;
+    env_uv_stop(env);
+}
+
+static void signals_reach_the_loop(void)
+{
+    begin();
+    UNIT_INT(env_uv_signal(env, SIGUSR1, signal_seen, &signals_seen), 0);
+    UNIT_INT(signals_seen, 0);
+    kill(getpid(), SIGUSR1);
+    run();
+    UNIT_INT(signals_seen, 1);
+    env_uv_stop(env); /* before the run: it ends at once */
+    run();
+    end();
+}
+
+UNIT_MAIN("env_uv", UNIT_TEST(posts_keep_order_and_join_drains), UNIT_TEST(posts_go_to_and_fro),
+          UNIT_TEST(post_to_oneself_waits), UNIT_TEST(timers_fire_in_order_and_never_early),
+          UNIT_TEST(timers_are_not_early_within_a_millisecond), UNIT_TEST(timers_stop_restart_and_close),
+          UNIT_TEST(durable_on_disk), UNIT_TEST(durable_in_memory), UNIT_TEST(durable_without_direct_io),
+          UNIT_TEST(files_and_names), UNIT_TEST(full_device_is_named), UNIT_TEST(clocks_and_random),
+          UNIT_TEST(log_lines_and_fatal), UNIT_TEST(foreign_thread_is_caught),
+          UNIT_TEST(signals_reach_the_loop))

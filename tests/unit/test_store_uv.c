@@ -1,0 +1,191 @@
+/* test_store_uv.c: the store on real threads: readers run beside the writer, subscribers come and go. Made
+ * for the thread sanitizer. */
+#include "protocol/base/check.h"
+#include "protocol/base/crc.h"
+#include "protocol/base/mem.h"
+#include "storage/reader.h"
+#include "storage/store.h"
+#include "tests/unit/binlogs.h"
+#include "tests/unit/env_uv_fixture.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { FILES = 200, WORKERS = 3, COMINGS = 200 };
+
+/* One on each worker: reads the log from its beginning, beside a subscriber that comes and goes. */
+struct follower {
+    struct env *worker;
+    struct env_msg start, ready;
+    struct store_sub sub, guest;
+    struct reader *reader;
+    uint64_t bytes, files;
+    uint32_t crc;
+    bool failed, reading_over, guest_over;
+    unsigned comings;
+};
+
+static struct store *store;
+static struct binlog *samples_97[3];
+static uint64_t all_bytes, at_index;
+static uint32_t all_crc;
+static struct follower followers[WORKERS];
+static unsigned ready_count, written;
+static struct env_msg more;
+
+static void closed(void *arg)
+{
+    (void)arg;
+    env_uv_stop(env);
+}
+
+static void followed(struct env_msg *msg)
+{
+    (void)msg;
+    if (++ready_count == WORKERS) {
+        store_close(store, closed, NULL);
+    }
+}
+
+/* ---- on the workers ------------------------------------------------------------------------------------ */
+
+static void over(struct follower *f)
+{
+    if (f->reading_over && f->guest_over) {
+        f->ready.run = followed;
+        env_post(env, &f->ready);
+    }
+}
+
+static void sub_left(struct store_sub *sub)
+{
+    struct follower *f = sub->owner;
+    f->reading_over = true;
+    over(f);
+}
+
+static void log_changed(struct store_sub *sub)
+{
+    struct follower *f = sub->owner;
+    struct reader_event ev;
+    struct errmsg em = {""};
+    int rv = 0;
+    if (!f->reader) {
+        rv = reader_open_position(sub, 0, "", 4, &f->reader, &em);
+        if (rv == READER_NOT_YET) {
+            return;
+        }
+    }
+    while (rv == 0 && (rv = reader_next(f->reader, &ev, &em)) == 1) {
+        f->crc = crc32c_of(f->crc, ev.bytes, ev.n);
+        f->bytes += ev.n;
+        f->files += ev.new_file;
+        rv = 0;
+    }
+    if (rv) {
+        fprintf(stderr, "%s\n", em.text);
+        f->failed = true;
+    }
+    if (rv || f->bytes == all_bytes) {
+        reader_close(f->reader);
+        store_unsubscribe(sub, sub_left);
+    }
+}
+
+static void guest_changed(struct store_sub *sub);
+
+static void guest_left(struct store_sub *sub)
+{
+    struct follower *f = sub->owner;
+    if (++f->comings < COMINGS) {
+        store_subscribe(store, &f->guest, f->worker, guest_changed);
+    } else {
+        f->guest_over = true;
+        over(f);
+    }
+}
+
+static void guest_changed(struct store_sub *sub)
+{
+    const struct catalog_entry *end;
+    uint64_t offset;
+    struct follower *f = sub->owner;
+    f->failed = f->failed || (store_sub_end(sub, &end, &offset) && offset < 4);
+    store_unsubscribe(sub, guest_left);
+}
+
+static void follow(struct env_msg *msg)
+{
+    struct follower *f = CONTAINER_OF(msg, struct follower, start);
+    f->sub.owner = f->guest.owner = f;
+    store_subscribe(store, &f->sub, f->worker, log_changed);
+    store_subscribe(store, &f->guest, f->worker, guest_changed);
+}
+
+/* ---- on the loop --------------------------------------------------------------------------------------- */
+
+static void written_some(void *arg);
+
+static void write_more(struct env_msg *msg)
+{
+    struct binlog *b = samples_97[written % 3];
+    snprintf(b->name, sizeof b->name, "mysql-bin.%06u", ++written);
+    binlog_put(store, b, 1, 300 + written * 37, &at_index);
+    if (written % 7 == 0) {
+        store_checkpoint(store, at_index, NULL, NULL);
+    }
+    (void)msg;
+    if (written < FILES) {
+        store_drain(store, written_some, NULL);
+    }
+}
+
+/* Bytes come as fast as they are written and no faster, so that readers stand at the watermark again and
+ * again. */
+static void written_some(void *arg)
+{
+    (void)arg;
+    env_post(env, &more);
+}
+
+static void readers_run_beside_the_writer(void)
+{
+    struct errmsg em;
+    char *dir = binlog_dir("threads");
+    begin();
+    for (unsigned i = 0; i < 3; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "mysql-bin.%06u", i + 1);
+        samples_97[i] = binlog_load("mysql-9.7-all-events", name);
+    }
+    for (unsigned i = 0; i < FILES; i++) {
+        const struct binlog *b = samples_97[i % 3];
+        all_bytes += b->n - 4;
+        all_crc = crc32c_of(all_crc, b->bytes + 4, b->n - 4);
+    }
+    UNIT_REQUIRE(store_open(env, dir, &store, &em) == 0);
+    for (unsigned i = 0; i < WORKERS; i++) {
+        struct follower *f = &followers[i];
+        f->start.run = follow;
+        UNIT_REQUIRE(env_spawn(env, "serve", &f->worker) == 0);
+        env_post(f->worker, &f->start);
+    }
+    more.run = write_more;
+    env_post(env, &more);
+    run();
+    for (unsigned i = 0; i < WORKERS; i++) {
+        env_join(followers[i].worker);
+        UNIT_TRUE(!followers[i].failed);
+        UNIT_UINT(followers[i].bytes, all_bytes);
+        UNIT_UINT(followers[i].files, FILES);
+        UNIT_UINT(followers[i].crc, all_crc);
+        UNIT_UINT(followers[i].comings, COMINGS);
+    }
+    for (unsigned i = 0; i < 3; i++) {
+        binlog_free(samples_97[i]);
+    }
+    end();
+    mem_free(dir);
+}
+
+UNIT_MAIN("store_uv", UNIT_TEST(readers_run_beside_the_writer))
