@@ -1,0 +1,585 @@
+/*
+ * test_cli: the program holdfast, run as users run it, against a made-up node: what it sends, what it prints,
+ * how it ends. The program is taken from the build directory (HOLDFAST_BUILDDIR, else ".").
+ */
+#include "protocol/base/buf.h"
+#include "protocol/base/mem.h"
+#include "tests/unit/fake_node.h"
+#include "tests/unit/unit.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pty.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <termios.h>
+#include <unistd.h>
+
+enum { ARGS_MAX = 24, OUTPUT_MAX = 1 << 20 };
+
+struct ran {
+    int status;
+    struct buf out, err;
+};
+
+static const char *program(void)
+{
+    static char path[4096];
+    const char *dir = getenv("HOLDFAST_BUILDDIR");
+    snprintf(path, sizeof path, "%s/holdfast", dir ? dir : ".");
+    return path;
+}
+
+static void slurp(int fd, struct buf *b)
+{
+    ssize_t n = 1;
+    while (n > 0) {
+        uint8_t *to = buf_reserve(b, 4096);
+        n = to ? read(fd, to, 4096) : -1;
+        b->len += n > 0 ? (size_t)n : 0;
+    }
+    close(fd);
+}
+
+static int spawn(char *const *argv, int in, int out, int err)
+{
+    int pid = fork();
+    if (pid == 0) {
+        dup2(in, 0);
+        dup2(out, 1);
+        dup2(err, 2);
+        execv(program(), argv);
+        _exit(127);
+    }
+    return pid;
+}
+
+static void ran_free(struct ran *ran)
+{
+    buf_free(&ran->out);
+    buf_free(&ran->err);
+}
+
+/* Runs holdfast with the arguments up to a NULL. What it prints is small enough for a pipe. */
+static struct ran run(const char *input, ...)
+{
+    struct ran ran;
+    char *argv[ARGS_MAX + 2] = {mem_str("holdfast")};
+    size_t n = 1;
+    int in[2], out[2], err[2], status = 0;
+    va_list ap;
+    va_start(ap, input);
+    for (const char *arg; (arg = va_arg(ap, const char *)) && n < ARGS_MAX;) {
+        argv[n++] = mem_str(arg);
+    }
+    va_end(ap);
+    buf_init(&ran.out, OUTPUT_MAX);
+    buf_init(&ran.err, OUTPUT_MAX);
+    ran.status = -1;
+    if (UNIT_TRUE(pipe2(in, O_CLOEXEC) == 0 && pipe2(out, O_CLOEXEC) == 0 && pipe2(err, O_CLOEXEC) == 0)) {
+        int pid = spawn(argv, in[0], out[1], err[1]);
+        close(in[0]);
+        close(out[1]);
+        close(err[1]);
+        UNIT_TRUE(write(in[1], input, strlen(input)) == (ssize_t)strlen(input));
+        close(in[1]);
+        slurp(out[0], &ran.out);
+        slurp(err[0], &ran.err);
+        waitpid(pid, &status, 0);
+        ran.status = WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+    }
+    while (n) {
+        mem_free(argv[--n]);
+    }
+    return ran;
+}
+
+static bool has(struct buf *b, const char *text)
+{
+    bool found = strstr(buf_cstr(b), text) != NULL;
+    if (!found) {
+        printf("wanted \"%s\" in:\n%s\n", text, buf_cstr(b));
+    }
+    return found;
+}
+
+#define EXPECT(ran_, status_, out_, err_)                                                                    \
+    do {                                                                                                     \
+        UNIT_INT((ran_).status, (status_));                                                                  \
+        UNIT_TRUE(has(&(ran_).out, (out_)));                                                                 \
+        UNIT_TRUE(has(&(ran_).err, (err_)));                                                                 \
+        ran_free(&(ran_));                                                                                   \
+    } while (0)
+
+#define START(node, ...)                                                                                     \
+    static const struct fake_answer answers_[] = {__VA_ARGS__};                                              \
+    struct fake_node node;                                                                                   \
+    fake_node_start(&node, answers_, sizeof answers_ / sizeof answers_[0], false, NULL)
+
+static void expect_log(const struct fake_node *node, const char *want)
+{
+    char *log = fake_node_log(node);
+    UNIT_STR(log, want);
+    mem_free(log);
+}
+
+/* ---- the command line ---- */
+
+static void wrong_use_is_2(void)
+{
+    struct ran r = run("", NULL);
+    EXPECT(r, 2, "", "holdfast status");
+    r = run("", "stauts", NULL);
+    EXPECT(r, 2, "", "did you mean 'status'");
+    r = run("", "dance", NULL);
+    EXPECT(r, 2, "", "unknown command 'dance'");
+    r = run("", "source", NULL);
+    EXPECT(r, 2, "", "source start");
+    r = run("", "--frob=1", "status", NULL);
+    EXPECT(r, 2, "", "unknown option '--frob'");
+    r = run("", "status", "now", NULL);
+    EXPECT(r, 2, "", "usage: holdfast status");
+    r = run("", "--format", "xml", "status", NULL);
+    EXPECT(r, 2, "", "neither table nor json");
+    r = run("", "--timeout=0", "status", NULL);
+    EXPECT(r, 2, "", "--timeout");
+    r = run("", "status", "--role=admin", NULL);
+    EXPECT(r, 2, "", "for 'user add' only");
+    r = run("", "-h", "127.0.0.1", "status", NULL);
+    EXPECT(r, 2, "", "--user");
+    r = run("", "-h", "x", "-S", "/y", "status", NULL);
+    EXPECT(r, 2, "", "exclude each other");
+    r = run("", "source", "set", "hots=db1", NULL);
+    EXPECT(r, 2, "", "'hots' is no key");
+    r = run("", "source", "set", "port=65536", NULL);
+    EXPECT(r, 2, "", "port=65536");
+    r = run("", "source", "set", "host=a", "host=b", NULL);
+    EXPECT(r, 2, "", "given twice");
+    r = run("", "user", "add", "a@b", NULL);
+    EXPECT(r, 2, "", "name alone");
+    r = run("", "user", "add", "a", "--role=king", NULL);
+    EXPECT(r, 2, "", "'king'");
+}
+
+static void help_comes_from_the_table(void)
+{
+    struct ran r = run("", "--help", NULL);
+    UNIT_TRUE(has(&r.out, "--ssl-mode"));
+    EXPECT(r, 0, "user add NAME", "");
+    r = run("", "source", "set", "--help", NULL);
+    UNIT_TRUE(has(&r.out, "Examples:"));
+    EXPECT(r, 0, "password=-", "");
+    r = run("", "help", "user", NULL);
+    EXPECT(r, 0, "user drop", "");
+    r = run("", "--version", NULL);
+    EXPECT(r, 0, "holdfast ", "");
+    r = run("", "completion", "bash", NULL);
+    UNIT_TRUE(has(&r.out, "user) words='list add passwd drop'"));
+    EXPECT(r, 0, "complete -F _holdfast holdfast", "");
+}
+
+static void no_node_is_3(void)
+{
+    char nowhere[200];
+    snprintf(nowhere, sizeof nowhere, "%.100s/nobody", unit_tmpdir());
+    struct ran r = run("", "-S", nowhere, "status", NULL);
+    UNIT_TRUE(has(&r.err, nowhere));
+    UNIT_TRUE(has(&r.err, "No such file or directory"));
+    EXPECT(r, 3, "", "Is holdfastd running");
+    r = run("", "-h", "127.0.0.1:1", "-u", "x", "status", NULL);
+    UNIT_TRUE(has(&r.err, "127.0.0.1:1: Connection refused"));
+    EXPECT(r, 3, "", "[mysql] listen");
+}
+
+/* ---- status ---- */
+
+#define STATUS_ROWS                                                                                          \
+    "Variable_name\tValue\nHoldfast_protected\tno\nHoldfast_protected_reason\tone voter, no redundancy\n"    \
+    "Holdfast_version\t0.1.0\nHoldfast_node_id\t1\nHoldfast_leader_id\t1\nHoldfast_term\t3\n"                \
+    "Holdfast_applied_index\t42\nHoldfast_source\tdb1:3306\nHoldfast_source_phase\tstreaming\n"              \
+    "Holdfast_source_error\t\nHoldfast_source_semi_sync\tno\nHoldfast_acks\t17\n"                            \
+    "Holdfast_ack_position\tmysql-bin.000002:4711\nHoldfast_received_position\tmysql-bin.000002:4800\n"      \
+    "Holdfast_committed_position\tmysql-bin.000002:4711\nHoldfast_transactions\t17\n"                        \
+    "Holdfast_gtid_executed\t3f1c:1-17"
+
+#define MEMBER_ROWS                                                                                          \
+    "Id#\tAddress\tRole\tState\tVersion\tApplied#\tSelf\n1\t127.0.0.1:4307\tvoter\tleader\t0.1.0\t42\tyes"
+
+static void status_for_people(void)
+{
+    START(node, {"SHOW STATUS LIKE 'Holdfast_%'", STATUS_ROWS}, {"SHOW CLUSTER MEMBERS", MEMBER_ROWS},
+          {"SHOW REPLICAS", "Server_Id#\tHost\tPort#"});
+    struct ran r = run("", "-S", node.socket, "status", NULL);
+    const char *first = "protected: no (one voter, no redundancy)\n";
+    UNIT_TRUE(strncmp(buf_cstr(&r.out), first, strlen(first)) == 0);
+    UNIT_TRUE(has(&r.out, "\nleader:        1\n"));
+    UNIT_TRUE(has(&r.out, "ID  ADDRESS         ROLE   STATE   VERSION  APPLIED  SELF\n"
+                          "   1  127.0.0.1:4307  voter  leader  0.1.0         42  yes\n"));
+    UNIT_TRUE(has(&r.out, "  acknowledged:  mysql-bin.000002:4711\n"));
+    UNIT_TRUE(has(&r.out, "Replicas:\n  none\n"));
+    EXPECT(r, 0, "Alarms:\n  db1:3306 does not wait for acknowledgements.", "");
+    fake_node_stop(&node);
+}
+
+static void status_for_programs(void)
+{
+    START(node, {"SHOW STATUS", STATUS_ROWS}, {"SHOW CLUSTER MEMBERS", MEMBER_ROWS},
+          {"SHOW REPLICAS", "ERR 1227 Access denied; you need a \"privilege\""});
+    struct ran r = run("", "-S", node.socket, "status", "--format=json", NULL);
+    UNIT_TRUE(has(&r.out, "{\n  \"protected\": false,\n  \"protected_since\": null,\n"));
+    UNIT_TRUE(has(&r.out, "\"members\": [\n    {\n      \"id\": 1,\n      \"address\": \"127.0.0.1:4307\","));
+    UNIT_TRUE(has(&r.out, "\"semi_sync\": false"));
+    UNIT_TRUE(has(&r.out, "\"acks\": 17"));
+    EXPECT(r, 0, "\"replicas\": null,\n  \"replicas_error\": \"Access denied; you need a \\\"privilege\\\"",
+           "");
+    fake_node_stop(&node);
+}
+
+/* The alarms when the source is in this phase, with this last error. */
+static void expect_alarms(const char *phase, const char *leader, const char *want)
+{
+    char rows[1024];
+    snprintf(rows, sizeof rows,
+             "Variable_name\tValue\nHoldfast_protected\tno\nHoldfast_node_id\t1\nHoldfast_leader_id\t%s\n"
+             "Holdfast_source\tdb1:3306\nHoldfast_source_phase\t%s\nHoldfast_source_error\tbroken\n"
+             "Holdfast_source_semi_sync\tyes",
+             leader, phase);
+    const struct fake_answer answers[] = {{"SHOW STATUS", rows}, {"SHOW", "Id#"}};
+    struct fake_node node;
+    fake_node_start(&node, answers, 2, false, NULL);
+    struct ran r = run("", "-S", node.socket, "status", NULL);
+    const char *alarms = strstr(buf_cstr(&r.out), "Alarms:\n");
+    UNIT_STR(alarms ? alarms + strlen("Alarms:\n") : "", want);
+    ran_free(&r);
+    fake_node_stop(&node);
+}
+
+static void alarms_are_what_is_wrong_now(void)
+{
+    expect_alarms("streaming", "1", "  none\n");
+    expect_alarms("waiting to reconnect", "1", "  source db1:3306: broken\n");
+    expect_alarms("not following", "1", "  not following db1:3306: broken\n");
+    expect_alarms("off", "1", "  db1:3306 is not followed: it was stopped. Run: holdfast source start\n");
+    expect_alarms("off", "2", "  none\n");
+    expect_alarms("off", "0", "  the cluster has no leader: no ACKs are sent, commits on the source wait\n");
+}
+
+static void another_server_is_recognized(void)
+{
+    START(node, {"SHOW STATUS", "Variable_name\tValue"});
+    struct ran r = run("", "-S", node.socket, "status", NULL);
+    EXPECT(r, 1, "", "this is no Holdfast node");
+    fake_node_stop(&node);
+}
+
+/* ---- source, user ---- */
+
+static void source_set_quotes(void)
+{
+    START(node, {"CHANGE", "OK"});
+    struct ran r = run("it's a \\ secret\n", "-S", node.socket, "source", "set", "host=db'1", "port=3306",
+                       "user=h\\f", "password=-", "ssl_mode=required", "start=now", NULL);
+    EXPECT(r, 0, "holdfast source start", "");
+    expect_log(&node,
+               "CHANGE REPLICATION SOURCE TO SOURCE_HOST='db''1', SOURCE_PORT=3306, SOURCE_USER='h\\\\f', "
+               "SOURCE_PASSWORD='it''s a \\\\ secret', SOURCE_SSL_MODE='required', SOURCE_START='now'\n");
+    fake_node_stop(&node);
+}
+
+static void source_starts_and_stops(void)
+{
+    START(node, {"START REPLICA", "OK"}, {"STOP REPLICA", "ERR 1105 node 1 is not the leader"});
+    struct ran r = run("", "-S", node.socket, "--format", "json", "source", "start", NULL);
+    EXPECT(r, 0, "\"ok\": true", "");
+    r = run("", "-S", node.socket, "source", "stop", NULL);
+    EXPECT(r, 1, "", "node 1 is not the leader");
+    expect_log(&node, "START REPLICA\nSTOP REPLICA\n");
+    fake_node_stop(&node);
+}
+
+static void source_show_knows_both_flavours(void)
+{
+    START(node, {"SHOW STATUS", STATUS_ROWS},
+          {"SHOW REPLICA STATUS", "Slave_IO_State\tMaster_User\tSlave_IO_Running\tGtid_IO_Pos\n"
+                                  "Streaming\tfollower\tYes\t0-1-17"});
+    struct ran r = run("", "-S", node.socket, "source", "show", NULL);
+    UNIT_TRUE(has(&r.out, "user:          follower\n"));
+    EXPECT(r, 0, "GTIDs:         0-1-17\n", "");
+    r = run("", "-S", node.socket, "source", "show", "--format=json", NULL);
+    EXPECT(r, 0, "\"user\": \"follower\"", "");
+    fake_node_stop(&node);
+}
+
+static void user_add_creates_and_grants(void)
+{
+    START(node, {"CREATE USER", "OK"}, {"GRANT", "OK"});
+    struct ran r = run("pw'\n", "-S", node.socket, "user", "add", "re'pl", "--role", "replica,admin", NULL);
+    EXPECT(r, 0, "The account is made.", "");
+    expect_log(&node, "CREATE USER 're''pl'@'%' IDENTIFIED BY 'pw'''\n"
+                      "GRANT REPLICATION SLAVE, CLUSTER_ADMIN ON *.* TO 're''pl'\n");
+    fake_node_stop(&node);
+}
+
+static void user_add_takes_back(void)
+{
+    START(node, {"CREATE USER", "OK"}, {"GRANT", "ERR 1105 no quorum"}, {"DROP USER", "OK"});
+    struct ran r = run("pw", "-S", node.socket, "user", "add", "repl", NULL);
+    UNIT_TRUE(has(&r.err, "no quorum"));
+    EXPECT(r, 1, "", "the account was not made");
+    expect_log(&node, "CREATE USER 'repl'@'%' IDENTIFIED BY 'pw'\nGRANT REPLICATION SLAVE ON *.* TO 'repl'\n"
+                      "DROP USER 'repl'\n");
+    fake_node_stop(&node);
+}
+
+static void passwords_are_wanted(void)
+{
+    START(node, {"ALTER USER", "OK"});
+    struct ran r = run("", "-S", node.socket, "user", "passwd", "repl", NULL);
+    EXPECT(r, 2, "", "the input has ended");
+    r = run("\n", "-S", node.socket, "user", "passwd", "repl", NULL);
+    EXPECT(r, 2, "", "empty password");
+    expect_log(&node, "");
+    r = run("new\n", "-S", node.socket, "user", "passwd", "repl", NULL);
+    EXPECT(r, 0, "The password is changed.", "");
+    expect_log(&node, "ALTER USER 'repl' IDENTIFIED BY 'new'\n");
+    fake_node_stop(&node);
+}
+
+/* ---- lists and SQL ---- */
+
+static void lists_show_what_comes(void)
+{
+    START(node, {"SHOW BINARY LOGS", "Log_name\tFile_size#\nmysql-bin.000001\t157\nmysql-bin.000002\t4711"},
+          {"SHOW REPLICAS", "Server_Id#"}, {"SHOW USERS", "User\tRoles\nu\x1b[31m\t\\N"},
+          {"SHOW STATUS", STATUS_ROWS});
+    struct ran r = run("", "-S", node.socket, "log", "list", NULL);
+    EXPECT(r, 0, "LOG NAME          FILE SIZE\nmysql-bin.000001        157\nmysql-bin.000002       4711\n",
+           "");
+    r = run("", "-S", node.socket, "replica", "list", NULL);
+    EXPECT(r, 0, "No replica is connected", "");
+    r = run("", "-S", node.socket, "replica", "list", "--format=json", NULL);
+    EXPECT(r, 0, "[]\n", "");
+    r = run("", "-S", node.socket, "user", "list", NULL);
+    EXPECT(r, 0, "u\\x1b[31m  -\n", "");
+    r = run("", "-S", node.socket, "user", "list", "--format=json", NULL);
+    EXPECT(r, 0, "\"user\": \"u\\u001b[31m\",\n    \"roles\": null", "");
+    r = run("", "-S", node.socket, "gtid", "show", NULL);
+    EXPECT(r, 0, "3f1c:1-17\n", "");
+    fake_node_stop(&node);
+}
+
+static void sql_is_sent_as_it_is(void)
+{
+    START(node, {"SELECT 1", "1#\n1"}, {"SET", "OK 1"},
+          {"SHOW WARNINGS", "Level\tCode#\tMessage\nNote\t1\tbeware"},
+          {"SELECT bad", "a\nx\xffy\"\\\xe2\x82\xac"});
+    struct ran r = run("", "-S", node.socket, "sql", "SELECT 1;", NULL);
+    EXPECT(r, 0, "1\n1\n", "");
+    r = run("SELECT\n1", "-S", node.socket, "sql", "-", NULL);
+    EXPECT(r, 1, "", "(1064)");
+    r = run("", "-S", node.socket, "sql", "SELECT 1\\G", NULL);
+    EXPECT(r, 0, "---- row 1 ----\n1: 1\n", "");
+    r = run("", "-S", node.socket, "sql", "SET x", NULL);
+    EXPECT(r, 0, "OK", "warning: beware");
+    r = run("", "-S", node.socket, "--format=json", "sql", "SELECT bad", NULL);
+    EXPECT(r, 0, "\"x\\ufffdy\\\"\\\\\xe2\x82\xac\"", "");
+    r = run("", "-S", node.socket, "--", "sql", "-- only a comment", NULL);
+    EXPECT(r, 1, "", "(1064)");
+    expect_log(&node, "SELECT 1\nSELECT 1\nSELECT 1\nSET x\nSHOW WARNINGS\nSELECT bad\n-- only a comment\n");
+    fake_node_stop(&node);
+}
+
+/* ---- the connection ---- */
+
+static void lost_connections_are_3(void)
+{
+    START(node, {"START", "CLOSE"}, {"STOP", "HANG"});
+    struct ran r = run("", "-S", node.socket, "source", "start", NULL);
+    UNIT_TRUE(has(&r.err, "closed the connection"));
+    EXPECT(r, 3, "", "is not known");
+    r = run("", "-S", node.socket, "--timeout=1", "source", "stop", NULL);
+    EXPECT(r, 3, "", "no answer within 1 s");
+    fake_node_stop(&node);
+}
+
+static void network_login(void)
+{
+    static const struct fake_answer answers[] = {{"START REPLICA", "OK"}};
+    struct fake_node node;
+    char hosts[96], one[64], ca[200];
+    snprintf(ca, sizeof ca, "%.100s/ca.pem", unit_tmpdir());
+    fake_node_start(&node, answers, 1, true, ca);
+    snprintf(one, sizeof one, "127.0.0.1:%u", node.port);
+    snprintf(hosts, sizeof hosts, "127.0.0.1:1,%s", one);
+    struct ran r = run("secret\n", "-h", hosts, "-u", "ops", "-p", "source", "start", NULL);
+    EXPECT(r, 0, "followed", "");
+    r = run("", "-h", one, "-u", "ops", "-psecret", "--ssl-ca", ca, "source", "start", NULL);
+    EXPECT(r, 0, "followed", "");
+    setenv("HOLDFAST_PASSWORD", "secret", 1);
+    r = run("", "-h", one, "-uops", "--ssl-mode=verify-identity", "--ssl-ca", ca, "source", "start", NULL);
+    EXPECT(r, 0, "followed", "");
+    unsetenv("HOLDFAST_PASSWORD");
+    r = run("", "-h", one, "-u", "ops", "-pwrong", "source", "start", NULL);
+    UNIT_TRUE(strstr(buf_cstr(&r.err), "wrong") == NULL);
+    EXPECT(r, 1, "", "refuses the login: ");
+    r = run("", "-h", one, "-u", "ops", "-psecret", "--ssl-mode=verify_ca", "source", "start", NULL);
+    EXPECT(r, 3, "", "--ssl-mode");
+    r = run("", "-h", one, "-u", "ops", "-psecret", "--ssl-ca=/nowhere", "source", "start", NULL);
+    EXPECT(r, 2, "", "cannot read /nowhere");
+    fake_node_stop(&node);
+    unlink(ca);
+}
+
+static void ps_shows_no_secret(void)
+{
+    START(node, {"CHANGE", "HANG"});
+    char *argv[] = {(char[]){"holdfast"},
+                    (char[]){"-pSECRET1"},
+                    (char[]){"--password=SECRET2"},
+                    (char[]){"-S"},
+                    node.socket,
+                    (char[]){"source"},
+                    (char[]){"set"},
+                    (char[]){"password=SECRET3"},
+                    NULL};
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    int pid = spawn(argv, null, null, null);
+    char *log = fake_node_log(&node), path[64];
+    for (int i = 0; i < 1000 && !log[0]; i++) {
+        mem_free(log);
+        poll(NULL, 0, 10);
+        log = fake_node_log(&node);
+    }
+    UNIT_STR(log, "CHANGE REPLICATION SOURCE TO SOURCE_PASSWORD='SECRET3'\n");
+    mem_free(log);
+    struct buf b;
+    buf_init(&b, 65536);
+    snprintf(path, sizeof path, "/proc/%d/cmdline", pid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (UNIT_TRUE(fd >= 0)) {
+        slurp(fd, &b);
+    }
+    UNIT_TRUE(b.len > 0 && memmem(b.data, b.len, "source", 6) != NULL);
+    UNIT_TRUE(memmem(b.data, b.len, "SECRET", 6) == NULL);
+    buf_free(&b);
+    fake_node_stop(&node);
+    waitpid(pid, NULL, 0);
+    close(null);
+}
+
+/* ---- a terminal ---- */
+
+/* Waits until the terminal has shown text. */
+static bool terminal_shows(int fd, struct buf *seen, const char *text)
+{
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    while (!strstr(buf_cstr(seen), text)) {
+        uint8_t *to = buf_reserve(seen, 256);
+        ssize_t n = to && poll(&p, 1, 5000) > 0 ? read(fd, to, 256) : -1;
+        if (n <= 0) {
+            return has(seen, text);
+        }
+        seen->len += (size_t)n;
+    }
+    return true;
+}
+
+static void terminal_ends(int fd, struct buf *seen)
+{
+    ssize_t n = 1;
+    while (n > 0) {
+        uint8_t *to = buf_reserve(seen, 256);
+        n = to ? read(fd, to, 256) : -1;
+        seen->len += n > 0 ? (size_t)n : 0;
+    }
+}
+
+static int type_twice(const struct fake_node *node, const char *first, const char *second, struct buf *seen)
+{
+    int fd, status = 0;
+    int pid = forkpty(&fd, NULL, NULL, NULL);
+    if (pid == 0) {
+        execl(program(), "holdfast", "-S", node->socket, "user", "passwd", "repl", (char *)NULL);
+        _exit(127);
+    }
+    UNIT_TRUE(terminal_shows(fd, seen, "New password for repl: "));
+    UNIT_TRUE(write(fd, first, strlen(first)) > 0);
+    UNIT_TRUE(terminal_shows(fd, seen, "The same again: "));
+    UNIT_TRUE(write(fd, second, strlen(second)) > 0);
+    terminal_ends(fd, seen);
+    waitpid(pid, &status, 0);
+    close(fd);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static void terminal_asks_twice_without_echo(void)
+{
+    START(node, {"ALTER USER", "OK"});
+    struct buf seen;
+    buf_init(&seen, 65536);
+    UNIT_INT(type_twice(&node, "hush1\n", "hush2\n", &seen), 2);
+    UNIT_TRUE(has(&seen, "passwords differ"));
+    UNIT_TRUE(strstr(buf_cstr(&seen), "hush") == NULL);
+    expect_log(&node, "");
+    buf_reset(&seen);
+    UNIT_INT(type_twice(&node, "hush1\n", "hush1\n", &seen), 0);
+    UNIT_TRUE(strstr(buf_cstr(&seen), "hush") == NULL);
+    expect_log(&node, "ALTER USER 'repl' IDENTIFIED BY 'hush1'\n");
+    buf_free(&seen);
+    fake_node_stop(&node);
+}
+
+static void interrupt_gives_echo_back(void)
+{
+    START(node, {"ALTER USER", "OK"});
+    struct termios tio;
+    struct buf seen;
+    int fd, status = 0;
+    buf_init(&seen, 65536);
+    int pid = forkpty(&fd, NULL, NULL, NULL);
+    if (pid == 0) {
+        execl(program(), "holdfast", "-S", node.socket, "user", "passwd", "repl", (char *)NULL);
+        _exit(127);
+    }
+    UNIT_TRUE(terminal_shows(fd, &seen, "New password for repl: "));
+    UNIT_TRUE(tcgetattr(fd, &tio) == 0 && !(tio.c_lflag & ECHO));
+    UNIT_TRUE(write(fd, "half\x03", 5) == 5);
+    waitpid(pid, &status, 0);
+    UNIT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGINT);
+    UNIT_TRUE(tcgetattr(fd, &tio) == 0 && (tio.c_lflag & ECHO));
+    close(fd);
+    buf_free(&seen);
+    expect_log(&node, "");
+    fake_node_stop(&node);
+}
+
+static void early_reader_is_no_failure(void)
+{
+    START(node, {"SHOW STATUS", STATUS_ROWS}, {"SHOW", "Id#"});
+    char *argv[] = {(char[]){"holdfast"}, (char[]){"-S"}, node.socket, (char[]){"status"}, NULL};
+    int out[2], status = 0, null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    if (UNIT_TRUE(pipe2(out, O_CLOEXEC) == 0)) {
+        close(out[0]);
+        waitpid(spawn(argv, null, out[1], null), &status, 0);
+        close(out[1]);
+        UNIT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    }
+    close(null);
+    fake_node_stop(&node);
+}
+
+UNIT_MAIN("cli", UNIT_TEST(wrong_use_is_2), UNIT_TEST(help_comes_from_the_table), UNIT_TEST(no_node_is_3),
+          UNIT_TEST(status_for_people), UNIT_TEST(status_for_programs),
+          UNIT_TEST(alarms_are_what_is_wrong_now), UNIT_TEST(another_server_is_recognized),
+          UNIT_TEST(source_set_quotes), UNIT_TEST(source_starts_and_stops),
+          UNIT_TEST(source_show_knows_both_flavours), UNIT_TEST(user_add_creates_and_grants),
+          UNIT_TEST(user_add_takes_back), UNIT_TEST(passwords_are_wanted), UNIT_TEST(lists_show_what_comes),
+          UNIT_TEST(sql_is_sent_as_it_is), UNIT_TEST(lost_connections_are_3), UNIT_TEST(network_login),
+          UNIT_TEST(ps_shows_no_secret), UNIT_TEST(terminal_asks_twice_without_echo),
+          UNIT_TEST(interrupt_gives_echo_back),
+          UNIT_TEST(early_reader_is_no_failure))

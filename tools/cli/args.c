@@ -1,0 +1,390 @@
+/* args.c: the command line.
+ *
+ * Options may stand anywhere, also behind the command; "--" ends them. Every argument is copied first, and
+ * what may hold a secret (-pPASSWORD, password=…, the text of `sql`) is overwritten in argv, which is what ps
+ * shows. Failure mode: a line that cannot be understood is CLI_USAGE with what is wrong and what would be
+ * right. */
+#include "tools/cli/cli.h"
+
+#include "build.h"
+#include "protocol/base/mem.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+enum { TIMEOUT_DEFAULT = 10, TIMEOUT_MAX = 86400 };
+
+/* ---- the options ---- */
+
+static int set_host(struct cli *cli, const char *value)
+{
+    cli->hosts = value;
+    return CLI_OK;
+}
+
+static int whole_number(const char *text, unsigned long max, unsigned long *number)
+{
+    char *end;
+    *number = strtoul(text, &end, 10);
+    return text[0] >= '0' && text[0] <= '9' && !*end && *number >= 1 && *number <= max ? 0 : E_INVALID;
+}
+
+static int set_port(struct cli *cli, const char *value)
+{
+    unsigned long number;
+    if (whole_number(value, UINT16_MAX, &number)) {
+        return cli_fail(CLI_USAGE, "--port: '%s' is no port (1 to 65535)", value);
+    }
+    cli->port = (uint16_t)number;
+    cli->has_port = true;
+    return CLI_OK;
+}
+
+static int set_user(struct cli *cli, const char *value)
+{
+    cli->user = value;
+    return CLI_OK;
+}
+
+static int set_password(struct cli *cli, const char *value)
+{
+    cli->ask_password = !value;
+    cli->has_password = value != NULL;
+    if (value) {
+        size_t n = strlen(value);
+        if (n >= sizeof cli->password) {
+            return cli_fail(CLI_USAGE, "--password: longer than %zu bytes", sizeof cli->password - 1);
+        }
+        memcpy(cli->password, value, n + 1);
+    }
+    return CLI_OK;
+}
+
+static int set_socket(struct cli *cli, const char *value)
+{
+    cli->socket = value;
+    return CLI_OK;
+}
+
+static int set_format(struct cli *cli, const char *value)
+{
+    cli->json = strcmp(value, "json") == 0;
+    return cli->json || strcmp(value, "table") == 0
+               ? CLI_OK
+               : cli_fail(CLI_USAGE, "--format: '%s' is neither table nor json", value);
+}
+
+static int set_timeout(struct cli *cli, const char *value)
+{
+    unsigned long number;
+    if (whole_number(value, TIMEOUT_MAX, &number)) {
+        return cli_fail(CLI_USAGE, "--timeout: '%s' is no number of seconds (1 to %d)", value, TIMEOUT_MAX);
+    }
+    cli->timeout = (unsigned)number;
+    return CLI_OK;
+}
+
+static int set_ssl_mode(struct cli *cli, const char *value)
+{
+    if (tls_mode_parse(value, &cli->tls_mode)) {
+        return cli_fail(
+            CLI_USAGE,
+            "--ssl-mode: '%s' is none of disabled, preferred, required, verify_ca, verify_identity", value);
+    }
+    cli->has_tls_mode = true;
+    return CLI_OK;
+}
+
+static int set_ssl_ca(struct cli *cli, const char *value)
+{
+    cli->ssl_ca = value;
+    return CLI_OK;
+}
+
+static int set_role(struct cli *cli, const char *value)
+{
+    cli->role = value;
+    return CLI_OK;
+}
+
+static int set_help(struct cli *cli, const char *value)
+{
+    (void)value;
+    cli->help = true;
+    return CLI_OK;
+}
+
+static int set_version(struct cli *cli, const char *value)
+{
+    (void)value;
+    cli->version = true;
+    return CLI_OK;
+}
+
+const struct option_row OPTIONS[] = {
+    {'h', "host", VALUE_REQUIRED, "HOST[:P],...",
+     "nodes to try in this order; the first that answers is used", NULL, "", set_host},
+    {'P', "port", VALUE_REQUIRED, "PORT", "port of hosts that name none (3307)", NULL, "", set_port},
+    {'u', "user", VALUE_REQUIRED, "USER", "account (root on the local socket)", NULL, "", set_user},
+    {'p', "password", VALUE_OPTIONAL, "PASSWORD",
+     "its password; alone: ask for it, or read a line of standard input", NULL, "", set_password},
+    {'S', "socket", VALUE_REQUIRED, "PATH", "the local socket of a node", NULL, "", set_socket},
+    {0, "format", VALUE_REQUIRED, "table|json", "how results are printed (table)", NULL, "table json",
+     set_format},
+    {0, "timeout", VALUE_REQUIRED, "SECONDS", "patience with each connect and each answer (10)", NULL, "",
+     set_timeout},
+    {0, "ssl-mode", VALUE_REQUIRED, "MODE",
+     "disabled, preferred (default), required, verify_ca, verify_identity", NULL,
+     "disabled preferred required verify_ca verify_identity", set_ssl_mode},
+    {0, "ssl-ca", VALUE_REQUIRED, "FILE", "certificates to trust (PEM); implies verify_ca", NULL, "",
+     set_ssl_ca},
+    {0, "role", VALUE_REQUIRED, "ROLE,...", "replica (default), monitor, admin", "user add",
+     "replica monitor admin", set_role},
+    {0, "help", VALUE_NONE, NULL, "this text, or that of a command", NULL, "", set_help},
+    {'V', "version", VALUE_NONE, NULL, "the version of this program", NULL, "", set_version},
+};
+const size_t OPTIONS_COUNT = sizeof OPTIONS / sizeof OPTIONS[0];
+
+/* ---- reading them ---- */
+
+static void hide(char *text)
+{
+    size_t n = strlen(text);
+    explicit_bzero(text, n);
+    memcpy(text, "x", n ? 1 : 0);
+}
+
+/* Overwrites an argument as far as it may hold a secret. in_options: "--" did not come yet. */
+static void hide_secret(char *arg, bool in_sql, bool in_options)
+{
+    static const char *const starts[] = {"--password=", "-p"};
+    for (size_t i = 0; in_options && i < 2; i++) {
+        size_t n = strlen(starts[i]);
+        if (strncmp(arg, starts[i], n) == 0 && arg[n]) {
+            hide(arg + n);
+            return;
+        }
+    }
+    char *value = strchr(arg, '=');
+    if (value && (size_t)(value - arg) == strlen("password") && strncasecmp(arg, "password", 8) == 0) {
+        hide(value + 1);
+    } else if (in_sql && (arg[0] != '-' || !in_options)) {
+        hide(arg);
+    }
+}
+
+static const struct option_row *find_long(const char *name, size_t n)
+{
+    for (size_t i = 0; i < OPTIONS_COUNT; i++) {
+        if (strlen(OPTIONS[i].name) == n && strncmp(OPTIONS[i].name, name, n) == 0) {
+            return &OPTIONS[i];
+        }
+    }
+    return NULL;
+}
+
+static const struct option_row *find_letter(char letter)
+{
+    for (size_t i = 0; i < OPTIONS_COUNT; i++) {
+        if (OPTIONS[i].letter && OPTIONS[i].letter == letter) {
+            return &OPTIONS[i];
+        }
+    }
+    return NULL;
+}
+
+/* Those of a single command are remembered until it is known. */
+struct scoped {
+    const struct option_row *row;
+};
+
+static int take_option(struct cli *cli, size_t *at, struct scoped *scoped)
+{
+    const char *arg = cli->args[*at], *value = NULL;
+    const struct option_row *row;
+    if (arg[1] == '-') {
+        const char *equals = strchr(arg, '=');
+        row = find_long(arg + 2, equals ? (size_t)(equals - arg) - 2 : strlen(arg + 2));
+        value = equals ? equals + 1 : NULL;
+    } else {
+        row = arg[1] == '?' && !arg[2] ? find_long("help", 4) : find_letter(arg[1]);
+        value = row && row->letter && arg[2] ? arg + 2 : NULL;
+    }
+    if (!row) {
+        const char *equals = strchr(arg, '='); /* behind it a secret may stand */
+        return cli_fail(CLI_USAGE, "unknown option '%.*s' (holdfast --help lists them)",
+                        equals ? (int)(equals - arg) : 64, arg);
+    }
+    if (value && row->takes == VALUE_NONE) {
+        return cli_fail(CLI_USAGE, "--%s takes no value", row->name);
+    }
+    if (!value && row->takes == VALUE_REQUIRED) {
+        if (*at + 1 == cli->nargs) {
+            return cli_fail(CLI_USAGE, "--%s wants a value: %s", row->name, row->value);
+        }
+        value = cli->args[++*at];
+    }
+    if (row->only) {
+        scoped->row = row;
+    }
+    return row->set(cli, value);
+}
+
+static int copy_args(struct cli *cli, int argc, char **argv)
+{
+    if (argc - 1 > (int)(sizeof cli->args / sizeof cli->args[0])) {
+        return cli_fail(CLI_USAGE, "too many arguments");
+    }
+    bool in_sql = false, in_options = true;
+    for (int i = 1; i < argc; i++) {
+        cli->args[cli->nargs++] = mem_str(argv[i]);
+        bool is_sql = strcmp(argv[i], "sql") == 0;
+        in_options = in_options && strcmp(argv[i], "--") != 0;
+        hide_secret(argv[i], in_sql, in_options);
+        in_sql = in_sql || is_sql;
+    }
+    return CLI_OK;
+}
+
+/* ---- the command ---- */
+
+static int unknown_command(const struct cli *cli)
+{
+    const char *first = cli->words[0];
+    char typed[128];
+    bool group = command_is_group(first);
+    if (group && cli->nwords == 1) {
+        struct buf b;
+        buf_init(&b, 65536);
+        help_group(&b, first);
+        cli_fail(CLI_USAGE, "'%s' wants to know what to do:\n%s", first, buf_cstr(&b));
+        buf_free(&b);
+        return CLI_USAGE;
+    }
+    snprintf(typed, sizeof typed, "%s%s%s", first, group ? " " : "", group ? cli->words[1] : "");
+    const char *guess = command_guess(typed);
+    return guess ? cli_fail(CLI_USAGE, "unknown command '%s'; did you mean '%s'?", typed, guess)
+                 : cli_fail(CLI_USAGE, "unknown command '%s' (holdfast --help lists them)", typed);
+}
+
+static int find_command(struct cli *cli, const struct scoped *scoped)
+{
+    size_t used = 0;
+    if (cli->nwords == 0) {
+        return cli->help || cli->version
+                   ? CLI_OK
+                   : cli_fail(CLI_USAGE, "what is to be done? Try: holdfast status, or holdfast --help");
+    }
+    cli->command = command_find(cli->words, cli->nwords, &used);
+    if (!cli->command) {
+        return cli->help && command_is_group(cli->words[0]) && cli->nwords == 1 ? CLI_OK
+                                                                                : unknown_command(cli);
+    }
+    const struct command *c = cli->command;
+    cli->nwords -= used;
+    memmove(cli->words, cli->words + used, cli->nwords * sizeof cli->words[0]);
+    if (scoped->row && strcmp(scoped->row->only, c->name) != 0) {
+        return cli_fail(CLI_USAGE, "--%s is for '%s' only, not for '%s'", scoped->row->name,
+                        scoped->row->only, c->name);
+    }
+    if (!cli->help && (cli->nwords < c->min_words || cli->nwords > c->max_words)) {
+        return cli_fail(CLI_USAGE, "usage: holdfast %s%s%s\nholdfast %s --help says more", c->name,
+                        c->args[0] ? " " : "", c->args, c->name);
+    }
+    return CLI_OK;
+}
+
+/* ---- where to connect ---- */
+
+static int read_hosts(struct cli *cli)
+{
+    char *list = mem_str(cli->hosts), *next = list, *one;
+    int rv = CLI_OK;
+    while (!rv && (one = strsep(&next, ","))) {
+        struct errmsg em;
+        if (cli->naddrs == CLI_HOSTS_MAX) {
+            rv = cli_fail(CLI_USAGE, "--host: more than %d hosts", CLI_HOSTS_MAX);
+        } else if (env_addr_parse(one, cli->port, &cli->addrs[cli->naddrs++], &em)) {
+            rv = cli_fail(CLI_USAGE, "--host: %s", em.text);
+        }
+    }
+    mem_free(list);
+    return rv;
+}
+
+static int read_socket(struct cli *cli, const char *path)
+{
+    struct env_addr *addr = &cli->addrs[cli->naddrs++];
+    *addr = (struct env_addr){.is_path = true};
+    size_t n = strlen(path);
+    if (n == 0 || n >= sizeof addr->host) {
+        return cli_fail(CLI_USAGE, "--socket: the path is %s", n ? "too long" : "empty");
+    }
+    memcpy(addr->host, path, n + 1);
+    return CLI_OK;
+}
+
+static int find_addresses(struct cli *cli)
+{
+    if (cli->hosts && cli->socket) {
+        return cli_fail(CLI_USAGE, "--host and --socket exclude each other");
+    }
+    if (cli->has_port && cli->socket) {
+        return cli_fail(CLI_USAGE, "--port and --socket exclude each other");
+    }
+    if (cli->ssl_ca && !cli->has_tls_mode) {
+        cli->tls_mode = TLS_VERIFY_CA;
+    }
+    if (cli->has_port && !cli->hosts) {
+        cli->hosts = "127.0.0.1";
+    }
+    int rv = cli->hosts ? read_hosts(cli) : read_socket(cli, cli->socket ? cli->socket : HOLDFAST_SOCKET);
+    for (size_t i = 0; !rv && !cli->user && i < cli->naddrs; i++) {
+        if (!cli->addrs[i].is_path) {
+            rv = cli_fail(CLI_USAGE, "--user: an account is needed to reach a node over the network");
+        }
+    }
+    return rv;
+}
+
+int args_parse(struct cli *cli, int argc, char **argv)
+{
+    struct scoped scoped = {NULL};
+    bool options = true;
+    cli->port = CLI_PORT;
+    cli->timeout = TIMEOUT_DEFAULT;
+    cli->tls_mode = TLS_PREFERRED;
+    int rv = copy_args(cli, argc, argv);
+    for (size_t i = 0; !rv && i < cli->nargs; i++) {
+        char *arg = cli->args[i];
+        if (options && strcmp(arg, "--") == 0) {
+            options = false;
+        } else if (options && arg[0] == '-' && arg[1]) {
+            rv = take_option(cli, &i, &scoped);
+        } else if (cli->nwords == CLI_WORDS_MAX) {
+            rv = cli_fail(CLI_USAGE, "too many arguments");
+        } else {
+            cli->words[cli->nwords++] = arg;
+        }
+    }
+    if (!rv) {
+        rv = find_command(cli, &scoped);
+    }
+    if (!rv && !cli->help && !cli->version && cli->command->run != cmd_help &&
+        cli->command->run != cmd_completion) {
+        rv = find_addresses(cli);
+    }
+    return rv;
+}
+
+void args_free(struct cli *cli)
+{
+    for (size_t i = 0; i < cli->nargs; i++) {
+        password_wipe(cli->args[i], strlen(cli->args[i]));
+        mem_free(cli->args[i]);
+    }
+    cli->nargs = 0;
+    password_wipe(cli->password, sizeof cli->password);
+}

@@ -1,0 +1,134 @@
+/* commands.c: the table of commands. A row is all that the rest of the program knows of one: names are found
+ * in it, and --help, a command's own help and the completion are printed from it. */
+#include "tools/cli/cli.h"
+
+#include <string.h>
+
+const struct command COMMANDS_TABLE[] = {
+    {"status", "", "is the source protected; members, source, replicas, alarms",
+     "The first line is the verdict: \"protected: yes\", or \"protected: no\" with since when (where the "
+     "node says it) and why. What is to be done about it stands under Alarms.\n",
+     "holdfast status\nholdfast -h db-a,db-b -u monitor -p --format json status\n", "", 0, 0, cmd_status},
+    {"source show", "", "the source: where it is, how far it was followed", "", "holdfast source show\n", "",
+     0, 0, cmd_source_show},
+    {"source set", "KEY=VALUE...", "say which source to follow, and how",
+     "Keys:\n"
+     "  host=HOST        name or address of the source\n"
+     "  port=PORT        its port (3306)\n"
+     "  user=USER        account on the source, with REPLICATION SLAVE\n"
+     "  password=-       its password: asked for, or a line of standard input\n"
+     "  password=TEXT    the password itself, which the shell will remember\n"
+     "  ssl_mode=MODE    disabled, preferred, required, verify_ca, verify_identity\n"
+     "  start=WHERE      oldest (default), now, the name of a binlog file, or a GTID set\n"
+     "\n"
+     "What is left out keeps its value. The source has to be stopped (holdfast source stop); following "
+     "begins with holdfast source start.\n",
+     "holdfast source set host=db1 port=3306 user=holdfast password=- start=oldest\n"
+     "holdfast source set password=- < /root/new-password\n",
+     "host= port= user= password=- ssl_mode= start=oldest start=now", 1, 16, cmd_source_set},
+    {"source start", "", "follow the source", "", "holdfast source start\n", "", 0, 0, cmd_source_start},
+    {"source stop", "", "do not follow it any longer",
+     "Commits on a source that waits for our acknowledgement wait until it is followed again, or until its "
+     "own timeout ends the waiting.\n",
+     "holdfast source stop\n", "", 0, 0, cmd_source_stop},
+    {"member list", "", "the nodes of the cluster", "", "holdfast member list\n", "", 0, 0, cmd_member_list},
+    {"replica list", "", "the replicas that are connected to this node", "",
+     "holdfast replica list\nholdfast -h db-a -u monitor -p replica list --format json\n", "", 0, 0,
+     cmd_replica_list},
+    {"log list", "", "the binlog files", "", "holdfast log list\n", "", 0, 0, cmd_log_list},
+    {"gtid show", "", "the GTIDs that the cluster holds", "", "holdfast gtid show\n", "", 0, 0,
+     cmd_gtid_show},
+    {"user list", "", "the accounts and their roles", "", "holdfast user list\n", "", 0, 0, cmd_user_list},
+    {"user add", "NAME [--role ROLE,...]", "make an account",
+     "The password is asked for twice on a terminal; otherwise it is a line of standard input.\n"
+     "\n"
+     "Roles:\n"
+     "  replica   may replicate from the cluster (REPLICATION SLAVE); the default\n"
+     "  monitor   may see its state (REPLICATION CLIENT)\n"
+     "  admin     may see and change everything (CLUSTER_ADMIN)\n",
+     "holdfast user add repl\nholdfast user add ops --role admin\n"
+     "holdfast user add probe --role monitor < /root/probe-password\n",
+     "", 1, 1, cmd_user_add},
+    {"user passwd", "NAME", "change an account's password",
+     "The password is asked for twice on a terminal; otherwise it is a line of standard input.\n",
+     "holdfast user passwd repl\n", "", 1, 1, cmd_user_passwd},
+    {"user drop", "NAME", "remove an account", "", "holdfast user drop repl\n", "", 1, 1, cmd_user_drop},
+    {"sql", "STATEMENT|-", "run a statement as a MySQL client would",
+     "Words that follow are joined by blanks; '-' reads the statement from standard input. A statement that "
+     "ends with \\G prints each row as lines.\n",
+     "holdfast sql 'SHOW REPLICA STATUS\\G'\nholdfast --format json sql 'SHOW BINARY LOGS'\n"
+     "holdfast sql - < statement.sql\n",
+     "", 1, CLI_WORDS_MAX, cmd_sql},
+    {"help", "[COMMAND]", "this text, or that of a command", "", "holdfast help source set\n", "", 0, 2,
+     cmd_help},
+    {"completion", "bash", "a script that teaches the shell to complete commands", "",
+     "source <(holdfast completion bash)\n", "bash", 1, 1, cmd_completion},
+};
+const size_t COMMANDS_COUNT = sizeof COMMANDS_TABLE / sizeof COMMANDS_TABLE[0];
+
+const struct command *command_find(char *const *words, size_t nwords, size_t *used)
+{
+    for (size_t i = 0; i < COMMANDS_COUNT && nwords; i++) {
+        const char *name = COMMANDS_TABLE[i].name, *blank = strchr(name, ' ');
+        size_t first = blank ? (size_t)(blank - name) : strlen(name);
+        if (strlen(words[0]) != first || strncmp(words[0], name, first) != 0) {
+            continue;
+        }
+        if (!blank || (nwords > 1 && strcmp(words[1], blank + 1) == 0)) {
+            *used = blank ? 2 : 1;
+            return &COMMANDS_TABLE[i];
+        }
+    }
+    return NULL;
+}
+
+bool command_is_group(const char *word)
+{
+    size_t n = strlen(word);
+    for (size_t i = 0; i < COMMANDS_COUNT; i++) {
+        const char *name = COMMANDS_TABLE[i].name;
+        if (strncmp(name, word, n) == 0 && name[n] == ' ') {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* How many characters have to be put in, taken out or replaced (Levenshtein). Both are short. */
+static size_t distance(const char *a, const char *b)
+{
+    enum { LONGEST = 31 };
+    size_t row[LONGEST + 1], na = strlen(a), nb = strlen(b);
+    if (na > LONGEST || nb > LONGEST) {
+        return SIZE_MAX;
+    }
+    for (size_t j = 0; j <= nb; j++) {
+        row[j] = j;
+    }
+    for (size_t i = 1; i <= na; i++) {
+        size_t corner = row[0];
+        row[0] = i;
+        for (size_t j = 1; j <= nb; j++) {
+            size_t replaced = corner + (a[i - 1] != b[j - 1]);
+            corner = row[j];
+            size_t least = row[j] < row[j - 1] ? row[j] + 1 : row[j - 1] + 1;
+            row[j] = replaced < least ? replaced : least;
+        }
+    }
+    return row[nb];
+}
+
+const char *command_guess(const char *typed)
+{
+    const char *best = NULL;
+    size_t least = 3; /* two slips of the finger */
+    for (size_t i = 0; i < COMMANDS_COUNT; i++) {
+        const char *name = COMMANDS_TABLE[i].name;
+        size_t d = distance(typed, name);
+        if (d < least && d < strlen(name) / 2) {
+            least = d;
+            best = name;
+        }
+    }
+    return best;
+}

@@ -1,0 +1,159 @@
+/* lists.c: commands that show what one statement answers: members, replicas, files, GTIDs, any SQL.
+ *
+ * The columns are the node's own, so that a newer node shows more without a newer CLI. */
+#include "tools/cli/cli.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { STATEMENT_MAX = 1 << 20 };
+
+int cmd_member_list(struct cli *cli)
+{
+    return cli_list(cli, "SHOW CLUSTER MEMBERS", "The cluster has no members yet.");
+}
+
+int cmd_replica_list(struct cli *cli)
+{
+    return cli_list(cli, "SHOW REPLICAS", "No replica is connected to this node.");
+}
+
+int cmd_log_list(struct cli *cli)
+{
+    return cli_list(cli, "SHOW BINARY LOGS", "There are no binlog files yet.");
+}
+
+int cmd_gtid_show(struct cli *cli)
+{
+    struct result r;
+    cli_result_init(&r);
+    int rv = cli_query(cli, "SHOW STATUS LIKE 'Holdfast_gtid_executed'", &r);
+    const char *set = rv ? NULL : status_get(&r, "gtid_executed");
+    if (!rv && !set) {
+        rv = cli_fail(CLI_SERVER, "the node does not tell its GTIDs; it calls itself %s",
+                      conn_version(cli->conn));
+    } else if (!rv && cli->json) {
+        struct json j;
+        json_begin(&j, &cli->out);
+        json_open(&j, NULL, '{');
+        json_str(&j, "executed", set);
+        json_close(&j, '}');
+        json_end(&j);
+    } else if (!rv) {
+        out_plain(&cli->out, set, strlen(set));
+        buf_u8(&cli->out, '\n');
+    }
+    result_free(&r);
+    return rv;
+}
+
+/* ---- sql ---- */
+
+static int read_statement(struct buf *sql)
+{
+    ssize_t n = 1;
+    while (n > 0) {
+        uint8_t *to = buf_reserve(sql, 4096);
+        if (!to) {
+            return cli_fail(CLI_USAGE, "sql: the statement is too long");
+        }
+        do {
+            n = read(STDIN_FILENO, to, 4096);
+        } while (n < 0 && errno == EINTR);
+        sql->len += n > 0 ? (size_t)n : 0;
+    }
+    if (n < 0) {
+        return cli_fail(CLI_USAGE, "sql: cannot read the statement: %s", strerror(errno));
+    }
+    return memchr(buf_cstr(sql), 0, sql->len) ? cli_fail(CLI_USAGE, "sql: the statement holds a NUL byte")
+                                              : CLI_OK;
+}
+
+static int take_statement(const struct cli *cli, struct buf *sql)
+{
+    if (cli->nwords == 1 && strcmp(cli->words[0], "-") == 0) {
+        return read_statement(sql);
+    }
+    for (size_t i = 0; i < cli->nwords; i++) {
+        buf_str(sql, i ? " " : "");
+        buf_str(sql, cli->words[i]);
+    }
+    return sql->err ? cli_fail(CLI_USAGE, "sql: the statement is too long") : CLI_OK;
+}
+
+/* Cuts blanks, a ';' and a \G off the end; true if that was there. */
+static bool cut_end(struct buf *sql)
+{
+    while (sql->len && strchr("; \t\r\n", sql->data[sql->len - 1])) {
+        sql->len--;
+    }
+    if (sql->len < 2 || memcmp(sql->data + sql->len - 2, "\\G", 2) != 0) {
+        return false;
+    }
+    sql->len -= 2;
+    return true;
+}
+
+static void json_result(struct buf *b, const struct result *r)
+{
+    struct json j;
+    json_begin(&j, b);
+    json_open(&j, NULL, '{');
+    if (r->has_rows) {
+        json_open(&j, "columns", '[');
+        for (size_t i = 0; i < r->ncols; i++) {
+            json_str(&j, NULL, result_column_name(r, i));
+        }
+        json_close(&j, ']');
+        json_open(&j, "rows", '[');
+        for (size_t row = 0; row < r->nrows; row++) {
+            json_open(&j, NULL, '[');
+            for (size_t i = 0; i < r->ncols; i++) {
+                json_cell(&j, NULL, r, row, i);
+            }
+            json_close(&j, ']');
+        }
+        json_close(&j, ']');
+    } else {
+        char number[24];
+        snprintf(number, sizeof number, "%llu", (unsigned long long)r->affected);
+        json_bool(&j, "ok", true);
+        json_number(&j, "affected", number);
+    }
+    json_close(&j, '}');
+    json_end(&j);
+}
+
+int cmd_sql(struct cli *cli)
+{
+    struct buf sql;
+    struct result r;
+    bool vertical = false;
+    buf_init(&sql, STATEMENT_MAX);
+    cli_result_init(&r);
+    int rv = take_statement(cli, &sql);
+    if (!rv) {
+        vertical = cut_end(&sql);
+        rv = sql.len ? cli_query(cli, buf_cstr(&sql), &r)
+                     : cli_fail(CLI_USAGE, "sql: the statement is empty");
+    }
+    if (!rv && r.warnings) {
+        cli_warnings(cli);
+    }
+    if (!rv && cli->json) {
+        json_result(&cli->out, &r);
+    } else if (!rv && r.has_rows) {
+        if (vertical) {
+            out_vertical(&cli->out, &r);
+        } else {
+            out_table(&cli->out, &r, TITLES_RAW, 0);
+        }
+    } else if (!rv) {
+        buf_printf(&cli->out, "OK, %llu affected\n", (unsigned long long)r.affected);
+    }
+    sql_free(&sql);
+    result_free(&r);
+    return rv;
+}
