@@ -132,11 +132,8 @@ void dump_drained(struct dump *d)
 
 static void beat(struct dump *d)
 {
-    if (d->reader) {
-        uint64_t era, offset;
-        const char *file;
-        reader_where(d->reader, &era, &file, &offset);
-        dump_put_heartbeat(d, file, offset);
+    if (d->reader) { /* not where the reader stands: it may be in a file that was not announced yet */
+        dump_put_heartbeat(d, d->at_file, d->at);
     } else if (d->announced_asked) {
         dump_put_heartbeat(d, d->file, d->position);
     }

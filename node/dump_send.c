@@ -111,6 +111,8 @@ void dump_settle_skipped(struct dump *d)
     } else {
         dump_put_heartbeat(d, d->skipped_file, d->skipped_end);
     }
+    snprintf(d->at_file, sizeof d->at_file, "%s", d->skipped_file);
+    d->at = d->skipped_end;
 }
 
 /* ---- stored events ---- */
@@ -153,7 +155,8 @@ static void follow_state(struct dump *d, const struct reader_event *ev, const st
 static void announce(struct dump *d, const struct reader_event *ev, const struct event_format *format,
                      const uint8_t *fde, size_t n)
 {
-    bool known = d->announced;
+    /* a reader that opened at the very end of a file may show the next one first: that is news */
+    bool known = d->announced && strcmp(ev->file, d->at_file) == 0;
     d->announced = false;
     if (known) {
         return;

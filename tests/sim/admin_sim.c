@@ -1,5 +1,6 @@
-/* admin_sim.c: connects, logs in, runs the next statement; after an error or a lost connection it tries again a little later. An error that says
- * that the statement has been carried out before (its answer was lost) counts as success. */
+/* admin_sim.c: connects, logs in, runs the next statement; after an error or a lost connection it tries again
+ * a little later. An error that says that the statement has been carried out before (its answer was lost)
+ * counts as success. */
 #include "tests/sim/admin_sim.h"
 
 #include "protocol/auth_client.h"
@@ -137,7 +138,8 @@ static void closed(void *owner, int code, const char *why)
     again(owner, why);
 }
 
-static const struct env_stream_handler handler = {.connected = connected, .readable = readable, .closed = closed};
+static const struct env_stream_handler handler = {
+    .connected = connected, .readable = readable, .closed = closed};
 
 static void begin(struct admin_run *run)
 {

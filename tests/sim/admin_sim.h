@@ -1,4 +1,5 @@
-/* admin_sim.h: a simulated operator: root at the local socket of a node, who runs statements one after the other until each has succeeded.
+/* admin_sim.h: a simulated operator: root at the local socket of a node, who runs statements one after the
+ * other until each has succeeded.
  *
  * Owner: the test; it outlives the process that runs it, which ends when all is done. */
 #ifndef HOLDFAST_SIM_ADMIN_SIM_H

@@ -1,7 +1,7 @@
 /* disk.c: paths of a simulated disk: lookup, create, rename, unlink, list. See disk.h.
  *
- * Failure modes are those of a file system: E_NOTFOUND, E_EXISTS, E_INVALID (a file where a directory is wanted, or the
- * other way round). */
+ * Failure modes are those of a file system: E_NOTFOUND, E_EXISTS, E_INVALID (a file where a directory is
+ * wanted, or the other way round). */
 #include "tests/sim/disk_impl.h"
 
 #include "protocol/base/check.h"
@@ -78,8 +78,8 @@ static int lookup(struct disk *disk, const char *path, struct disk_node **dir, s
 }
 
 /* Sets names of a directory; pairs of (name, node), the second name may be NULL. */
-static void change_names(struct disk_node *dir, uint64_t now, const char *a, struct disk_node *a_node, const char *b,
-                         struct disk_node *b_node)
+static void change_names(struct disk_node *dir, uint64_t now, const char *a, struct disk_node *a_node,
+                         const char *b, struct disk_node *b_node)
 {
     struct disk_op *op = disk_op_add(dir, now, DISK_NEVER);
     op->name[0] = mem_str(a);
@@ -89,7 +89,8 @@ static void change_names(struct disk_node *dir, uint64_t now, const char *a, str
     disk_op_names(&dir->names_cur, op);
 }
 
-int disk_open(struct disk *disk, const char *path, bool create, bool exclusive, uint64_t now, struct disk_node **out)
+int disk_open(struct disk *disk, const char *path, bool create, bool exclusive, uint64_t now,
+              struct disk_node **out)
 {
     char name[NAME_SIZE];
     struct disk_node *dir, *node;

@@ -1,7 +1,8 @@
 /* disk_image.c: what a crash leaves of a disk. See disk.h.
  *
- * Each node decides by itself what becomes of its changes that were not durable: a mode is drawn, then (for some modes) a lot for each
- * change or sector. Nodes are copied as they are found from the root on, so names that did not survive take their files along. */
+ * Each node decides by itself what becomes of its changes that were not durable: a mode is drawn, then (for
+ * some modes) a lot for each change or sector. Nodes are copied as they are found from the root on, so names
+ * that did not survive take their files along. */
 #include "tests/sim/disk_impl.h"
 
 #include "protocol/base/mem.h"
@@ -120,7 +121,8 @@ static struct disk_node *copy_node(struct image *image, struct disk_node *node)
     node->copy = copy;
     copy->copy_round = 0;
     for (size_t i = 0; i < node->names_base.n; i++) {
-        disk_names_set(&copy->names_base, node->names_base.v[i].name, copy_node(image, node->names_base.v[i].node));
+        disk_names_set(&copy->names_base, node->names_base.v[i].name,
+                       copy_node(image, node->names_base.v[i].node));
     }
     pages_copy(&copy->base, &node->base);
     if (image->power_lost) {

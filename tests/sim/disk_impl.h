@@ -16,7 +16,8 @@ struct disk_names {
     size_t n;
 };
 
-/* One change. Of a file: a write or (is_truncate) a new size. Of a directory: up to two names set (node) or removed (NULL). */
+/* One change. Of a file: a write or (is_truncate) a new size. Of a directory: up to two names set (node) or
+ * removed (NULL). */
 struct disk_op {
     struct disk_op *next;
     uint64_t begun, durable;

@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-/* ---- names ---------------------------------------------------------------------------------------------------- */
+/* ---- names --------------------------------------------------------------------------------------------- */
 
 static size_t names_find(const struct disk_names *names, const char *name, bool *found)
 {
@@ -65,7 +65,7 @@ static void names_free(struct disk_names *names)
     *names = (struct disk_names){0};
 }
 
-/* ---- changes -------------------------------------------------------------------------------------------------- */
+/* ---- changes ------------------------------------------------------------------------------------------- */
 
 struct disk_op *disk_op_add(struct disk_node *node, uint64_t begun, uint64_t durable)
 {
@@ -118,7 +118,7 @@ static void op_free(struct disk_op *op)
     mem_free(op);
 }
 
-/* ---- nodes ---------------------------------------------------------------------------------------------------- */
+/* ---- nodes --------------------------------------------------------------------------------------------- */
 
 struct disk_node *disk_node_new(bool is_dir)
 {
@@ -170,14 +170,15 @@ static void node_settle(struct disk_node *node, uint64_t settled)
     }
 }
 
-/* ---- files ---------------------------------------------------------------------------------------------------- */
+/* ---- files --------------------------------------------------------------------------------------------- */
 
 static bool only_zeros(const uint8_t *data, size_t n)
 {
     return n == 0 || (data[0] == 0 && memcmp(data, data + 1, n - 1) == 0);
 }
 
-void disk_write(struct disk *disk, struct disk_node *node, const void *data, size_t n, uint64_t at, uint64_t now, uint64_t durable)
+void disk_write(struct disk *disk, struct disk_node *node, const void *data, size_t n, uint64_t at,
+                uint64_t now, uint64_t durable)
 {
     CHECK(!node->is_dir);
     node_settle(node, disk->settled);

@@ -1,8 +1,9 @@
-/* env_sim.c: the simulated table: clocks, random, log, spawned envs, posts, timers. Files are in files.c, streams in net.c.
+/* env_sim.c: the simulated table: clocks, random, log, spawned envs, posts, timers. Files are in files.c,
+ * streams in net.c.
  *
- * An env is a thread that is never preempted: sim_env_run runs one event on it. If the env is still busy with an earlier one (its clock is ahead of
- * the world's), the event waits until then. env_fatal leaves the running callback by longjmp to sim_env_run: nothing of that process
- * runs ever again. */
+ * An env is a thread that is never preempted: sim_env_run runs one event on it. If the env is still busy with
+ * an earlier one (its clock is ahead of the world's), the event waits until then. env_fatal leaves the
+ * running callback by longjmp to sim_env_run: nothing of that process runs ever again. */
 #include "tests/sim/sim_impl.h"
 
 #include "protocol/base/check.h"
@@ -18,7 +19,7 @@ static struct sim_env *env_of(struct env *env)
     return (struct sim_env *)env;
 }
 
-/* ---- running -------------------------------------------------------------------------------------------------- */
+/* ---- running ------------------------------------------------------------------------------------------- */
 
 /* A callback takes a little time even when it does nothing, so that a loop of posts cannot stop the world. */
 static void spend(struct sim_env *env)
@@ -41,7 +42,8 @@ void sim_env_run(struct sim *sim, struct event *event)
         return;
     }
     env->clock = event->time;
-    sim_hash_add(sim, event->time ^ (uint64_t)env->process->host->id << 56 ^ (uint64_t)env->id << 48 ^ (uint64_t)event->kind << 40);
+    sim_hash_add(sim, event->time ^ (uint64_t)env->process->host->id << 56 ^ (uint64_t)env->id << 48 ^
+                          (uint64_t)event->kind << 40);
     mem_free(event);
     sim->n_events++;
     sim->current = env;
@@ -49,7 +51,8 @@ void sim_env_run(struct sim *sim, struct event *event)
     if (setjmp(unwind) == 0) {
         fn(arg);
     }
-    env = sim->current; /* not through a variable that longjmp may have spoiled; a join in between gave it back */
+    env = sim->current; /* not through a variable that longjmp may have spoiled; a join in between gave it
+                           back */
     sim->current = NULL;
     sim->unwind = NULL;
     spend(env);
@@ -70,7 +73,7 @@ static void op_fatal(struct env *env, const char *line)
     longjmp(*sim->unwind, 1);
 }
 
-/* ---- clocks, random, log -------------------------------------------------------------------------------------- */
+/* ---- clocks, random, log ------------------------------------------------------------------------------- */
 
 static uint64_t op_now(struct env *env)
 {
@@ -96,13 +99,14 @@ static void op_log(struct env *env, enum env_level level, const char *line)
     sim_log_line(env_of(env)->process->sim, env_of(env), level, line);
 }
 
-/* ---- envs ----------------------------------------------------------------------------------------------------- */
+/* ---- envs ---------------------------------------------------------------------------------------------- */
 
 struct sim_env *sim_env_new(struct sim_process *process, const char *name)
 {
     struct sim_env *env = mem_new(sizeof *env);
     env->name = mem_str(name);
-    env->env = (struct env){.ops = &sim_env_ops, .name = env->name, .level = process->sim->level, .impl = env};
+    env->env =
+        (struct env){.ops = &sim_env_ops, .name = env->name, .level = process->sim->level, .impl = env};
     env->process = process;
     env->id = (unsigned)process->n_envs;
     env->clock = sim_time(process->sim);
@@ -164,7 +168,8 @@ static void run_msg(void *arg)
     msg->run(msg);
 }
 
-/* Mostly a few microseconds; now and then the other thread does not get a processor at once. In order per sender. */
+/* Mostly a few microseconds; now and then the other thread does not get a processor at once. In order per
+ * sender. */
 static uint64_t arrival(struct sim_env *to, size_t from, uint64_t now)
 {
     struct rng *rng = &to->process->sched;
@@ -195,7 +200,7 @@ static void op_post(struct env *env, struct env_msg *msg)
     events_add(&sim->events, arrival(to, from, sim_time(sim)), EV_POST, to, run_msg, msg);
 }
 
-/* ---- timers --------------------------------------------------------------------------------------------------- */
+/* ---- timers -------------------------------------------------------------------------------------------- */
 
 struct sim_timer {
     struct env_timer *timer;

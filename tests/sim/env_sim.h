@@ -1,17 +1,20 @@
 /* env_sim.h: a world of simulated hosts in one thread: one heap of events, one seed, virtual time only.
  *
- * A *host* has a name, a disk that survives, and at most one living *process*, which runs a *program*: its start() is called on the
- * process's main env and gets a struct env whose table (protocol/base/env.h) is implemented here. Spawned envs are queues of the same
- * process: what is posted arrives after a short random time, one message after the other; a file call runs at once on the simulated
- * disk and makes that env busy for as long as it would have taken, so that all later things of that env come later.
+ * A *host* has a name, a disk that survives, and at most one living *process*, which runs a *program*: its
+ * start() is called on the process's main env and gets a struct env whose table (protocol/base/env.h) is
+ * implemented here. Spawned envs are queues of the same process: what is posted arrives after a short random
+ * time, one message after the other; a file call runs at once on the simulated disk and makes that env busy
+ * for as long as it would have taken, so that all later things of that env come later.
  *
- * Death. sim_crash ends a process at once, at any moment, also inside one of its file calls (sim_crash_after). The disk is replaced by
- * what the crash left of it (tests/sim/disk.h) and the streams are cut. The program does not notice: it becomes a *ghost*, with the old disk
- * and no network, whose stop() is called so that it frees its memory. Nobody sees what a ghost does. env_fatal ends a process
- * too, but cannot return: that ghost is abandoned, its memory stays until sim_free.
+ * Death. sim_crash ends a process at once, at any moment, also inside one of its file calls
+ * (sim_crash_after). The disk is replaced by what the crash left of it (tests/sim/disk.h) and the streams are
+ * cut. The program does not notice: it becomes a *ghost*, with the old disk and no network, whose stop() is
+ * called so that it frees its memory. Nobody sees what a ghost does. env_fatal ends a process too, but cannot
+ * return: that ghost is abandoned, its memory stays until sim_free.
  *
- * All is repeatable: no address, no real clock and no order of allocation decides anything. sim_hash sums up all that happened.
- * Everything here is called from the one thread, between steps or from inside callbacks. */
+ * All is repeatable: no address, no real clock and no order of allocation decides anything. sim_hash sums up
+ * all that happened. Everything here is called from the one thread, between steps or from inside callbacks.
+ */
 #ifndef HOLDFAST_SIM_ENV_SIM_H
 #define HOLDFAST_SIM_ENV_SIM_H
 
@@ -25,7 +28,7 @@ struct sim_host;
 struct sim_process;
 struct disk;
 
-/* ---- the world ------------------------------------------------------------------------------------------------ */
+/* ---- the world ----------------------------------------------------------------------------------------- */
 
 struct sim *sim_new(uint64_t seed);
 void sim_free(struct sim *sim); /* crashes what still lives, lets ghosts end, frees all */
@@ -44,23 +47,26 @@ bool sim_run_until(struct sim *sim, bool (*done)(void *arg), void *arg, uint64_t
 /* Calls fn(arg) once, of no host, after `ns`. Cannot be taken back. */
 void sim_after(struct sim *sim, uint64_t ns, void (*fn)(void *arg), void *arg);
 
-/* ---- log and failure ------------------------------------------------------------------------------------------ */
+/* ---- log and failure ----------------------------------------------------------------------------------- */
 
 void sim_verbose(struct sim *sim, FILE *to); /* lines go there as they come; NULL: only to the ring */
-void sim_log_level(struct sim *sim, enum env_level level); /* of processes started from now on; ENV_INFO at first */
-void sim_note(struct sim *sim, const char *fmt, ...) __attribute__((format(printf, 2, 3))); /* a line of the script */
-void sim_dump(struct sim *sim, FILE *to); /* the last lines, the seed, the hash */
+void sim_log_level(struct sim *sim,
+                   enum env_level level); /* of processes started from now on; ENV_INFO at first */
+void sim_note(struct sim *sim, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3))); /* a line of the script */
+void sim_dump(struct sim *sim, FILE *to);  /* the last lines, the seed, the hash */
 
-/* A property does not hold: called with the text. The default prints it with sim_dump to stderr and exits with status 1. A handler that
- * returns lets the world go on; sim_failed tells. */
+/* A property does not hold: called with the text. The default prints it with sim_dump to stderr and exits
+ * with status 1. A handler that returns lets the world go on; sim_failed tells. */
 void sim_on_failure(struct sim *sim, void (*failed)(void *arg, const char *text), void *arg);
 void sim_fail(struct sim *sim, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 bool sim_failed(const struct sim *sim);
 
-/* A CHECK, a sanitizer or a signal that ends this program prints sim_dump first. One world at a time; NULL undoes it. */
+/* A CHECK, a sanitizer or a signal that ends this program prints sim_dump first. One world at a time; NULL
+ * undoes it. */
 void sim_catch_abort(struct sim *sim);
 
-/* ---- hosts and processes -------------------------------------------------------------------------------------- */
+/* ---- hosts and processes ------------------------------------------------------------------------------- */
 
 struct sim_host *sim_host_new(struct sim *sim, const char *name); /* owned by the world */
 const char *sim_host_name(const struct sim_host *host);
@@ -68,9 +74,10 @@ struct sim *sim_host_sim(struct sim_host *host);
 struct sim_process *sim_host_process(struct sim_host *host); /* NULL when nothing lives there */
 struct disk *sim_host_disk(struct sim_host *host);           /* as it is now; replaced by each crash */
 void sim_host_uid(struct sim_host *host, uint32_t uid);      /* what peers on local sockets see; 0 at first */
-/* `host` is a second machine in name only: paths and "localhost" mean `machine`, to whose process it is local. For tools. */
+/* `host` is a second machine in name only: paths and "localhost" mean `machine`, to whose process it is
+ * local. For tools. */
 void sim_host_beside(struct sim_host *host, struct sim_host *machine);
-void sim_host_wall(struct sim_host *host, int64_t us);       /* its wall clock is wrong by so much */
+void sim_host_wall(struct sim_host *host, int64_t us); /* its wall clock is wrong by so much */
 
 /* The whole content of a file as a program would read it now, appended. */
 int sim_host_read(struct sim_host *host, const char *path, struct buf *out);
@@ -78,13 +85,15 @@ int sim_host_read(struct sim_host *host, const char *path, struct buf *out);
 /* What runs in a process. `arg` is given to all. */
 struct sim_program {
     void (*start)(struct sim_process *process, struct env *env, void *arg); /* on the main env */
-    void (*stop)(struct sim_process *process, void *arg);   /* on the main env: free all, then sim_exit. Also for ghosts; not called
-                                                               when start() did not run */
-    void (*gone)(struct sim_host *host, bool crashed, void *arg); /* of the world: nothing lives there any more; may start anew. May be
-                                                                     NULL */
+    void (*stop)(struct sim_process *process,
+                 void *arg); /* on the main env: free all, then sim_exit. Also for ghosts; not called
+                                when start() did not run */
+    void (*gone)(struct sim_host *host, bool crashed, void *arg); /* of the world: nothing lives there any
+                                                                     more; may start anew. May be NULL */
 };
 
-void sim_start(struct sim_host *host, const struct sim_program *program, void *arg); /* nothing lives there; start() comes later */
+void sim_start(struct sim_host *host, const struct sim_program *program,
+               void *arg);            /* nothing lives there; start() comes later */
 void sim_stop(struct sim_host *host); /* asks the living process to end: stop() comes later */
 
 /* All is freed: streams, timers, files and listeners closed, spawned envs joined. A failure when not so. */
@@ -96,42 +105,57 @@ struct sim_host *sim_process_host(struct sim_process *process);
 bool sim_process_is_ghost(const struct sim_process *process);
 struct env *sim_process_env(struct sim_process *process);
 
-/* ---- death ---------------------------------------------------------------------------------------------------- */
+/* ---- death --------------------------------------------------------------------------------------------- */
 
 enum sim_crash {
-    SIM_KILL, /* the process alone: what it wrote is in the page cache and stays; peers see the end of their streams at once */
+    SIM_KILL, /* the process alone: what it wrote is in the page cache and stays; peers see the end of their
+                 streams at once */
     SIM_POWER /* the machine: unsynced writes are lost, torn, reordered; peers may learn of it late */
 };
 
 void sim_crash(struct sim_host *host, enum sim_crash kind); /* nothing happens when nothing lives there */
 
-/* Inside the n-th file call from now on (1: the next) of the living process, or of the next one that is started. 0: not any more. */
+/* Inside the n-th file call from now on (1: the next) of the living process, or of the next one that is
+ * started. 0: not any more. */
 void sim_crash_after(struct sim_host *host, uint64_t n, enum sim_crash kind);
 uint64_t sim_file_calls(const struct sim_host *host); /* so far, of all its processes that were no ghosts */
-uint64_t sim_loop_file_calls(const struct sim_host *host); /* those on a main env after start(): a loop must never block */
+uint64_t sim_loop_file_calls(
+    const struct sim_host *host); /* those on a main env after start(): a loop must never block */
 
-/* ---- faults of the disk --------------------------------------------------------------------------------------- */
+/* ---- faults of the disk -------------------------------------------------------------------------------- */
 
-enum sim_call { SIM_OPEN, SIM_READ, SIM_WRITE, SIM_SYNC, SIM_RENAME, SIM_UNLINK, SIM_MKDIR, SIM_SYNC_DIR, SIM_TRUNCATE, SIM_CALLS };
+enum sim_call {
+    SIM_OPEN,
+    SIM_READ,
+    SIM_WRITE,
+    SIM_SYNC,
+    SIM_RENAME,
+    SIM_UNLINK,
+    SIM_MKDIR,
+    SIM_SYNC_DIR,
+    SIM_TRUNCATE,
+    SIM_CALLS
+};
 
-/* The n-th such call from now on fails with `code` (E_NOSPACE, E_IO); all later ones too when `forever`. n = 0: none any more. A write that
- * fails may have written a part; after a sync that failed, later ones lie. */
+/* The n-th such call from now on fails with `code` (E_NOSPACE, E_IO); all later ones too when `forever`. n =
+ * 0: none any more. A write that fails may have written a part; after a sync that failed, later ones lie. */
 void sim_fail_call(struct sim_host *host, enum sim_call call, uint64_t n, int code, bool forever);
 
 /* Every file call takes so many times longer: 1 at first. */
 void sim_slow_disk(struct sim_host *host, unsigned factor);
 
-/* ---- network -------------------------------------------------------------------------------------------------- */
+/* ---- network ------------------------------------------------------------------------------------------- */
 
-/* A process listens on its host's name; connections go to "name:port", "localhost:port" or a path of the same host. Byte streams with
- * latency, cut into chunks at random; a slow reader stops its writer.
+/* A process listens on its host's name; connections go to "name:port", "localhost:port" or a path of the same
+ * host. Byte streams with latency, cut into chunks at random; a slow reader stops its writer.
  *
- * Cut: from `a` to `b` nothing gets through (both ways: call twice). Streams stay up and hold their bytes until sim_heal; new
- * connections do not succeed. sim_reset ends all streams between two hosts. */
+ * Cut: from `a` to `b` nothing gets through (both ways: call twice). Streams stay up and hold their bytes
+ * until sim_heal; new connections do not succeed. sim_reset ends all streams between two hosts. */
 void sim_cut(struct sim *sim, struct sim_host *a, struct sim_host *b);
 void sim_heal(struct sim *sim, struct sim_host *a, struct sim_host *b);
 void sim_heal_all(struct sim *sim);
 void sim_reset(struct sim *sim, struct sim_host *a, struct sim_host *b);
-void sim_latency(struct sim *sim, uint64_t least, uint64_t most); /* ns, one way, between hosts: 50 and 300 us at first */
+void sim_latency(struct sim *sim, uint64_t least,
+                 uint64_t most); /* ns, one way, between hosts: 50 and 300 us at first */
 
 #endif

@@ -1,5 +1,6 @@
-/* events.c: the one heap of events. A binary heap over (time, due, seq): the order is total and owes nothing to addresses. An event whose env
- * is busy comes back with a later time and its old `due`, so that what arrived first is served first. */
+/* events.c: the one heap of events. A binary heap over (time, due, seq): the order is total and owes nothing
+ * to addresses. An event whose env is busy comes back with a later time and its old `due`, so that what
+ * arrived first is served first. */
 #include "tests/sim/sim_impl.h"
 
 #include "protocol/base/check.h"
@@ -65,10 +66,12 @@ static struct event *take_at(struct events *events, size_t i)
     return event;
 }
 
-struct event *events_add(struct events *events, uint64_t time, enum event_kind kind, struct sim_env *env, void (*fn)(void *), void *arg)
+struct event *events_add(struct events *events, uint64_t time, enum event_kind kind, struct sim_env *env,
+                         void (*fn)(void *), void *arg)
 {
     struct event *event = mem_new(sizeof *event);
-    *event = (struct event){.time = time, .due = time, .seq = ++events->seq, .kind = kind, .env = env, .fn = fn, .arg = arg};
+    *event = (struct event){
+        .time = time, .due = time, .seq = ++events->seq, .kind = kind, .env = env, .fn = fn, .arg = arg};
     insert(events, event);
     return event;
 }
@@ -104,7 +107,8 @@ struct event *events_take_for(struct events *events, const struct sim_env *env)
     size_t best = SIZE_MAX;
     for (size_t i = 0; i < events->n; i++) {
         const struct event *event = events->heap[i];
-        if (event->env == env && !event->canceled && (best == SIZE_MAX || before(event, events->heap[best]))) {
+        if (event->env == env && !event->canceled &&
+            (best == SIZE_MAX || before(event, events->heap[best]))) {
             best = i;
         }
     }

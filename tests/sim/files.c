@@ -1,8 +1,9 @@
 /* files.c: the file calls of the simulated table.
  *
- * A call is done at once on the process's disk and makes its env busy for as long as it would have taken; the disk learns when it
- * began and from when on it is durable, so a crash in between finds it half done. Failure modes: faults that the test planted, and those of a
- * file system. Misuse that only some file systems would punish is a CHECK: unaligned direct I/O, writing through a handle for reading. */
+ * A call is done at once on the process's disk and makes its env busy for as long as it would have taken; the
+ * disk learns when it began and from when on it is durable, so a crash in between finds it half done. Failure
+ * modes: faults that the test planted, and those of a file system. Misuse that only some file systems would
+ * punish is a CHECK: unaligned direct I/O, writing through a handle for reading. */
 #include "tests/sim/sim_impl.h"
 
 #include "protocol/base/check.h"
@@ -51,7 +52,8 @@ static int planted_fault(struct sim_host *host, enum sim_call what)
 }
 
 /* Every call begins here: how long it takes, whether it fails, whether the process dies in it. */
-static struct call call_begin(struct sim_process *p, enum sim_call what, uint64_t least, uint64_t most, size_t bytes)
+static struct call call_begin(struct sim_process *p, enum sim_call what, uint64_t least, uint64_t most,
+                              size_t bytes)
 {
     struct sim_env *e = p->sim->current; /* a file may move between threads */
     struct call call = {.env = e, .process = p};
@@ -80,7 +82,8 @@ static void call_end(struct call *call)
     if (call->crash && !p->ghost) {
         uint64_t when = call->ended;
         if (rng_chance(&p->host->rng, 70)) {
-            when = rng_chance(&p->host->rng, 50) ? call->begun : rng_between(&p->host->rng, call->begun, call->ended);
+            when = rng_chance(&p->host->rng, 50) ? call->begun
+                                                 : rng_between(&p->host->rng, call->begun, call->ended);
         }
         process_die(p, p->host->crash_kind, when);
     }
@@ -107,7 +110,8 @@ int sim_open(struct env *env, const char *path, int flags, struct env_file **fil
             disk_truncate(disk, node, 0, call.begun);
         }
         *file = mem_new(sizeof **file);
-        **file = (struct env_file){.process = call.process, .node = node, .flags = flags, .path = mem_str(path)};
+        **file =
+            (struct env_file){.process = call.process, .node = node, .flags = flags, .path = mem_str(path)};
         (*file)->head.env = env;
         (*file)->next = call.process->files;
         call.process->files = *file;
@@ -135,7 +139,8 @@ int sim_pread(struct env_file *file, void *data, size_t n, uint64_t at, size_t *
 int sim_pwrite(struct env_file *file, const void *data, size_t n, uint64_t at, struct errmsg *em)
 {
     bool durable = file->flags & ENV_DURABLE;
-    struct call call = call_begin(file->process, SIM_WRITE, (durable ? 60 : 2) * US, (durable ? 400 : 10) * US, n);
+    struct call call =
+        call_begin(file->process, SIM_WRITE, (durable ? 60 : 2) * US, (durable ? 400 : 10) * US, n);
     struct disk *disk = call.process->disk;
     CHECK(file->flags & ENV_WRITE);
     CHECK(aligned(file, data, n, at));
@@ -143,7 +148,8 @@ int sim_pwrite(struct env_file *file, const void *data, size_t n, uint64_t at, s
         disk_write(disk, file->node, data, n, at, call.begun, durable ? call.ended : DISK_NEVER);
     } else if (n > 0) {
         size_t part = (size_t)rng_below(&call.process->host->rng, n + 1);
-        disk_write(disk, file->node, data, durable ? part / ENV_BLOCK * ENV_BLOCK : part, at, call.begun, DISK_NEVER);
+        disk_write(disk, file->node, data, durable ? part / ENV_BLOCK * ENV_BLOCK : part, at, call.begun,
+                   DISK_NEVER);
     }
     call_end(&call);
     return call.code ? say(em, call.code, "write", file->path) : 0;
@@ -229,7 +235,8 @@ int sim_sync_dir(struct env *env, const char *path, struct errmsg *em)
     return rv ? say(em, rv, "sync directory", path) : 0;
 }
 
-int sim_list_dir(struct env *env, const char *path, void (*entry)(void *arg, const char *name), void *arg, struct errmsg *em)
+int sim_list_dir(struct env *env, const char *path, void (*entry)(void *arg, const char *name), void *arg,
+                 struct errmsg *em)
 {
     struct call call = call_begin(process_of(env), SIM_READ, 5 * US, 50 * US, 0);
     int rv = call.code;

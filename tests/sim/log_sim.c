@@ -1,4 +1,5 @@
-/* log_sim.c: what the world prints: a ring of the last lines, shown when something fails, and the seed that shows it again. */
+/* log_sim.c: what the world prints: a ring of the last lines, shown when something fails, and the seed that
+ * shows it again. */
 #include "tests/sim/sim_impl.h"
 
 #include <signal.h>
@@ -25,7 +26,8 @@ void sim_log_line(struct sim *sim, const struct sim_env *env, enum env_level lev
 {
     char who[128];
     const struct sim_process *p = env->process;
-    snprintf(who, sizeof who, "%.40s#%u%s/%.40s", p->host->name, p->incarnation, p->ghost ? "+" : "", env->name);
+    snprintf(who, sizeof who, "%.40s#%u%s/%.40s", p->host->name, p->incarnation, p->ghost ? "+" : "",
+             env->name);
     keep_line(sim, who, "EWID"[level], line);
 }
 

@@ -1,8 +1,10 @@
-/* net.c: how simulated connections begin: names, listeners, accepted sockets; and what the death of a process does to them.
+/* net.c: how simulated connections begin: names, listeners, accepted sockets; and what the death of a process
+ * does to them.
  *
- * Happy path: connect -> a latency later the target's listener has a new socket (accepted) -> another latency later connected(). The socket
- * may be attached on any env of its process; what the peer sends meanwhile waits. Failure: an unknown name (E_NOTFOUND), nobody listens
- * (E_REFUSED), the machine is off or cut off (E_TIMEOUT after a minute of tries): closed() says so. */
+ * Happy path: connect -> a latency later the target's listener has a new socket (accepted) -> another latency
+ * later connected(). The socket may be attached on any env of its process; what the peer sends meanwhile
+ * waits. Failure: an unknown name (E_NOTFOUND), nobody listens (E_REFUSED), the machine is off or cut off
+ * (E_TIMEOUT after a minute of tries): closed() says so. */
 #include "tests/sim/net_impl.h"
 
 #include "protocol/base/check.h"
@@ -15,7 +17,7 @@
 
 enum { TRIES = 6 }; /* at 0, 1, 3, 7, 15 and 31 seconds, and a minute in all */
 
-/* ---- names ---------------------------------------------------------------------------------------------------- */
+/* ---- names --------------------------------------------------------------------------------------------- */
 
 static bool is_self(const char *name)
 {
@@ -42,16 +44,18 @@ static struct env_listener *find_listener(struct sim_process *process, const str
         if (l->addr.is_path != addr->is_path) {
             continue;
         }
-        if (addr->is_path ? strcmp(l->addr.host, addr->host) == 0 : l->addr.port == addr->port && (near || !is_self(l->addr.host))) {
+        if (addr->is_path ? strcmp(l->addr.host, addr->host) == 0
+                          : l->addr.port == addr->port && (near || !is_self(l->addr.host))) {
             return l;
         }
     }
     return NULL;
 }
 
-/* ---- listeners ------------------------------------------------------------------------------------------------ */
+/* ---- listeners ----------------------------------------------------------------------------------------- */
 
-int sim_listen(struct env *env, const struct env_addr *addr, void (*accepted)(void *owner, struct env_socket *socket), void *owner,
+int sim_listen(struct env *env, const struct env_addr *addr,
+               void (*accepted)(void *owner, struct env_socket *socket), void *owner,
                struct env_listener **out, struct errmsg *em)
 {
     struct sim_process *p = ((struct sim_env *)env)->process;
@@ -99,7 +103,7 @@ void sim_listener_close(struct env_listener *listener)
     mem_free(listener);
 }
 
-/* ---- connect -------------------------------------------------------------------------------------------------- */
+/* ---- connect ------------------------------------------------------------------------------------------- */
 
 static void run_accept(void *arg)
 {
@@ -142,8 +146,10 @@ static void join_ends(struct env_stream *s, struct env_listener *listener)
         snprintf(b->who.host, sizeof b->who.host, "%s", is_self(s->to.host) ? "127.0.0.1" : from->name);
         snprintf(b->who.text, sizeof b->who.text, "%s:%u", b->who.host, (unsigned)++from->next_port);
     }
-    b->setup = events_add(&sim->events, sim_time(sim) + 2 * US, EV_ACCEPT, (struct sim_env *)listener->head.env, run_accept, b);
-    s->setup = events_add(&sim->events, sim_time(sim) + net_stream_latency(s), EV_CONNECT, s->env, run_connected, s);
+    b->setup = events_add(&sim->events, sim_time(sim) + 2 * US, EV_ACCEPT,
+                          (struct sim_env *)listener->head.env, run_accept, b);
+    s->setup =
+        events_add(&sim->events, sim_time(sim) + net_stream_latency(s), EV_CONNECT, s->env, run_connected, s);
 }
 
 static void try_connect(void *arg)
@@ -161,12 +167,14 @@ static void try_connect(void *arg)
         net_stream_end(s, E_NOTFOUND, "host name not known", true, now);
         return;
     }
-    if (to->machine != from->machine && (to->off || (from->cut_to >> to->id & 1) || (to->cut_to >> from->id & 1))) {
+    if (to->machine != from->machine &&
+        (to->off || (from->cut_to >> to->id & 1) || (to->cut_to >> from->id & 1))) {
         if (++s->tries > TRIES) {
             net_stream_end(s, E_TIMEOUT, "connect timed out", true, now);
             return;
         }
-        s->setup = events_add(&sim->events, now + (ENV_S << (s->tries - 1)), EV_CONNECT, NULL, try_connect, s);
+        s->setup =
+            events_add(&sim->events, now + (ENV_S << (s->tries - 1)), EV_CONNECT, NULL, try_connect, s);
         return;
     }
     struct env_listener *listener = find_listener(to->process, &s->to, to->machine == from->machine);
@@ -177,7 +185,8 @@ static void try_connect(void *arg)
     join_ends(s, listener);
 }
 
-static void attach_to(struct env_stream *s, struct env *env, const struct env_stream_handler *handler, void *owner)
+static void attach_to(struct env_stream *s, struct env *env, const struct env_stream_handler *handler,
+                      void *owner)
 {
     s->env = (struct sim_env *)env;
     CHECK(!s->env->joined && s->env->process == s->process && s->process->sim->current == s->env);
@@ -187,21 +196,22 @@ static void attach_to(struct env_stream *s, struct env *env, const struct env_st
     s->owner = owner;
 }
 
-int sim_connect(struct env *env, const struct env_addr *addr, const struct env_stream_handler *handler, void *owner,
-                struct env_stream **stream)
+int sim_connect(struct env *env, const struct env_addr *addr, const struct env_stream_handler *handler,
+                void *owner, struct env_stream **stream)
 {
     struct sim_process *p = ((struct sim_env *)env)->process;
     struct env_stream *s = net_stream_new(p);
     attach_to(s, env, handler, owner);
     s->to = *addr;
     env_addr_format(addr, s->who.text, sizeof s->who.text);
-    s->setup = events_add(&p->sim->events, sim_time(p->sim) + net_stream_latency(s), EV_CONNECT, NULL, try_connect, s);
+    s->setup = events_add(&p->sim->events, sim_time(p->sim) + net_stream_latency(s), EV_CONNECT, NULL,
+                          try_connect, s);
     *stream = s;
     return 0;
 }
 
-int sim_attach(struct env *env, struct env_socket *socket, const struct env_stream_handler *handler, void *owner,
-               struct env_stream **stream)
+int sim_attach(struct env *env, struct env_socket *socket, const struct env_stream_handler *handler,
+               void *owner, struct env_stream **stream)
 {
     struct env_stream *s = (struct env_stream *)socket;
     CHECK(!s->env && !s->listener);
@@ -217,7 +227,8 @@ void sim_socket_close(struct env_socket *socket)
     CHECK(!s->env && !s->released);
     s->released = true;
     if (s->peer) {
-        net_stream_end(s->peer, E_CLOSED, "closed by peer", false, sim_time(s->process->sim) + net_stream_latency(s));
+        net_stream_end(s->peer, E_CLOSED, "closed by peer", false,
+                       sim_time(s->process->sim) + net_stream_latency(s));
     }
     net_stream_bury(s);
 }
@@ -227,7 +238,7 @@ const struct env_peer *sim_socket_peer(struct env_socket *socket)
     return &((struct env_stream *)socket)->who;
 }
 
-/* ---- death ---------------------------------------------------------------------------------------------------- */
+/* ---- death --------------------------------------------------------------------------------------------- */
 
 static void run_probe(void *arg)
 {
@@ -248,8 +259,9 @@ static void fall_silent(struct env_stream *s)
         return;
     }
     peer->silent = true;
-    peer->linger = events_add(&sim->events, sim_time(sim) + rng_between(&sim->net_rng, 200 * ENV_MS, 15 * ENV_S), EV_PROBE, NULL,
-                              run_probe, peer);
+    peer->linger =
+        events_add(&sim->events, sim_time(sim) + rng_between(&sim->net_rng, 200 * ENV_MS, 15 * ENV_S),
+                   EV_PROBE, NULL, run_probe, peer);
 }
 
 static void cut_stream(struct env_stream *s, enum sim_crash kind)
@@ -263,7 +275,8 @@ static void cut_stream(struct env_stream *s, enum sim_crash kind)
         fall_silent(s);
         net_stream_end(s, E_RESET, "connection reset by peer", true, sim_time(s->process->sim));
     } else if (rng_chance(rng, 40)) {
-        net_stream_end(s->peer, E_CLOSED, "closed by peer", false, sim_time(s->process->sim) + net_stream_latency(s));
+        net_stream_end(s->peer, E_CLOSED, "closed by peer", false,
+                       sim_time(s->process->sim) + net_stream_latency(s));
         net_stream_end(s, E_RESET, "connection reset by peer", true, sim_time(s->process->sim));
     } else {
         net_stream_reset(s, E_RESET, "connection reset by peer");
@@ -294,8 +307,9 @@ void net_process_free(struct sim_process *process)
     while (process->streams) {
         struct env_stream *s = process->streams;
         if (s->peer) { /* the kernel sends on what it has */
-            net_stream_end(s->peer, s->out.len ? E_RESET : E_CLOSED, s->out.len ? "connection reset by peer" : "closed by peer",
-                       s->out.len > 0, sim_time(process->sim) + net_stream_latency(s));
+            net_stream_end(s->peer, s->out.len ? E_RESET : E_CLOSED,
+                           s->out.len ? "connection reset by peer" : "closed by peer", s->out.len > 0,
+                           sim_time(process->sim) + net_stream_latency(s));
         }
         net_stream_free(s);
     }
@@ -306,7 +320,7 @@ void net_process_free(struct sim_process *process)
     }
 }
 
-/* ---- faults --------------------------------------------------------------------------------------------------- */
+/* ---- faults -------------------------------------------------------------------------------------------- */
 
 void sim_cut(struct sim *sim, struct sim_host *a, struct sim_host *b)
 {

@@ -1,7 +1,8 @@
 /* node_sim.c: starts and stops the production node as a program of a simulated host. See node_sim.h.
  *
- * The node would make a key and a certificate at its first start, from random numbers that are not ours; so one pair, made once in this
- * process and padded to a fixed length, lies there before. Nothing in the simulated world speaks TLS. */
+ * The node would make a key and a certificate at its first start, from random numbers that are not ours; so
+ * one pair, made once in this process and padded to a fixed length, lies there before. Nothing in the
+ * simulated world speaks TLS. */
 #include "tests/sim/node_sim.h"
 
 #include "node/daemon.h"
@@ -23,7 +24,7 @@ struct node_sim {
     struct config config;
 };
 
-/* ---- the process ---------------------------------------------------------------------------------------------- */
+/* ---- the process --------------------------------------------------------------------------------------- */
 
 static void start(struct sim_process *process, struct env *env, void *arg)
 {
@@ -52,7 +53,7 @@ static void stop(struct sim_process *process, void *arg)
 
 static const struct sim_program program = {start, stop, NULL};
 
-/* ---- its disk ------------------------------------------------------------------------------------------------- */
+/* ---- its disk ------------------------------------------------------------------------------------------ */
 
 static void put_file(struct sim_host *host, const char *path, const void *data, size_t n)
 {
@@ -106,7 +107,8 @@ static bool same_file(struct node_sim *node, const struct history_file *truth, b
         rv = err_set(em, E_CORRUPT, "%s has %zu bytes, the source's %zu", path, mine.len, n);
     }
     while (!rv && at < mine.len) {
-        uint8_t a = mine.data[at], b = at == IN_USE_OFFSET ? truth->bytes.data[at] & 0xfe : truth->bytes.data[at];
+        uint8_t a = mine.data[at],
+                b = at == IN_USE_OFFSET ? truth->bytes.data[at] & 0xfe : truth->bytes.data[at];
         if (a != b) {
             rv = err_set(em, E_CORRUPT, "%s differs from the source's file at %zu", path, at);
         }
@@ -126,7 +128,7 @@ bool node_sim_same_files(struct node_sim *node, const struct history *truth, boo
     return true;
 }
 
-/* ---- for tests ------------------------------------------------------------------------------------------------ */
+/* ---- for tests ----------------------------------------------------------------------------------------- */
 
 struct node_sim *node_sim_new(struct sim_host *host, uint64_t id, uint64_t snapshot_bytes)
 {

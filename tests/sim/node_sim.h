@@ -1,7 +1,7 @@
 /* node_sim.h: the production node (node/daemon.h) on a simulated host, and what its disk must hold.
  *
- * Owner: the test; it outlives the processes that run it. The node listens for clients on "<host>:3307" and on NODE_SIM_SOCKET. A node that ends by
- * itself (env_fatal, a start that fails) is a sim_fail. */
+ * Owner: the test; it outlives the processes that run it. The node listens for clients on "<host>:3307" and
+ * on NODE_SIM_SOCKET. A node that ends by itself (env_fatal, a start that fails) is a sim_fail. */
 #ifndef HOLDFAST_SIM_NODE_SIM_H
 #define HOLDFAST_SIM_NODE_SIM_H
 
@@ -18,8 +18,8 @@ struct node_sim *node_sim_new(struct sim_host *host, uint64_t id, uint64_t snaps
 void node_sim_free(struct node_sim *node); /* after sim_free */
 void node_sim_start(struct node_sim *node);
 
-/* Do the node's binlog files equal the source's, all of them? With `whole` false a node's newest file may be shorter. False and a
- * text that says where not. */
+/* Do the node's binlog files equal the source's, all of them? With `whole` false a node's newest file may be
+ * shorter. False and a text that says where not. */
 bool node_sim_same_files(struct node_sim *node, const struct history *truth, bool whole, struct errmsg *em);
 
 #endif

@@ -1,4 +1,5 @@
-/* pages.c: a table of shared pages; see pages.h. What lies behind the end within the last page is always zero. */
+/* pages.c: a table of shared pages; see pages.h. What lies behind the end within the last page is always
+ * zero. */
 #include "tests/sim/pages.h"
 
 #include "protocol/base/check.h"

@@ -1,5 +1,5 @@
-/* rng.h: the simulator's random numbers. One seed makes as many independent streams as are asked for, so that what one
- * node draws never shifts what another one gets. Not for secrets. */
+/* rng.h: the simulator's random numbers. One seed makes as many independent streams as are asked for, so that
+ * what one node draws never shifts what another one gets. Not for secrets. */
 #ifndef HOLDFAST_SIM_RNG_H
 #define HOLDFAST_SIM_RNG_H
 

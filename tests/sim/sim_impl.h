@@ -1,5 +1,5 @@
-/* sim_impl.h: private to the simulated world: events.c (heap), world.c (hosts, processes, log), env_sim.c (the table: clocks, posts, timers),
- * files.c and net.c (files and streams of the table). */
+/* sim_impl.h: private to the simulated world: events.c (heap), world.c (hosts, processes, log), env_sim.c
+ * (the table: clocks, posts, timers), files.c and net.c (files and streams of the table). */
 #ifndef HOLDFAST_SIM_IMPL_H
 #define HOLDFAST_SIM_IMPL_H
 
@@ -13,8 +13,22 @@
 enum { LOG_LINES = 600, LOG_LINE_BYTES = 400 };
 
 /* What kind of thing happened: goes into the hash. */
-enum event_kind { EV_SCRIPT = 1, EV_START, EV_STOP, EV_GONE, EV_POST, EV_TIMER, EV_CONNECT, EV_MOVE, EV_READ, EV_DRAINED, EV_CLOSED,
-                  EV_ACCEPT, EV_LINGER, EV_PROBE };
+enum event_kind {
+    EV_SCRIPT = 1,
+    EV_START,
+    EV_STOP,
+    EV_GONE,
+    EV_POST,
+    EV_TIMER,
+    EV_CONNECT,
+    EV_MOVE,
+    EV_READ,
+    EV_DRAINED,
+    EV_CLOSED,
+    EV_ACCEPT,
+    EV_LINGER,
+    EV_PROBE
+};
 
 struct sim_env;
 
@@ -33,11 +47,13 @@ struct events {
     uint64_t seq;
 };
 
-struct event *events_add(struct events *events, uint64_t time, enum event_kind kind, struct sim_env *env, void (*fn)(void *), void *arg);
+struct event *events_add(struct events *events, uint64_t time, enum event_kind kind, struct sim_env *env,
+                         void (*fn)(void *), void *arg);
 void events_again(struct events *events, struct event *event, uint64_t time); /* one that was taken, later */
 struct event *events_take(struct events *events);
 const struct event *events_first(struct events *events);
-struct event *events_take_for(struct events *events, const struct sim_env *env); /* the first of an env, NULL when none */
+struct event *events_take_for(struct events *events,
+                              const struct sim_env *env); /* the first of an env, NULL when none */
 void events_drop_for(struct events *events, const struct sim_env *env);
 void events_free(struct events *events);
 
@@ -55,7 +71,7 @@ struct sim_host {
     struct sim_process *process;
     unsigned incarnation;
     struct sim_host *machine; /* where its paths lie: itself, mostly */
-    bool off; /* lost power, nothing was started since: does not even refuse */
+    bool off;                 /* lost power, nothing was started since: does not even refuse */
     uint32_t uid;
     int64_t wall_us;
     struct rng rng;
@@ -71,8 +87,8 @@ struct sim_host {
 struct sim_env {
     struct env env; /* first: struct env * is this */
     struct sim_process *process;
-    unsigned id;      /* in the process; 0 is the main env */
-    uint64_t clock;   /* how far it has come; ahead of the world's while it is busy */
+    unsigned id;    /* in the process; 0 is the main env */
+    uint64_t clock; /* how far it has come; ahead of the world's while it is busy */
     bool joined;
     unsigned timers, streams;
     uint64_t *last_from; /* by sender's id + 1: when its last message arrives; 0 is the world */
@@ -139,18 +155,20 @@ const char *files_first_open(const struct sim_process *process); /* NULL: none *
 
 /* net.c */
 void net_process_died(struct sim_process *process, enum sim_crash kind);
-unsigned net_process_open(const struct sim_process *process); /* streams, sockets and listeners that nobody closed */
+unsigned net_process_open(
+    const struct sim_process *process); /* streams, sockets and listeners that nobody closed */
 void net_process_free(struct sim_process *process);
 
 /* The parts of the table. */
-int sim_connect(struct env *env, const struct env_addr *addr, const struct env_stream_handler *handler, void *owner,
-                struct env_stream **stream);
-int sim_listen(struct env *env, const struct env_addr *addr, void (*accepted)(void *owner, struct env_socket *socket), void *owner,
+int sim_connect(struct env *env, const struct env_addr *addr, const struct env_stream_handler *handler,
+                void *owner, struct env_stream **stream);
+int sim_listen(struct env *env, const struct env_addr *addr,
+               void (*accepted)(void *owner, struct env_socket *socket), void *owner,
                struct env_listener **listener, struct errmsg *em);
 void sim_listener_close(struct env_listener *listener);
 void sim_listener_addr(struct env_listener *listener, struct env_addr *addr);
-int sim_attach(struct env *env, struct env_socket *socket, const struct env_stream_handler *handler, void *owner,
-               struct env_stream **stream);
+int sim_attach(struct env *env, struct env_socket *socket, const struct env_stream_handler *handler,
+               void *owner, struct env_stream **stream);
 void sim_socket_close(struct env_socket *socket);
 const struct env_peer *sim_socket_peer(struct env_socket *socket);
 void sim_stream_write(struct env_stream *stream, struct buf *data);
@@ -169,6 +187,7 @@ int sim_rename(struct env *env, const char *from, const char *to, struct errmsg 
 int sim_unlink(struct env *env, const char *path, struct errmsg *em);
 int sim_mkdir(struct env *env, const char *path, struct errmsg *em);
 int sim_sync_dir(struct env *env, const char *path, struct errmsg *em);
-int sim_list_dir(struct env *env, const char *path, void (*entry)(void *arg, const char *name), void *arg, struct errmsg *em);
+int sim_list_dir(struct env *env, const char *path, void (*entry)(void *arg, const char *name), void *arg,
+                 struct errmsg *em);
 
 #endif

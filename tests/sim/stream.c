@@ -1,11 +1,13 @@
 /* stream.c: how bytes flow between the two ends of a simulated connection, and how it ends.
  *
- * Happy path: stream_write puts bytes into `out`; a moment later (move) as many as the peer's window allows leave as a segment, which the peer may
- * read one latency later; readable() gets what has arrived, cut at random, never more than was there. When all of `out` has left,
- * drained(). Failure: the peer closes (E_CLOSED behind the last byte), dies or is reset (E_RESET), or is cut off (bytes wait in `out`). A stream that is
- * paused hears of the end of its peer when it reads on, or writes.
+ * Happy path: stream_write puts bytes into `out`; a moment later (move) as many as the peer's window allows
+ * leave as a segment, which the peer may read one latency later; readable() gets what has arrived, cut at
+ * random, never more than was there. When all of `out` has left, drained(). Failure: the peer closes
+ * (E_CLOSED behind the last byte), dies or is reset (E_RESET), or is cut off (bytes wait in `out`). A stream
+ * that is paused hears of the end of its peer when it reads on, or writes.
  *
- * A stream that its owner closed goes on sending for at most a second. Nothing is freed inside a callback: net_stream_bury leaves that to an event. */
+ * A stream that its owner closed goes on sending for at most a second. Nothing is freed inside a callback:
+ * net_stream_bury leaves that to an event. */
 #include "tests/sim/net_impl.h"
 
 #include "protocol/base/check.h"
@@ -17,7 +19,7 @@
 
 enum { WINDOW = 256 << 10, CHUNK_MOST = 64 << 10 };
 
-/* ---- life ----------------------------------------------------------------------------------------------------- */
+/* ---- life ---------------------------------------------------------------------------------------------- */
 
 struct env_stream *net_stream_new(struct sim_process *process)
 {
@@ -97,7 +99,7 @@ void net_stream_bury(struct env_stream *s)
     s->linger = events_add(&sim->events, sim_time(sim), EV_LINGER, NULL, free_later, s);
 }
 
-/* ---- network -------------------------------------------------------------------------------------------------- */
+/* ---- network ------------------------------------------------------------------------------------------- */
 
 static bool host_blocked(const struct sim_host *from, const struct sim_host *to)
 {
@@ -118,7 +120,7 @@ uint64_t net_stream_latency(struct env_stream *s)
     return rng_chance(&sim->net_rng, 1) ? ns + rng_between(&sim->net_rng, 0, 20 * most) : ns;
 }
 
-/* ---- sending -------------------------------------------------------------------------------------------------- */
+/* ---- sending ------------------------------------------------------------------------------------------- */
 
 static void run_drained(void *arg)
 {
@@ -162,7 +164,8 @@ static void run_move(void *arg)
         }
         return;
     }
-    size_t room = to->in_bytes < WINDOW ? WINDOW - to->in_bytes : 0, n = s->out.len < room ? s->out.len : room;
+    size_t room = to->in_bytes < WINDOW ? WINDOW - to->in_bytes : 0,
+           n = s->out.len < room ? s->out.len : room;
     if (n > 1 && rng_chance(&sim->net_rng, 10)) {
         n = (size_t)rng_between(&sim->net_rng, 1, n);
     }
@@ -213,22 +216,18 @@ size_t sim_stream_pending(struct env_stream *s)
     return s->out.len;
 }
 
-/* ---- receiving ------------------------------------------------------------------------------------------------ */
+/* ---- receiving ----------------------------------------------------------------------------------------- */
 
 /* How much of what has arrived the reader gets at once. */
 static size_t chunk_of(struct rng *rng, size_t ready)
 {
     size_t n = ready < CHUNK_MOST ? ready : CHUNK_MOST;
     switch (rng_below(rng, 12)) {
-    case 0:
-        return 1;
-    case 1:
-        return (size_t)rng_between(rng, 1, n < 24 ? n : 24);
+    case 0: return 1;
+    case 1: return (size_t)rng_between(rng, 1, n < 24 ? n : 24);
     case 2:
-    case 3:
-        return (size_t)rng_between(rng, 1, n);
-    default:
-        return n;
+    case 3: return (size_t)rng_between(rng, 1, n);
+    default: return n;
     }
 }
 
@@ -252,7 +251,8 @@ static void take_in(struct env_stream *s, uint8_t *to, size_t n)
     }
 }
 
-/* The bytes are handed over in a block of exactly their size, so that a reader that goes too far is caught. */
+/* The bytes are handed over in a block of exactly their size, so that a reader that goes too far is caught.
+ */
 static void deliver(struct env_stream *s)
 {
     struct sim *sim = s->process->sim;
@@ -301,8 +301,8 @@ void net_stream_kick_read(struct env_stream *s)
 {
     struct sim *sim = s->process->sim;
     bool writer_sees = s->ended && s->end_hard && s->out.len > 0;
-    if (s->read || s->dead || !s->env || s->released || s->told || (!s->connected && !s->ended) || s->process->abandoned ||
-        (s->paused && !writer_sees) || (!s->in && !s->ended)) {
+    if (s->read || s->dead || !s->env || s->released || s->told || (!s->connected && !s->ended) ||
+        s->process->abandoned || (s->paused && !writer_sees) || (!s->in && !s->ended)) {
         return;
     }
     uint64_t at = s->in && !writer_sees ? s->in->ready : s->in_ready, soon = sim_time(sim) + 1 * US;
@@ -316,7 +316,7 @@ void sim_stream_pause(struct env_stream *s, bool paused)
     net_stream_kick_read(s);
 }
 
-/* ---- the end -------------------------------------------------------------------------------------------------- */
+/* ---- the end ------------------------------------------------------------------------------------------- */
 
 void net_stream_end(struct env_stream *s, int code, const char *why, bool hard, uint64_t when)
 {

@@ -1,8 +1,9 @@
 /* world.c: the world: its steps, its hosts, the life and death of their processes. See env_sim.h.
  *
- * A process ends in one of three ways. It is asked to (sim_stop, then its program calls sim_exit). It is crashed: at that moment its host gets the disk
- * that the crash left and is free for a new process, while the old one goes on as a ghost until its stop() has freed everything. Or it calls
- * env_fatal: like a crash, but nothing of it runs any more and its memory waits for sim_free. */
+ * A process ends in one of three ways. It is asked to (sim_stop, then its program calls sim_exit). It is
+ * crashed: at that moment its host gets the disk that the crash left and is free for a new process, while the
+ * old one goes on as a ghost until its stop() has freed everything. Or it calls env_fatal: like a crash, but
+ * nothing of it runs any more and its memory waits for sim_free. */
 #include "tests/sim/sim_impl.h"
 
 #include "protocol/base/check.h"
@@ -12,7 +13,7 @@
 
 enum { MOST_HOSTS = 64, GHOST_SECONDS = 120 };
 
-/* ---- the world ------------------------------------------------------------------------------------------------ */
+/* ---- the world ----------------------------------------------------------------------------------------- */
 
 struct sim *sim_new(uint64_t seed)
 {
@@ -144,7 +145,8 @@ void sim_free(struct sim *sim)
     if (!sim_run_until(sim, nothing_lives, sim, GHOST_SECONDS * ENV_S)) {
         for (const struct sim_process *p = sim->processes; p; p = p->next) {
             if (!p->abandoned) {
-                sim_fail(sim, "%s#%u was told to free everything and does not end", p->host->name, p->incarnation);
+                sim_fail(sim, "%s#%u was told to free everything and does not end", p->host->name,
+                         p->incarnation);
             }
         }
     }
@@ -163,7 +165,7 @@ void sim_free(struct sim *sim)
     mem_free(sim);
 }
 
-/* ---- hosts ---------------------------------------------------------------------------------------------------- */
+/* ---- hosts --------------------------------------------------------------------------------------------- */
 
 struct sim_host *sim_host_new(struct sim *sim, const char *name)
 {
@@ -256,7 +258,7 @@ void sim_slow_disk(struct sim_host *host, unsigned factor)
     host->slow = factor;
 }
 
-/* ---- processes ------------------------------------------------------------------------------------------------ */
+/* ---- processes ----------------------------------------------------------------------------------------- */
 
 static void run_start(void *arg)
 {
@@ -283,7 +285,8 @@ void sim_start(struct sim_host *host, const struct sim_program *program, void *a
     p->arg = arg;
     rng_init(&p->rng, sim->seed, 1u << 20 | (uint64_t)host->id << 32 | p->incarnation);
     rng_init(&p->sched, sim->seed, 2u << 20 | (uint64_t)host->id << 32 | p->incarnation);
-    p->now_offset = rng_between(&p->sched, 0, 100000 * ENV_S); /* a monotonic clock means nothing to the next boot */
+    p->now_offset =
+        rng_between(&p->sched, 0, 100000 * ENV_S); /* a monotonic clock means nothing to the next boot */
     host->process = p;
     host->off = false;
     while (*end) {
@@ -385,7 +388,8 @@ static void bury(void *arg)
     unsigned streams = net_process_open(p), envs = open_envs(p), timers = p->envs[0]->timers;
     const char *file = files_first_open(p);
     if (streams || envs || timers || file) {
-        sim_fail(sim, "%s#%u ended and left open: %u streams, sockets or listeners, %u envs, %u timers, file %s",
+        sim_fail(sim,
+                 "%s#%u ended and left open: %u streams, sockets or listeners, %u envs, %u timers, file %s",
                  p->host->name, p->incarnation, streams, envs, timers, file ? file : "none");
     }
     process_free(p);
