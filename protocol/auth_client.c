@@ -1,8 +1,9 @@
 /* auth_client.c: the client's side of the login.
  *
- * Happy path: GREETING (the server's) -> [SSLRequest, TLS] response -> ANSWER: [auth switch -> scramble]; for
- * caching_sha2_password 01 03 (fast) or 01 04 (full: the password over TLS, or under the server's RSA key:
- * 02, KEY) -> OK. Failure modes: the server's ERR (E_DENIED when it is about the account, else E_PEER); a
+ * Happy path: GREETING (the server's) -> [SSLRequest, TLS] response -> ANSWER: [auth switch -> scramble, or
+ * signature]; for caching_sha2_password 01 03 (fast) or 01 04 (full: the password over TLS, or under the server's RSA
+ * key: 02, KEY), for sha256_password the password likewise (01, KEY) -> OK [compression]. Some servers leave the 01
+ * in front of their data away: both are taken. Failure modes: the server's ERR (E_DENIED when it is about the account, else E_PEER); a
  * server that asks for what we do not do or for more than one switch: E_UNSUPPORTED, E_MALFORMED. Whoever
  * calls closes the connection then. */
 #include "protocol/auth_client.h"
@@ -24,7 +25,8 @@ enum {
     SALT_TAIL = AUTH_SALT - SALT_HEAD,
     MORE_FAST_OK = 3,
     MORE_FULL = 4,
-    ASK_KEY = 2,
+    ASK_KEY = 2,        /* of caching_sha2_password */
+    ASK_KEY_SHA256 = 1, /* of sha256_password */
     RSA_OUT_MAX = 2048,
     ATTRS_MAX = 65536,
 };
@@ -32,7 +34,7 @@ enum {
 struct client_auth {
     enum state state;
     struct client_auth_result result;
-    uint8_t salt[AUTH_SALT];
+    uint8_t salt[ED25519_NONCE]; /* AUTH_SALT bytes for the other plugins */
     bool switched;
 
     char *user;
@@ -46,6 +48,7 @@ struct client_auth {
     struct tls_ctx *tls;
     bool local;
     bool no_rsa;
+    struct compress_choice compress;
     struct buf attrs; /* as they are sent, without their length */
 };
 
@@ -63,6 +66,7 @@ struct client_auth *client_auth_new(const struct client_auth_opts *opts)
     a->tls = tls_ctx_ref(opts->tls);
     a->local = opts->local;
     a->no_rsa = opts->no_rsa;
+    a->compress = opts->compress;
     buf_init(&a->attrs, ATTRS_MAX);
     for (size_t i = 0; i < opts->nattrs; i++) {
         buf_lenenc_str(&a->attrs, opts->attrs[i].name);
@@ -143,7 +147,7 @@ static int read_greeting(struct client_auth *a, const struct packet *p, uint32_t
     a->result.plugin = auth_plugin_of((const char *)plugin, nplugin);
     if (!(*caps & CAP_PLUGIN_AUTH)) {
         a->result.plugin = AUTH_NATIVE;
-    } else if (a->result.plugin == AUTH_OTHER) {
+    } else if (a->result.plugin != AUTH_NATIVE) {
         a->result.plugin = AUTH_SHA2; /* our guess; the server switches if the account wants another */
     }
     take_version(a, version, nversion);
@@ -152,6 +156,7 @@ static int read_greeting(struct client_auth *a, const struct packet *p, uint32_t
 
 /* ---- what we send ---- */
 
+/* For the two plugins that have one. */
 static size_t scramble(const struct client_auth *a, uint8_t out[SHA2_SIZE])
 {
     size_t n = strlen(a->password);
@@ -213,6 +218,9 @@ static int put_response(struct client_auth *a, struct wire *w, struct errmsg *em
     if (a->result.caps & CAP_CONNECT_ATTRS) {
         buf_lenenc_bytes(b, a->attrs.data, a->attrs.err ? 0 : a->attrs.len);
     }
+    if (a->result.caps & CAP_ZSTD) {
+        buf_u8(b, (uint8_t)a->compress.level);
+    }
     int rc = wire_end(w);
     a->state = ANSWER;
     return rc ? err_set(em, rc, "%s", err_text(rc)) : CLIENT_AUTH_MORE;
@@ -229,7 +237,10 @@ static int on_greeting(struct client_auth *a, struct wire *w, const struct packe
         return err_set(em, E_UNSUPPORTED, "the server is too old: %s", a->result.version);
     }
     uint32_t want = a->wanted | CAP_LONG_PASSWORD | CAP_PROTOCOL_41 | CAP_SECURE_CONNECTION | CAP_PLUGIN_AUTH;
-    want &= ~(uint32_t)(CAP_SSL | CAP_CONNECT_WITH_DB | CAP_COMPRESS);
+    want &= ~(uint32_t)(CAP_SSL | CAP_CONNECT_WITH_DB | CAP_COMPRESS | CAP_ZSTD);
+    if (a->compress.kind != COMPRESS_NONE) {
+        want |= a->compress.kind == COMPRESS_ZLIB ? CAP_COMPRESS : CAP_ZSTD;
+    }
     if (a->db && a->db[0]) {
         want |= CAP_CONNECT_WITH_DB;
     }
@@ -255,6 +266,48 @@ static int put_answer(struct wire *w, const void *data, size_t n, struct errmsg 
     return rc ? err_set(em, rc, "%s", err_text(rc)) : CLIENT_AUTH_MORE;
 }
 
+static int put_password(struct client_auth *a, struct wire *w, struct errmsg *em)
+{
+    return put_answer(w, a->password, strlen(a->password) + 1, em);
+}
+
+static int ask_key(struct client_auth *a, struct wire *w, uint8_t how, struct errmsg *em)
+{
+    if (a->no_rsa) {
+        return err_set(em, E_UNSUPPORTED, "%s needs TLS here, or the server's public key",
+                       auth_plugin_name(a->result.plugin));
+    }
+    a->state = KEY;
+    return put_answer(w, &how, 1, em);
+}
+
+/* The first answer to the plugin that the server switched to. */
+static int answer(struct client_auth *a, struct wire *w, struct errmsg *em)
+{
+    uint8_t out[ED25519_SIZE] = {0};
+    size_t n = 0;
+    switch (a->result.plugin) {
+    case AUTH_ED25519:
+        n = sizeof(out);
+        if (ed25519_sign(a->password, strlen(a->password), a->salt, out)) {
+            return err_set(em, E_NOMEM, "no memory for the signature");
+        }
+        break;
+    case AUTH_SHA256:
+        return a->password[0] == 0 || a->result.tls ? put_password(a, w, em) : ask_key(a, w, ASK_KEY_SHA256, em);
+    case AUTH_SHA2:
+        n = scramble(a, out);
+        n = n ? n : 1; /* so MySQL's clients say "no password" here */
+        break;
+    case AUTH_NATIVE:
+        n = scramble(a, out);
+        break;
+    case AUTH_OTHER:
+        CHECK(false);
+    }
+    return put_answer(w, out, n, em);
+}
+
 static int on_switch(struct client_auth *a, struct wire *w, const struct packet *p, struct errmsg *em)
 {
     struct cur c = cur_of(p->data, p->len);
@@ -278,56 +331,49 @@ static int on_switch(struct client_auth *a, struct wire *w, const struct packet 
     if (a->switched) {
         return err_set(em, E_MALFORMED, "the server switched authentication twice");
     }
-    cur_copy(&c, a->salt, AUTH_SALT);
+    cur_copy(&c, a->salt, plugin == AUTH_ED25519 ? ED25519_NONCE : AUTH_SALT);
     if (!cur_ok(&c) || cur_left(&c) > 1) {
         return err_set(em, E_MALFORMED, "malformed auth switch");
     }
     a->switched = true;
     a->result.plugin = plugin;
-    uint8_t answer[SHA2_SIZE];
-    size_t len = scramble(a, answer);
-    if (len == 0 && plugin == AUTH_SHA2) {
-        answer[len++] = 0; /* so MySQL's clients say "no password" here */
-    }
-    return put_answer(w, answer, len, em);
+    return answer(a, w, em);
 }
 
-static int put_password(struct client_auth *a, struct wire *w, struct errmsg *em)
+/* The plugin's data in a packet: all but an 01 in front. */
+static struct cur plugin_data(const struct packet *p)
 {
-    return put_answer(w, a->password, strlen(a->password) + 1, em);
+    struct cur c = cur_of(p->data, p->len);
+    if (cur_peek_u8(&c) == 1) {
+        cur_skip(&c, 1);
+    }
+    return c;
 }
 
 static int on_more(struct client_auth *a, struct wire *w, const struct packet *p, struct errmsg *em)
 {
-    static const uint8_t ask[] = {ASK_KEY};
-    if (a->result.plugin != AUTH_SHA2 || p->len != 2) {
+    struct cur c = plugin_data(p);
+    uint8_t what = cur_u8(&c);
+    if (a->result.plugin != AUTH_SHA2 || !cur_done(&c)) {
         return err_set(em, E_MALFORMED, "malformed authentication data");
     }
-    if (p->data[1] == MORE_FAST_OK) {
+    if (what == MORE_FAST_OK) {
         return CLIENT_AUTH_MORE; /* OK follows by itself */
     }
-    if (p->data[1] != MORE_FULL) {
+    if (what != MORE_FULL) {
         return err_set(em, E_MALFORMED, "malformed authentication data");
     }
-    if (a->result.tls || a->local) {
-        return put_password(a, w, em);
-    }
-    if (a->no_rsa) {
-        return err_set(em, E_UNSUPPORTED, "caching_sha2_password needs TLS here, or the server's public key");
-    }
-    a->state = KEY;
-    return put_answer(w, ask, sizeof(ask), em);
+    return a->result.tls || a->local ? put_password(a, w, em) : ask_key(a, w, ASK_KEY, em);
 }
 
 static int on_key(struct client_auth *a, struct wire *w, const struct packet *p, struct errmsg *em)
 {
     uint8_t out[RSA_OUT_MAX];
     size_t n;
-    if (packet_kind(p) != 0x01) {
-        return err_set(em, E_MALFORMED, "the server sent no public key");
-    }
-    int rc = sha2_rsa_encrypt(a->password, strlen(a->password), a->salt, p->data + 1, p->len - 1, out,
-                              sizeof(out), &n);
+    struct cur c = plugin_data(p);
+    size_t nkey;
+    const uint8_t *key = cur_rest(&c, &nkey);
+    int rc = sha2_rsa_encrypt(a->password, strlen(a->password), a->salt, key, nkey, out, sizeof(out), &n);
     if (rc) {
         return err_set(em, rc, "cannot use the server's public key");
     }
@@ -352,6 +398,20 @@ static int on_error(struct client_auth *a, const struct packet *p, struct errmsg
     return err_set(em, code, "%s (%u)", message, a->result.code);
 }
 
+static int on_ok(struct client_auth *a, struct wire *w, struct errmsg *em)
+{
+    a->state = DONE;
+    wire_seq_reset(w);
+    if (a->result.caps & (CAP_COMPRESS | CAP_ZSTD)) {
+        a->result.compress = a->compress.kind;
+        int rc = wire_start_compress(w, &a->compress, em);
+        if (rc) {
+            return rc;
+        }
+    }
+    return CLIENT_AUTH_DONE;
+}
+
 static int dispatch(struct client_auth *a, struct wire *w, const struct packet *p, struct errmsg *em)
 {
     uint8_t kind = packet_kind(p);
@@ -361,18 +421,18 @@ static int dispatch(struct client_auth *a, struct wire *w, const struct packet *
     if (a->state == GREETING) {
         return on_greeting(a, w, p, em);
     }
-    if (a->state == KEY) {
-        return on_key(a, w, p, em);
-    }
     if (p->len == 0) {
         return err_set(em, E_MALFORMED, "empty packet during authentication");
     }
+    if (a->state == KEY) {
+        return on_key(a, w, p, em);
+    }
     switch (kind) {
     case 0x00:
-        a->state = DONE;
-        wire_seq_reset(w);
-        return CLIENT_AUTH_DONE;
+        return on_ok(a, w, em);
     case 0x01:
+    case MORE_FAST_OK:
+    case MORE_FULL:
         return on_more(a, w, p, em);
     case 0xfe:
         return on_switch(a, w, p, em);

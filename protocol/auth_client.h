@@ -10,15 +10,17 @@
  *                        E_UNSUPPORTED: ours. Send wire_output, close.
  *         }
  *
- * The server speaks first. TLS begins by itself inside client_auth_packet when both sides want it: bytes are
- * fed to the wire as before. Knows greetings of MySQL 5.6 to 9.7 and MariaDB; mysql_native_password and
- * caching_sha2_password (fast; full over TLS, over a local socket, or with the server's RSA key). Owner:
- * whoever made it; one thread; freed by client_auth_free. */
+ * The server speaks first. TLS begins by itself inside client_auth_packet when both sides want it, compression with
+ * the OK: bytes are fed to the wire as before. Knows greetings of MySQL 5.6 to 9.7 and MariaDB;
+ * mysql_native_password, caching_sha2_password (fast; full over TLS, over a local socket, or with the server's RSA
+ * key), sha256_password (over TLS, or with that key) and MariaDB's ed25519. Owner: whoever made it; one thread; freed
+ * by client_auth_free. */
 #ifndef HOLDFAST_AUTH_CLIENT_H
 #define HOLDFAST_AUTH_CLIENT_H
 
 #include "protocol/auth_hash.h"
 #include "protocol/base/err.h"
+#include "protocol/compress.h"
 #include "protocol/packet.h"
 #include "protocol/tls.h"
 
@@ -46,6 +48,7 @@ struct client_auth_opts {
     struct tls_ctx *tls;     /* NULL: as mode DISABLED (an error for REQUIRED and above) */
     const char *server_name; /* for verify_identity and SNI */
     bool local;              /* a local socket: no TLS, the password may go in clear in full authentication */
+    struct compress_choice compress; /* where the server does not offer it: none */
     bool no_rsa;             /* refuse to take the server's RSA key over an open connection */
 };
 
@@ -56,6 +59,7 @@ struct client_auth_result {
     uint32_t caps;      /* what both sides have: give this to commands and results */
     uint8_t charset;    /* the server's default */
     bool tls;
+    enum compress_kind compress; /* in use */
     enum auth_plugin plugin; /* that was used in the end */
     unsigned code;      /* the server's error number when it refused */
     char sqlstate[6];

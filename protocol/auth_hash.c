@@ -101,6 +101,9 @@ void account_secret_none(struct account_secret *secret)
 
 bool account_secret_matches(const struct account_secret *secret, const char *password, size_t n)
 {
+    if (secret->cold) {
+        return sha2_stored_matches(&secret->stored, password, n) && !secret->empty;
+    }
     struct account_secret other;
     account_secret_set(&other, password, n);
     bool same = CRYPTO_memcmp(secret->sha2, other.sha2, SHA2_SIZE) == 0;
@@ -160,8 +163,8 @@ bool auth_verify(const struct account_secret *secret, enum auth_plugin plugin, c
     if (n == 0) {
         return secret->empty;
     }
-    if (secret->empty) {
-        return false; /* the scramble of an empty password is never sent */
+    if (secret->empty || secret->cold) {
+        return false; /* the scramble of an empty password is never sent; a cold one's verifiers are not known */
     }
     if (plugin == AUTH_NATIVE && n == NATIVE_SIZE) {
         return native_verify(secret, salt, response);

@@ -3,7 +3,8 @@
  * Happy path: greeting -> [SSLRequest, TLS] -> RESPONSE: user, scramble, plugin. A scramble for one of our
  * two plugins is verified at once (both use the greeting's salt); a client that answered with neither, or
  * named a plugin but sent nothing for it, is switched: SWITCHED: its bare scramble. Then OK, behind 01 03 for
- * caching_sha2_password, whose clients wait for that. Failure modes: a wrong password, an unknown account and
+ * caching_sha2_password, whose clients wait for that. Where the scramble cannot be verified (a cold account) 01 04 goes
+ * out: FULL: [02, our public key] the password. Failure modes: a wrong password, an unknown account and
  * an account without a password that was given one look the same: ERR 1045 (E_DENIED). A packet that cannot
  * be read: ERR 1043 (E_MALFORMED). Nothing is looked up before the client has been read whole. */
 #include "protocol/auth_server.h"
@@ -20,9 +21,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum state { RESPONSE, SWITCHED, DONE, FAILED };
+enum state { RESPONSE, SWITCHED, FULL, DONE, FAILED };
 
-enum { SALT_HEAD = 8, SSL_REQUEST = 32, ANSWER_MAX = 64 };
+enum { SALT_HEAD = 8, SSL_REQUEST = 32, ANSWER_MAX = 64, ASK_KEY = 2 };
 
 struct server_auth {
     enum state state;
@@ -38,6 +39,10 @@ struct server_auth {
     uint8_t charset;
     bool is_local;
     bool admit_root;
+    struct auth_rsa *rsa;
+    bool full;
+    bool key_sent;
+    void (*learned)(void *arg, const char *user, const struct account_secret *secret);
     bool user_cut; /* the name was too long to be anybody's */
     int (*lookup)(void *arg, const char *user, struct account_secret *out);
     void *lookup_arg;
@@ -66,6 +71,9 @@ struct server_auth *server_auth_new(const struct server_auth_opts *opts)
     a->charset = opts->charset ? opts->charset : default_charset(opts->version);
     a->is_local = opts->is_local;
     a->admit_root = opts->is_local && opts->admit_root;
+    a->rsa = auth_rsa_ref(opts->rsa);
+    a->full = opts->full;
+    a->learned = opts->learned;
     a->lookup = opts->lookup;
     a->lookup_arg = opts->lookup_arg;
     return a;
@@ -75,6 +83,7 @@ void server_auth_free(struct server_auth *a)
 {
     if (a) {
         tls_ctx_free(a->tls);
+        auth_rsa_free(a->rsa);
         mem_free(a->version);
         mem_free(a->peer_host);
         mem_free(a);
@@ -145,26 +154,6 @@ static int finish(struct server_auth *a, struct wire *w, bool scrambled, struct 
     return SERVER_AUTH_DONE;
 }
 
-/* Judges the scramble for result.plugin. Known and unknown accounts take the same way through it. */
-static int judge(struct server_auth *a, struct wire *w, const uint8_t *answer, size_t n, struct errmsg *em)
-{
-    if (a->result.plugin == AUTH_SHA2 && n == 1 && answer[0] == 0) {
-        n = 0; /* "no password" */
-    }
-    struct account_secret secret;
-    struct account_secret none;
-    account_secret_none(&secret);
-    account_secret_none(&none);
-    bool known = a->lookup && a->lookup(a->lookup_arg, a->result.user, &secret) == 0 && !a->user_cut;
-    bool matches = auth_verify(known ? &secret : &none, a->result.plugin, a->salt, answer, n);
-    OPENSSL_cleanse(&secret, sizeof(secret));
-    if (a->admit_root && strcmp(a->result.user, "root") == 0) {
-        a->result.by_socket = true;
-        matches = true;
-    }
-    return matches ? finish(a, w, n > 0, em) : refuse(a, w, n > 0, em);
-}
-
 static int put_switch(struct server_auth *a, struct wire *w, enum auth_plugin plugin, struct errmsg *em)
 {
     a->result.plugin = plugin;
@@ -176,6 +165,98 @@ static int put_switch(struct server_auth *a, struct wire *w, enum auth_plugin pl
     buf_u8(b, 0);
     int rc = wire_end(w);
     return rc ? err_set(em, rc, "%s", err_text(rc)) : SERVER_AUTH_MORE;
+}
+
+static bool find(struct server_auth *a, struct account_secret *secret)
+{
+    account_secret_none(secret);
+    bool known = a->lookup && !a->user_cut && a->lookup(a->lookup_arg, a->result.user, secret) == 0;
+    if (!known) {
+        account_secret_none(secret);
+    }
+    return known;
+}
+
+static int ask_password(struct server_auth *a, struct wire *w, struct errmsg *em)
+{
+    static const uint8_t full[] = {1, 4};
+    a->state = FULL;
+    int rc = wire_put(w, full, sizeof(full));
+    return rc ? err_set(em, rc, "%s", err_text(rc)) : SERVER_AUTH_MORE;
+}
+
+/* Judges the scramble for result.plugin. Known and unknown accounts take the same way through it. */
+static int judge(struct server_auth *a, struct wire *w, const uint8_t *answer, size_t n, struct errmsg *em)
+{
+    if (a->result.plugin == AUTH_SHA2 && n == 1 && answer[0] == 0) {
+        n = 0; /* "no password" */
+    }
+    struct account_secret secret;
+    bool known = find(a, &secret);
+    bool matches = auth_verify(&secret, a->result.plugin, a->salt, answer, n) && known;
+    bool full = n > 0 && (a->full || secret.cold);
+    OPENSSL_cleanse(&secret, sizeof(secret));
+    if (a->admit_root && strcmp(a->result.user, "root") == 0) {
+        a->result.by_socket = true;
+        matches = true;
+    }
+    if (!matches && full && a->result.plugin == AUTH_SHA2) {
+        return ask_password(a, w, em);
+    }
+    if (!matches && full && a->state != SWITCHED && a->result.caps & CAP_PLUGIN_AUTH) {
+        return put_switch(a, w, AUTH_SHA2, em); /* the other plugin's clients never tell the password */
+    }
+    return matches ? finish(a, w, n > 0, em) : refuse(a, w, n > 0, em);
+}
+
+/* Judges the password itself: of `n` bytes without its NUL. */
+static int judge_password(struct server_auth *a, struct wire *w, const char *password, size_t n, struct errmsg *em)
+{
+    struct account_secret secret;
+    bool known = find(a, &secret);
+    if (!secret.cold) {
+        sha2_stored_matches(&secret.stored, password, n); /* they all take as long */
+    }
+    bool matches = account_secret_matches(&secret, password, n) && known;
+    if (matches && secret.cold && a->learned) {
+        account_secret_set(&secret, password, n);
+        a->learned(a->lookup_arg, a->result.user, &secret);
+    }
+    OPENSSL_cleanse(&secret, sizeof(secret));
+    return matches ? finish(a, w, false, em) : refuse(a, w, true, em);
+}
+
+static int send_key(struct server_auth *a, struct wire *w, struct errmsg *em)
+{
+    struct buf *b = wire_begin(w);
+    buf_u8(b, 1);
+    buf_str(b, auth_rsa_public(a->rsa));
+    int rc = wire_end(w);
+    a->key_sent = true;
+    return rc ? err_set(em, rc, "%s", err_text(rc)) : SERVER_AUTH_MORE;
+}
+
+/* The answer to 01 04. */
+static int on_password(struct server_auth *a, struct wire *w, const struct packet *p, struct errmsg *em)
+{
+    char password[AUTH_RSA_OUT_MAX];
+    size_t n = 0;
+    if (a->result.tls || a->is_local) {
+        if (p->len == 0 || p->len > sizeof(password) || p->data[p->len - 1] != 0) {
+            return bad_handshake(w, E_MALFORMED, em, "no password");
+        }
+        n = p->len - 1;
+        memcpy(password, p->data, n);
+    } else if (!a->rsa) {
+        return refuse(a, w, true, em);
+    } else if (p->len == 1 && p->data[0] == ASK_KEY && !a->key_sent) {
+        return send_key(a, w, em);
+    } else if (auth_rsa_decrypt(a->rsa, p->data, p->len, a->salt, password, &n)) {
+        n = AUTH_PASSWORD_MAX + 1; /* matches nothing */
+    }
+    int rc = n > AUTH_PASSWORD_MAX ? refuse(a, w, true, em) : judge_password(a, w, password, n, em);
+    OPENSSL_cleanse(password, sizeof(password));
+    return rc;
 }
 
 /* ---- the client's response ---- */
@@ -285,7 +366,7 @@ static int start_tls(struct server_auth *a, struct wire *w, struct errmsg *em)
 static int choose(struct server_auth *a, struct wire *w, const struct response *r, struct errmsg *em)
 {
     enum auth_plugin named = r->plugin ? auth_plugin_of(r->plugin, r->nplugin) : AUTH_NATIVE;
-    if (named == AUTH_OTHER) {
+    if (!auth_plugin_served(named)) {
         return put_switch(a, w, a->plugin, em);
     }
     a->result.plugin = named;
@@ -329,7 +410,9 @@ int server_auth_packet(struct server_auth *a, struct wire *w, const struct packe
         return err_set(em, E_CLOSED, "the login failed already");
     }
     int rc;
-    if (a->state == SWITCHED) {
+    if (a->state == FULL) {
+        rc = on_password(a, w, p, em);
+    } else if (a->state == SWITCHED) {
         rc = p->len > ANSWER_MAX ? bad_handshake(w, E_MALFORMED, em, "long answer")
                                  : judge(a, w, p->data, p->len, em);
     } else {

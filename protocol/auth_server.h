@@ -12,9 +12,10 @@
  *         }
  *
  * An account has both verifiers (struct account_secret), so the plugin that the client knows is used:
- * whatever it answers with, else it is switched to one of the two; caching_sha2's fast path always works,
- * full authentication is never asked for. Accounts that do not exist play the same dialogue, in the same
- * time. Owner: whoever made it; one thread; freed by server_auth_free. */
+ * whatever it answers with, else it is switched to one of the two; caching_sha2's fast path always works. A *cold*
+ * account has neither: its client is switched to caching_sha2_password, and asked for the password itself (over TLS or
+ * a local socket in clear, else under our RSA key, which it may ask for). Accounts that do not exist play the same
+ * dialogue, in the same time. Owner: whoever made it; one thread; freed by server_auth_free. */
 #ifndef HOLDFAST_AUTH_SERVER_H
 #define HOLDFAST_AUTH_SERVER_H
 
@@ -30,7 +31,7 @@ enum { SERVER_AUTH_MORE = 0, SERVER_AUTH_DONE = 1 };
 
 enum { AUTH_USER_MAX = 96, AUTH_DB_MAX = 256, AUTH_PROGRAM_MAX = 64 };
 
-/* Texts are copied, tls is referenced. */
+/* Texts are copied, tls and rsa are referenced. */
 struct server_auth_opts {
     const char *version; /* decides the dialect of replicas: "9.7.4-holdfast", "10.11.19-MariaDB-holdfast" */
     uint32_t thread_id;
@@ -44,9 +45,16 @@ struct server_auth_opts {
     bool is_local;               /* a local socket */
     bool admit_root;             /* ... of root or the daemon's own user: "root" needs no password */
 
+    struct auth_rsa *rsa;        /* for full authentication on open connections; NULL: it fails there */
+    /* Cold accounts exist: whoever does not pass by a scramble is asked for the password, so that the dialogue does
+     * not tell which accounts there are. Without it only cold ones are. */
+    bool full;
+    /* What a cold account's password turned out to be: it need not be asked for again. May be NULL. */
+    void (*learned)(void *arg, const char *user, const struct account_secret *secret);
+
     /* Finds an account: 0, or E_NOTFOUND. Called inside server_auth_packet; takes the same time for both. */
     int (*lookup)(void *arg, const char *user, struct account_secret *out);
-    void *lookup_arg;
+    void *lookup_arg; /* of learned too */
 };
 
 struct server_auth_result {

@@ -206,12 +206,13 @@ int command_put_register_slave(struct wire *w, const struct register_slave *r)
 
 /* ---- COM_BINLOG_DUMP, COM_BINLOG_DUMP_GTID ---- */
 
-/* A file name of n bytes; some clients count a NUL at its end. */
+/* A file name of n bytes; some clients count a NUL at its end, and a 5.6 replica that connects again sends as many NULs as the name that it
+ * had before is long. */
 static void file_name(struct cur *c, uint64_t n, char to[DUMP_FILE_MAX + 1])
 {
     struct cur name = cur_sub(c, n);
     size_t left = cur_left(&name);
-    if (left && name.p[left - 1] == 0) {
+    while (left && name.p[left - 1] == 0) {
         left--;
     }
     cur_text(&name, left, to, DUMP_FILE_MAX + 1);

@@ -78,8 +78,8 @@ uint64_t gtid_set_count(const struct gtid_set *set);
 /* How many intervals (pairs). */
 size_t gtid_set_intervals(const struct gtid_set *set);
 
-/* Adds one. One that is there already is fine. States: the pair's number becomes this one's if that is
- * higher, and the pair becomes its domain's newest in any case, as when a server writes its binlog.
+/* Adds one. One that is there already is fine. States: the pair's number becomes this one's, also when
+ * that is lower, and the pair becomes its domain's newest, as when a server writes its binlog.
  * E_INVALID: other flavour, anonymous or a number that cannot be; E_TOOBIG: GTID_SET_MAX. */
 int gtid_set_add(struct gtid_set *set, const struct gtid *gtid);
 

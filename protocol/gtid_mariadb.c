@@ -138,7 +138,7 @@ static int mariadb_add(struct gtid_set *set, const struct gtid *gtid)
         memmove(&set->pairs[at + 1], &set->pairs[at], (set->total - at) * sizeof *set->pairs);
         set->pairs[at] = (struct gtid_pair){gtid->domain, gtid->server, gtid->gno};
         set->total++;
-    } else if (gtid->gno > set->pairs[at].seq) {
+    } else { /* the last, not the highest: as a server's own binlog state, which a number that goes back changes too */
         set->pairs[at].seq = gtid->gno;
     }
     domain_set_newest(set, gtid->domain, gtid->server);

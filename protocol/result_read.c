@@ -146,7 +146,9 @@ static void add_cell(struct result *r, const void *data, size_t n, uint8_t type,
         buf_bytes(&r->text, data, n);
         buf_u8(&r->text, 0);
     }
-    buf_bytes(&r->index, &cell, sizeof(cell));
+    if (!r->text.err) { /* a cell in the index can be read, whatever came of the result */
+        buf_bytes(&r->index, &cell, sizeof(cell));
+    }
 }
 
 static int kept(const struct result *r, struct errmsg *em)
@@ -207,8 +209,9 @@ static int on_row(struct result *r, uint32_t caps, const struct packet *p, struc
     if (!cur_done(&c)) {
         return malformed(em, "row");
     }
-    r->nrows++;
-    return kept(r, em);
+    int rc = kept(r, em);
+    r->nrows += rc == RESULT_MORE; /* whole rows only */
+    return rc;
 }
 
 static int on_first(struct result *r, const struct packet *p, struct errmsg *em)

@@ -9,6 +9,7 @@
 
 #include "protocol/base/check.h"
 #include "protocol/base/mem.h"
+#include "protocol/tls_impl.h"
 
 #include <openssl/bio.h>
 #include <openssl/err.h>
@@ -34,6 +35,8 @@ struct tls {
     size_t nin;
     struct buf *out;   /* only inside tls_feed and tls_write */
     bool ready;
+    char *name;              /* the peer's, as the certificate must have it; NULL: any */
+    char refused[1024];      /* why the peer's certificate was */
 };
 
 /* ---- modes ---- */
@@ -180,6 +183,9 @@ static int use_cert(SSL_CTX *ssl, const char *pem, struct errmsg *em)
         X509_free(cert);
     }
     BIO_free(bio);
+    if (ok) {
+        ERR_clear_error(); /* the end of the text is not an error */
+    }
     return ok ? 0 : fail(em, E_TLS, "cannot use the certificate");
 }
 
@@ -206,7 +212,24 @@ static int use_ca(SSL_CTX *ssl, const char *pem, bool show, struct errmsg *em)
         count++;
     }
     BIO_free(bio);
-    return ok && count ? 0 : fail(em, E_TLS, "cannot use the CA certificates");
+    if (ok) {
+        ERR_clear_error(); /* the end of the text is not an error */
+    }
+    if (!count) {
+        return err_set(em, E_TLS, "cannot use the CA certificates: there are none in PEM form");
+    }
+    return ok ? 0 : fail(em, E_TLS, "cannot use the CA certificates");
+}
+
+/* Called for each certificate of the peer's chain; the verdict stays OpenSSL's. */
+static int verified(int ok, X509_STORE_CTX *store)
+{
+    SSL *ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
+    struct tls *tls = ssl ? SSL_get_app_data(ssl) : NULL;
+    if (!ok && tls && !tls->refused[0]) {
+        tls_explain(store, tls->name, tls->refused, sizeof(tls->refused));
+    }
+    return ok;
 }
 
 static int fill_ctx(SSL_CTX *ssl, const struct tls_files *files, bool server, struct errmsg *em)
@@ -266,7 +289,7 @@ struct tls_ctx *tls_client_ctx(enum tls_mode mode, const struct tls_files *files
         goto err;
     }
     if (mode >= TLS_VERIFY_CA) {
-        SSL_CTX_set_verify(ssl, SSL_VERIFY_PEER, NULL);
+        SSL_CTX_set_verify(ssl, SSL_VERIFY_PEER, verified);
         if (!given(files->ca) && SSL_CTX_set_default_verify_paths(ssl) != 1) {
             fail(em, E_TLS, "cannot use the system's CA certificates");
             goto err;
@@ -295,7 +318,7 @@ struct tls_ctx *tls_server_ctx(const struct tls_files *files, struct errmsg *em)
         return NULL;
     }
     if (given(files->ca)) {
-        SSL_CTX_set_verify(ssl, SSL_VERIFY_PEER, NULL);
+        SSL_CTX_set_verify(ssl, SSL_VERIFY_PEER, verified);
     }
     return ctx_of(ssl, TLS_REQUIRED, em);
 }
@@ -334,6 +357,7 @@ static struct tls *session_new(struct tls_ctx *ctx, struct errmsg *em)
     tls->ssl = ssl;
     BIO_set_data(bio, tls);
     SSL_set_bio(ssl, bio, bio);
+    SSL_set_app_data(ssl, tls);
     return tls;
 }
 
@@ -344,6 +368,7 @@ static bool name_session(struct tls *tls, const char *name)
     if (!given(name)) {
         return !verify;
     }
+    tls->name = mem_str(name);
     ASN1_OCTET_STRING *address = a2i_IPADDRESS(name);
     if (address) {
         ASN1_OCTET_STRING_free(address);
@@ -382,6 +407,7 @@ void tls_free(struct tls *tls)
     if (tls) {
         SSL_free(tls->ssl);
         tls_ctx_free(tls->ctx);
+        mem_free(tls->name);
         mem_free(tls);
     }
 }
@@ -401,10 +427,9 @@ static int ended(struct tls *tls, int result, const char *what, struct errmsg *e
         ERR_clear_error();
         return err_set(em, tls->out->err, "%s: output buffer: %s", what, err_text(tls->out->err));
     }
-    long verdict = SSL_get_verify_result(tls->ssl);
-    if (!tls->ready && verdict != X509_V_OK && SSL_get_verify_mode(tls->ssl) != SSL_VERIFY_NONE) {
+    if (!tls->ready && tls->refused[0]) {
         ERR_clear_error();
-        return err_set(em, E_TLS, "%s: certificate: %s", what, X509_verify_cert_error_string(verdict));
+        return err_set(em, E_TLS, "%s: %s", what, tls->refused);
     }
     return fail(em, E_TLS, what);
 }

@@ -280,6 +280,7 @@ static int next_frame(struct wire *w, struct errmsg *em)
         return 0;
     }
     compact(w);
+    size_t before = w->in.len;
     int rc = compress_unpack(w->compress, w->packed_in.data + w->packed_at, left, &used, &seq, &w->in, &why);
     if (rc < 0) {
         return fail(w, rc, em, why.text);
@@ -288,6 +289,7 @@ static int next_frame(struct wire *w, struct errmsg *em)
         return 0;
     }
     if (w->check && !w->apart && seq != w->packed_seq) {
+        w->in.len = before;
         return fail(w, E_MALFORMED, em, "compressed frame out of sequence");
     }
     w->packed_at += used;
@@ -443,7 +445,10 @@ static void emptied(struct buf *b)
 /* Makes frames of what was put so far: they take their numbers now. */
 static void pack(struct wire *w)
 {
-    if (w->compress && w->plain.len) {
+    if (!w->compress) {
+        return;
+    }
+    if (w->plain.len) {
         compress_pack(w->compress, w->plain.data, w->plain.len, &w->packed_seq, &w->packed);
         emptied(&w->plain);
     }

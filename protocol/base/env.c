@@ -48,6 +48,9 @@ int env_addr_parse(const char *text, uint16_t default_port, struct env_addr *add
     }
     memcpy(addr->host, host, host_len);
     addr->host[host_len] = 0;
+    if (!addr->is_path && strpbrk(addr->host, "[]/")) { /* env_addr_format would make another address of it */
+        return err_set(em, E_INVALID, "address '%s': expected HOST:PORT", text);
+    }
     if (port && parse_port(port, &addr->port)) {
         return err_set(em, E_INVALID, "address '%s': '%s' is no port (1 to 65535)", text, port);
     }
