@@ -30,6 +30,7 @@ struct catalog_file {
     char *name;       /* "mysql-bin.000001" */
     char *path;       /* as given to env_open */
     struct gtid_set *state_before; /* NULL: empty */
+    _Atomic unsigned char index;   /* private: how its index is (storage/rebuild.c) */
 };
 
 struct catalog_entry {

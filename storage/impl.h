@@ -5,12 +5,16 @@
 #include "protocol/base/env.h"
 #include "storage/catalog.h"
 #include "storage/checkpoint.h"
+#include "storage/index.h"
+#include "storage/store.h"
 
 #include <stdatomic.h>
 
 enum {
     STORE_RUN = 1 << 20,       /* bytes of adjacent writes put together */
-    WATERMARK_OFFSET_BITS = 42 /* 4 TiB a file, 4 million files in the life of a process */
+    WATERMARK_OFFSET_BITS = 42, /* 4 TiB a file, 4 million files in the life of a process */
+    STORE_WALK_MAX = 4 << 20,   /* see struct store_options */
+    REBUILD_STEP = 1 << 20      /* bytes of a file that are indexed between two jobs */
 };
 
 enum job_kind { JOB_FILE, JOB_WRITE, JOB_CUT, JOB_CHECKPOINT, JOB_DRAIN, JOB_CLOSE };
@@ -25,9 +29,30 @@ struct store_job {
     uint64_t offset, boundary;
     const uint8_t *bytes;
     size_t n;
+    struct store_txns txns;    /* JOB_WRITE: next is NULL when there is no list */
     struct catalog_file *file; /* JOB_FILE: one reference; taken by the storage env */
     void (*done)(void *arg);
     void *arg;
+};
+
+/* The index of the newest file. */
+struct writer_index {
+    struct index_builder *builder; /* NULL: there is no file, or it is damaged and has no index */
+    struct env_file *file;
+    char *path;
+    uint64_t at; /* bytes written */
+    bool dirty;
+};
+
+/* Sealed files whose index is to be made again; a reader asks, the storage env does it between its jobs. */
+struct rebuild {
+    struct env_msg msg;
+    struct store *store;
+    struct rebuild *next;
+    struct catalog_file *file; /* one reference */
+    uint64_t size;
+    struct index_builder *builder;
+    struct scan *scan;
 };
 
 /* The storage env's part. */
@@ -39,6 +64,9 @@ struct writer {
     struct env_file *newest; /* opened when needed */
     uint64_t end;            /* of the newest file, what waits in the run counted */
     uint64_t boundary;       /* last transaction end given */
+    struct writer_index index;
+    struct rebuild *rebuilds, **rebuilds_tail; /* the first one is at work */
+    bool closing;
     bool dirty;              /* the newest file has bytes that are not synced */
     uint8_t *run;            /* adjacent bytes that are not written yet: [end - run_len, end) */
     size_t run_len;
@@ -57,6 +85,9 @@ struct store {
     uint64_t checkpoint_index;
     uint64_t pending;
     bool closing;
+    /* constant */
+    char *index_dir;
+    struct store_options options;
     /* any thread */
     _Atomic uint64_t queued;    /* jobs posted and not begun: while there are some, a run may wait */
     _Atomic uint64_t watermark; /* ordinal << WATERMARK_OFFSET_BITS | offset; 0: nothing */
@@ -67,6 +98,26 @@ struct store {
 /* ---- writer.c: on the storage env ---------------------------------------------------------------------- */
 
 void writer_run_job(struct env_msg *msg);
+
+/* ---- writer_index.c: on the storage env, at the start on the loop ---------------------------------------- */
+
+/* The index of the file that the checkpoint ends with, brought to it; `cp` has one. */
+int writer_index_resume(struct writer *w, struct env *env, const struct checkpoint *cp, struct errmsg *em);
+/* For a new file, whose first bytes are these. */
+void writer_index_begin(struct writer *w, const struct catalog_file *file, const uint8_t *bytes, size_t n);
+void writer_index_bytes(struct writer *w, const struct store_job *job);
+void writer_index_flush(struct writer *w); /* the bytes are written */
+void writer_index_cut(struct writer *w);   /* they are cut to w->end */
+void writer_index_sync(struct writer *w);
+void writer_index_seal(struct writer *w); /* no more bytes come; ends with writer_index_close */
+void writer_index_close(struct writer *w);
+
+/* ---- rebuild.c ----------------------------------------------------------------------------------------- */
+
+/* On any env that holds a subscription: the index of this sealed file is wanted again. Subscribers are woken
+ * when it is there. Asking twice is fine. False: it was tried already, and the file is damaged. */
+bool rebuild_ask(struct store *store, struct catalog_file *file, uint64_t size);
+void rebuild_drop_all(struct writer *w);
 
 /* ---- store.c ------------------------------------------------------------------------------------------- */
 

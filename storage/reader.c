@@ -19,6 +19,7 @@
 #include "protocol/base/mem.h"
 #include "protocol/txn.h"
 #include "storage/impl.h"
+#include "storage/index.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -47,6 +48,9 @@ struct reader {
     struct gtid_set *have;  /* MySQL; grows with what is shown */
     struct gtid *unreached; /* MariaDB: the replica's GTIDs that have not come by yet, in any order */
     size_t n_unreached;
+    struct index_place jump;     /* GTIDs: all transactions of the file before it are left out; offset 0: none */
+    struct gtid_set *jump_state; /* MariaDB: what these are */
+    bool landed;                 /* the next event is the first one behind a jump */
     bool skipped;
     char skipped_file[STORE_NAME_SIZE];
     uint64_t skipped_end;
@@ -61,10 +65,20 @@ static int at_fault(struct reader *r, int rv, struct errmsg *em)
     return err_wrap(em, rv, "%s at %llu", r->file->path, (unsigned long long)r->at);
 }
 
+static int find_jump(struct reader *r);
+
 /* ---- files --------------------------------------------------------------------------------------------- */
+
+static void forget_jump(struct reader *r)
+{
+    r->jump = (struct index_place){0};
+    gtid_set_free(r->jump_state);
+    r->jump_state = NULL;
+}
 
 static void close_file(struct reader *r)
 {
+    forget_jump(r);
     if (r->handle) {
         env_close(r->handle);
         r->handle = NULL;
@@ -83,7 +97,7 @@ static int open_file(struct reader *r, struct catalog_file *file, struct errmsg 
     r->file = file;
     r->at = r->limit = EVENT_MAGIC_SIZE;
     r->window_at = 0;
-    r->shown = false;
+    r->shown = r->landed = false;
     buf_reset(&r->window);
     buf_reset(&r->fde);
     txn_init(&r->txn);
@@ -124,7 +138,11 @@ static int next_file(struct reader *r, struct errmsg *em)
         return err_set(em, READER_ERA_END, "%s is the last file of era %llu", r->file->path,
                        (unsigned long long)r->file->era);
     }
-    return open_file(r, next->file, em);
+    int rv = open_file(r, next->file, em);
+    if (!rv && r->by_gtid) {
+        (void)find_jump(r); /* without one it walks */
+    }
+    return rv;
 }
 
 /* 1: there is something to read at `at`. 0: at the watermark. */
@@ -249,6 +267,145 @@ static bool replica_has(struct reader *r, const struct gtid *gtid)
     return false;
 }
 
+/* ---- the index ----------------------------------------------------------------------------------------- */
+
+/* May the replica be shown what comes behind `state`, which is all that the file has up to some place? Then
+ * everything before the place is left out by mariadb_has. */
+static bool mariadb_passes(void *arg, const struct gtid_set *state)
+{
+    const struct reader *r = arg;
+    const struct gtid_set *before = r->file->follows_era ? r->file->state_before : NULL;
+    struct gtid pair;
+    size_t at = 0;
+    bool newest;
+    while (gtid_set_next(state, &at, &pair, &newest)) {
+        const struct gtid *up_to = NULL;
+        for (size_t i = 0; i < r->n_unreached && !up_to; i++) {
+            up_to = r->unreached[i].domain == pair.domain ? &r->unreached[i] : NULL;
+        }
+        if (!up_to && !(before && gtid_set_contains(before, &pair))) {
+            return false;
+        }
+        if (up_to && up_to->server == pair.server &&
+            (pair.gno > up_to->gno || (pair.gno == up_to->gno && !newest))) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool mysql_passes(void *arg, const struct gtid_set *added)
+{
+    const struct reader *r = arg;
+    return gtid_set_subset(added, r->have);
+}
+
+/* The index of the file; `sealed`: one that is not whole, or of another file, is an error. */
+static int load_index(struct reader *r, bool sealed, uint64_t size, struct buf *data)
+{
+    const struct catalog_file *file = r->file;
+    char *path = index_path(r->sub->store->index_dir, file->era, file->name);
+    int rv = env_read_file(r->sub->env, path, data, NULL);
+    if (!rv && sealed) {
+        rv = index_check_sealed(data->data, data->len, file->era, file->name, size, NULL);
+    }
+    mem_free(path);
+    return rv;
+}
+
+/* The newest place of the file that `find` comes to, if it is worth it. READER_INDEXING: the index must be
+ * made again first, and the file is too large to walk instead. */
+static int look_up(struct reader *r, uint64_t worth,
+                   void (*find)(struct reader *r, const struct buf *data, uint64_t limit))
+{
+    const struct catalog_entry *end;
+    const struct store *store = r->sub->store;
+    uint64_t size;
+    struct buf data;
+    if (!store_sub_end(r->sub, &end, &size)) {
+        return 0;
+    }
+    bool sealed = end->file->ordinal != r->file->ordinal;
+    if (sealed && sealed_size(r, &size, NULL)) {
+        return 0;
+    }
+    worth = worth < size ? worth : size;
+    if (worth < store->options.index_step) {
+        return 0;
+    }
+    buf_init(&data, INDEX_MAX);
+    int rv = load_index(r, sealed, size, &data);
+    if (!rv || !sealed) {
+        find(r, &data, worth);
+        bool fits = r->jump.offset == 0 || index_place_fits(r->handle, &r->jump);
+        if (!fits) {
+            forget_jump(r);
+            rv = E_CORRUPT;
+        }
+    }
+    buf_free(&data);
+    if (rv && sealed && rebuild_ask(r->sub->store, r->file, size) && worth > store->options.walk_max) {
+        return READER_INDEXING;
+    }
+    return 0;
+}
+
+static void find_by_gtid(struct reader *r, const struct buf *data, uint64_t limit)
+{
+    enum flavour flavour = r->have ? gtid_set_flavour(r->have) : FLAVOUR_MARIADB;
+    index_find_gtid(data->data, data->len, r->file->era, r->file->name, limit, flavour,
+                    flavour == FLAVOUR_MYSQL ? mysql_passes : mariadb_passes, r, &r->jump, &r->jump_state);
+}
+
+static void find_by_position(struct reader *r, const struct buf *data, uint64_t limit)
+{
+    index_find_position(data->data, data->len, r->file->era, r->file->name, limit, &r->jump);
+}
+
+static int find_jump(struct reader *r)
+{
+    return look_up(r, UINT64_MAX, find_by_gtid);
+}
+
+/* Goes on at the place that was found. What lies between is left out. */
+static void jump(struct reader *r)
+{
+    r->at = r->jump.offset;
+    r->landed = true;
+    txn_init(&r->txn);
+    buf_reset(&r->window);
+    if (r->at > r->limit) {
+        r->limit = r->at; /* it is visible; find_readable looks how much more there is */
+    }
+    for (size_t i = r->n_unreached; i-- > 0;) {
+        struct gtid newest;
+        if (r->jump_state && gtid_set_newest(r->jump_state, r->unreached[i].domain, &newest) &&
+            gtid_equal(&newest, &r->unreached[i])) {
+            r->unreached[i] = r->unreached[--r->n_unreached];
+        }
+    }
+    forget_jump(r);
+}
+
+static void note_skipped(struct reader *r)
+{
+    r->skipped = true;
+    r->skipped_end = r->at;
+    snprintf(r->skipped_file, sizeof r->skipped_file, "%s", r->file->name);
+}
+
+/* Behind a jump an event must begin: its sum is looked at in any case, and where it says that it ends. */
+static int check_landing(struct reader *r, const struct event_header *h, const uint8_t *event,
+                         struct errmsg *em)
+{
+    r->landed = false;
+    if (h->log_pos && h->log_pos != (uint32_t)(r->at + h->size)) {
+        return err_set(em, READER_CORRUPT, "the event says that it ends at %lu, not %llu",
+                       (unsigned long)h->log_pos, (unsigned long long)(r->at + h->size));
+    }
+    return event_crc_check(&r->format, event, h->size, em);
+}
+
 /* Looks at the event at `at` and passes over it. *show: is it one for the caller? */
 static int step(struct reader *r, bool wanted, struct reader_event *ev, bool *show, struct errmsg *em)
 {
@@ -263,9 +420,18 @@ static int step(struct reader *r, bool wanted, struct reader_event *ev, bool *sh
     } else if (!rv && ((wanted && !r->leaving_out) || event_is_gtid(h.type))) {
         rv = event_crc_check(&r->format, event, h.size, em);
     }
+    if (!rv && r->landed) {
+        rv = check_landing(r, &h, event, em);
+    }
     if (!rv && wanted && r->by_gtid && event_is_gtid(h.type) && !txn_is_open(&r->txn)) {
         struct event_gtid g;
         rv = event_gtid_read(&r->format, event, h.size, &g, em);
+        if (!rv && r->jump.offset > r->at) {
+            jump(r); /* this one and all up to there */
+            note_skipped(r);
+            *show = false;
+            return 0;
+        }
         r->leaving_out = !rv && replica_has(r, &g.gtid);
     }
     if (rv) {
@@ -287,9 +453,7 @@ static int step(struct reader *r, bool wanted, struct reader_event *ev, bool *sh
     r->at += h.size;
     if (where == TXN_END && r->leaving_out) {
         r->leaving_out = false;
-        r->skipped = true;
-        r->skipped_end = r->at;
-        snprintf(r->skipped_file, sizeof r->skipped_file, "%s", r->file->name);
+        note_skipped(r);
     } else if (where == TXN_END && wanted && r->have && r->txn.has_gtid &&
                r->txn.gtid.flavour == FLAVOUR_MYSQL) {
         rv = gtid_set_add(r->have, &r->txn.gtid);
@@ -369,18 +533,29 @@ void reader_close(struct reader *r)
     }
 }
 
-/* Walks to the position, so that the format is known, the transaction it may stand in, and that an event
+static int indexing(struct reader *r, struct errmsg *em)
+{
+    return err_set(em, READER_INDEXING, "the index of %s is being made again", r->file->name);
+}
+
+/* Walks to the position, from the last place before it that the index knows, so that the format is known, the transaction it may stand in, and that an event
  * begins there. */
 static int walk_to(struct reader *r, uint64_t position, struct errmsg *em)
 {
     struct reader_event ev;
     bool show;
+    if (look_up(r, position, find_by_position) == READER_INDEXING) {
+        return indexing(r, em);
+    }
     while (r->at < position) {
         int rv = find_readable(r, em);
         CHECK(rv != 0); /* the position is visible */
         rv = rv < 0 ? rv : step(r, false, &ev, &show, em);
         if (rv) {
             return rv;
+        }
+        if (r->jump.offset > r->at) { /* the format description is read */
+            jump(r);
         }
     }
     if (r->at != position) {
@@ -469,16 +644,19 @@ int reader_open_gtid(struct store_sub *sub, const struct gtid_set *have, struct 
     }
     struct reader *r = reader_new(sub);
     int rv = open_file(r, end->file, em);
-    if (rv) {
-        reader_close(r);
-        return rv;
-    }
     r->by_gtid = true;
-    if (gtid_set_flavour(have) == FLAVOUR_MARIADB) {
+    if (!rv && gtid_set_flavour(have) == FLAVOUR_MARIADB) {
         await_position(r, have);
-    } else {
+    } else if (!rv) {
         r->have = gtid_set_copy(have);
     }
-    *out = r;
-    return 0;
+    if (!rv && find_jump(r) == READER_INDEXING) {
+        rv = indexing(r, em);
+    }
+    if (rv) {
+        reader_close(r);
+    } else {
+        *out = r;
+    }
+    return rv;
 }

@@ -1,11 +1,12 @@
 /* store.c: the loop's side of the store: start, jobs, end.
  *
- * Happy path at the start: read the checkpoint, look whether every file that it names is there and long
- * enough, cut what was written after it, remove files that came after it, write the lists of names (.index)
- * anew where they differ, spawn the storage env. Everything after the checkpoint comes again from the log.
+ * Happy path at the start: read the checkpoint, look whether the newest file that it names is there and long
+ * enough, cut what was written after it, bring its index there too, remove files that came after it, write the
+ * list of names (.index) anew where it differs, spawn the storage env. Files that were sealed, and eras that
+ * ended, are not touched: their readers see whether they are whole. Everything after the checkpoint comes again from the log.
  * Then each call makes a job, posts it, and its done() runs when it returns.
  *
- * Failure modes: a file that the checkpoint names is missing or shorter, or the checkpoint is missing
+ * Failure modes: the newest file that the checkpoint names is missing or shorter, or the checkpoint is missing
  * although there are eras: this node's data is damaged, the daemon must not start, and nothing is changed.
  * (The checkpoint is written when binlog/ is made, before any era, so its absence is never the state after a
  * crash.) */
@@ -70,14 +71,14 @@ static bool has_file(const struct checkpoint *cp, uint64_t era, const char *name
     return false;
 }
 
-/* Is the file there with at least its size? With `cut`: is it made exactly that long. */
-static int check_file(struct env *env, const char *binlog_dir, const struct checkpoint_file *file, bool cut,
+/* Is the file there with at least its size? Then it is made exactly that long. */
+static int check_file(struct env *env, const char *binlog_dir, const struct checkpoint_file *file,
                       struct errmsg *em)
 {
     struct env_file *f;
     uint64_t size = 0;
     char *path = mem_printf("%s/%llu/%s", binlog_dir, (unsigned long long)file->era, file->name);
-    int rv = env_open(env, path, ENV_READ | (cut ? ENV_WRITE : 0), &f, em);
+    int rv = env_open(env, path, ENV_READ | ENV_WRITE, &f, em);
     if (rv) {
         rv = rv == E_NOTFOUND
                  ? err_set(em, E_CORRUPT, "%s is missing; the checkpoint names it with %llu bytes", path,
@@ -90,7 +91,7 @@ static int check_file(struct env *env, const char *binlog_dir, const struct chec
     if (!rv && size < file->size) {
         rv = err_set(em, E_CORRUPT, "%s has %llu bytes; the checkpoint names it with %llu", path,
                      (unsigned long long)size, (unsigned long long)file->size);
-    } else if (!rv && cut && size > file->size) {
+    } else if (!rv && size > file->size) {
         env_log(env, ENV_INFO, "binlog file cut to the checkpoint file=%s from=%llu to=%llu", path,
                 (unsigned long long)size, (unsigned long long)file->size);
         rv = env_truncate(f, file->size, em);
@@ -101,14 +102,11 @@ static int check_file(struct env *env, const char *binlog_dir, const struct chec
     return rv;
 }
 
-static int check_files(struct env *env, const char *binlog_dir, const struct checkpoint *cp, bool cut,
-                       struct errmsg *em)
+/* The newest file only: what was sealed is looked at when it is first used, so that the start does not take
+ * longer with each file. */
+static int check_newest(struct env *env, const char *binlog_dir, const struct checkpoint *cp, struct errmsg *em)
 {
-    int rv = 0;
-    for (size_t i = 0; i < cp->n && !rv; i++) {
-        rv = check_file(env, binlog_dir, &cp->files[i], cut, em);
-    }
-    return rv;
+    return cp->n > 0 ? check_file(env, binlog_dir, &cp->files[cp->n - 1], em) : 0;
 }
 
 /* The list of names as the servers keep it beside their files. */
@@ -149,7 +147,7 @@ static bool is_index(const char *name)
 }
 
 /* Removes what came after the checkpoint. What does not look like a binlog file is not ours to remove. */
-static int clean_era(struct env *env, const char *binlog_dir, const char *era_name,
+static int clean_era(struct env *env, const char *binlog_dir, const char *index_dir, const char *era_name,
                      const struct checkpoint *cp, struct errmsg *em)
 {
     struct names names = {0};
@@ -167,8 +165,11 @@ static int clean_era(struct env *env, const char *binlog_dir, const char *era_na
         if (ours) {
             char *path = mem_printf("%s/%s", dir, names.names[i]);
             env_log(env, ENV_INFO, "binlog file newer than the checkpoint removed file=%s", path);
+            char *sidecar = index_path(index_dir, era, names.names[i]);
             rv = env_unlink(env, path, em);
+            (void)env_unlink(env, sidecar, NULL); /* there or not: a new file of that name begins a new one */
             removed = true;
+            mem_free(sidecar);
             mem_free(path);
         }
     }
@@ -198,8 +199,8 @@ static int load_checkpoint(struct env *env, const char *binlog_dir, const struct
     return checkpoint_save(env, binlog_dir, cp, em);
 }
 
-static int recover(struct env *env, const char *data_dir, const char *binlog_dir, struct checkpoint *cp,
-                   struct errmsg *em)
+static int recover(struct env *env, const char *data_dir, const char *binlog_dir, const char *index_dir,
+                   struct checkpoint *cp, struct errmsg *em)
 {
     struct names eras = {0};
     *cp = (struct checkpoint){0};
@@ -208,11 +209,11 @@ static int recover(struct env *env, const char *data_dir, const char *binlog_dir
     rv = rv ? rv : env_sync_dir(env, data_dir, em); /* a crash may have come between making and syncing */
     rv = rv ? rv : env_list_dir(env, binlog_dir, names_add, &eras, em);
     rv = rv ? rv : load_checkpoint(env, binlog_dir, &eras, cp, em);
-    rv = rv ? rv : check_files(env, binlog_dir, cp, false, em);
-    rv = rv ? rv : check_files(env, binlog_dir, cp, true, em);
+    rv = rv ? rv : check_newest(env, binlog_dir, cp, em);
+    uint64_t newest = cp->n > 0 ? cp->files[cp->n - 1].era : 1;
     for (size_t i = 0; i < eras.n && !rv; i++) {
-        if (era_of(eras.names[i])) {
-            rv = clean_era(env, binlog_dir, eras.names[i], cp, em);
+        if (era_of(eras.names[i]) >= newest) {
+            rv = clean_era(env, binlog_dir, index_dir, eras.names[i], cp, em);
         }
     }
     names_free(&eras);
@@ -227,6 +228,7 @@ static void start_writer(struct store *store, const struct checkpoint *cp)
     w->env = store->env;
     w->store = store;
     w->waiting_tail = &w->waiting;
+    w->rebuilds_tail = &w->rebuilds;
     w->opened_index = w->checkpoint_index = cp->index;
     w->catalog = catalog_load(w->binlog_dir, cp);
     if (cp->n > 0) {
@@ -239,23 +241,51 @@ static void start_writer(struct store *store, const struct checkpoint *cp)
     store->checkpoint_index = cp->index;
 }
 
+static void take_options(struct store *store, const struct store_options *options)
+{
+    store->options = options ? *options : (struct store_options){0};
+    struct store_options *o = &store->options;
+    o->index_step = o->index_step ? o->index_step : INDEX_STEP;
+    o->index_block = o->index_block ? o->index_block : INDEX_BLOCK;
+    o->walk_max = o->walk_max ? o->walk_max : STORE_WALK_MAX;
+}
+
+static void store_free(struct store *store)
+{
+    mem_free(store->writer.binlog_dir);
+    mem_free(store->index_dir);
+    mem_free(store);
+}
+
 int store_open(struct env *loop, const char *data_dir, struct store **out, struct errmsg *em)
+{
+    return store_open_with(loop, data_dir, NULL, out, em);
+}
+
+int store_open_with(struct env *loop, const char *data_dir, const struct store_options *options,
+                    struct store **out, struct errmsg *em)
 {
     struct checkpoint cp;
     struct store *store = mem_new(sizeof *store);
     *out = NULL;
     store->loop = loop;
+    store->writer.store = store;
     store->writer.binlog_dir = mem_printf("%s/binlog", data_dir);
-    int rv = recover(loop, data_dir, store->writer.binlog_dir, &cp, em);
+    store->index_dir = mem_printf("%s/index", data_dir);
+    take_options(store, options);
+    int rv = recover(loop, data_dir, store->writer.binlog_dir, store->index_dir, &cp, em);
+    if (!rv && cp.n > 0) {
+        rv = writer_index_resume(&store->writer, loop, &cp, em);
+    }
     if (!rv) {
         rv = env_spawn(loop, "storage", &store->env);
         if (rv) {
             err_set(em, rv, "cannot start the storage thread: %s", err_text(rv));
+            writer_index_close(&store->writer);
         }
     }
     if (rv) {
-        mem_free(store->writer.binlog_dir);
-        mem_free(store);
+        store_free(store);
     } else {
         start_writer(store, &cp);
         *out = store;
@@ -313,12 +343,19 @@ void store_file(struct store *store, uint64_t index, uint64_t era, const char *n
 void store_write(struct store *store, uint64_t index, uint64_t offset, const uint8_t *bytes, size_t n,
                  uint64_t boundary, void (*done)(void *arg), void *arg)
 {
+    store_write_txns(store, index, offset, bytes, n, boundary, NULL, done, arg);
+}
+
+void store_write_txns(struct store *store, uint64_t index, uint64_t offset, const uint8_t *bytes, size_t n,
+                      uint64_t boundary, const struct store_txns *txns, void (*done)(void *arg), void *arg)
+{
     CHECK(n <= STORE_WRITE_MAX);
     struct store_job *job = job_new(store, JOB_WRITE, index, done, arg);
     job->offset = offset;
     job->bytes = bytes;
     job->n = n;
     job->boundary = boundary;
+    job->txns = txns ? *txns : (struct store_txns){.next = NULL};
     store->pending += n;
     job_post(job);
 }
@@ -352,8 +389,7 @@ static void finish_close(struct store *store)
 {
     CHECK(store->pending == 0 && atomic_load(&store->queued) == 0);
     env_join(store->env);
-    mem_free(store->writer.binlog_dir);
-    mem_free(store);
+    store_free(store);
 }
 
 void store_job_done(struct env_msg *msg)

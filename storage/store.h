@@ -20,23 +20,46 @@
 #ifndef HOLDFAST_STORE_H
 #define HOLDFAST_STORE_H
 
+#include "protocol/base/cursor.h"
 #include "protocol/base/env.h"
+#include "protocol/gtid.h"
 
 struct store;
-struct gtid_set;
 
 enum {
     STORE_MAGIC = 4,           /* offset of the first event of a file */
     STORE_WRITE_MAX = 64 << 20 /* bytes of one store_write */
 };
 
+/* The end of a transaction: offset in the file, and its GTID (FLAVOUR_NONE: it has none). */
+struct store_txn {
+    uint64_t end;
+    struct gtid gtid;
+};
+
+/* A list of them in whatever form the caller has; next() is called on the storage env, first with
+ * last->end = the offset of the write and no GTID, then with what it gave before. False at its end. */
+struct store_txns {
+    struct cur list; /* bytes that live as long as those of the write */
+    bool (*next)(struct cur *list, struct store_txn *last);
+};
+
 /* ---- open ---------------------------------------------------------------------------------------------- */
 
 /* Blocks (start of the daemon). Makes binlog/ and index/ when missing, reads the checkpoint, brings the files
- * to it: truncates what was written after it, removes files created after it. E_CORRUPT when a file that it
- * names is missing or shorter, E_VERSION when it is of a newer program. Nothing is changed then. Spawns the
+ * to it: truncates what was written after it, removes files created after it. E_CORRUPT when the newest file
+ * that it names is missing or shorter (sealed ones are looked at when they are read), E_VERSION when it is of a newer program. Nothing is changed then. Spawns the
  * storage env. */
 int store_open(struct env *loop, const char *data_dir, struct store **out, struct errmsg *em);
+
+/* With other measures than the usual ones (0: the usual one): for tests, which have small files. */
+struct store_options {
+    uint32_t index_step;  /* bytes from one entry of an index to the next */
+    uint32_t index_block; /* bytes of one hash */
+    uint64_t walk_max;    /* bytes that a reader walks over at its start rather than wait for an index */
+};
+int store_open_with(struct env *loop, const char *data_dir, const struct store_options *options,
+                    struct store **out, struct errmsg *em);
 
 /* The raft index up to which the files are durable as of store_open (or of the last store_checkpoint whose
  * callback ran). 0: none. */
@@ -59,6 +82,11 @@ void store_file(struct store *store, uint64_t index, uint64_t era, const char *n
  * done may be NULL when the bytes outlive the store. */
 void store_write(struct store *store, uint64_t index, uint64_t offset, const uint8_t *bytes, size_t n,
                  uint64_t boundary, void (*done)(void *arg), void *arg);
+
+/* The same, with the transactions that end in these bytes: they go into the file's index, which readers find
+ * their start with. (Without them a start costs a walk over the bytes.) */
+void store_write_txns(struct store *store, uint64_t index, uint64_t offset, const uint8_t *bytes, size_t n,
+                      uint64_t boundary, const struct store_txns *txns, void (*done)(void *arg), void *arg);
 
 /* Cuts the unfinished transaction at the end of the newest file: `boundary` is the last transaction end and
  * the new size. */

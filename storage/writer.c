@@ -62,6 +62,7 @@ static void write_at(struct writer *w, const uint8_t *bytes, size_t n, uint64_t 
 static void sync_newest(struct writer *w)
 {
     struct errmsg em;
+    writer_index_sync(w);
     if (w->dirty) {
         die_if(w, env_sync(w->newest, &em), "sync", newest_path(w), &em);
         w->dirty = false;
@@ -91,13 +92,14 @@ static void finish(struct writer *w, struct store_job *job)
     env_post(w->store->loop, &job->msg);
 }
 
-/* Bytes, then visibility, then the answers. */
+/* Bytes, then their index, then visibility, then the answers. */
 static void flush(struct writer *w)
 {
     if (w->run_len > 0) {
         write_at(w, w->run, w->run_len, w->end - w->run_len);
         w->run_len = 0;
     }
+    writer_index_flush(w);
     publish(w);
     while (w->waiting) {
         struct store_job *job = w->waiting;
@@ -168,6 +170,7 @@ static void create_file(struct writer *w, const struct catalog_file *file)
            "create", file->path, &em);
     die_if(w, env_pwrite(w->newest, EVENT_MAGIC, EVENT_MAGIC_SIZE, 0, &em), "write to", file->path, &em);
     append_index(w, dir, file->name);
+    writer_index_begin(w, file, (const uint8_t *)EVENT_MAGIC, EVENT_MAGIC_SIZE);
     die_if(w, env_sync_dir(w->env, dir, &em), "sync", dir, &em);
     mem_free(dir);
 }
@@ -189,6 +192,7 @@ static void do_file(struct writer *w, struct store_job *job)
             "storage: %s ends in an unfinished transaction (%llu of %llu bytes are whole) when %s begins",
             newest_path(w), (unsigned long long)w->boundary, (unsigned long long)w->end, job->file->path);
     }
+    writer_index_seal(w);
     sync_newest(w);
     close_newest(w);
     create_file(w, job->file);
@@ -243,6 +247,7 @@ static void do_write(struct writer *w, struct store_job *job)
     }
     w->end += job->n;
     w->boundary = job->boundary;
+    writer_index_bytes(w, job);
     job->next = NULL;
     *w->waiting_tail = job;
     w->waiting_tail = &job->next;
@@ -271,8 +276,9 @@ static void do_cut(struct writer *w, const struct store_job *job)
         }
         die_if(w, env_truncate(w->newest, job->boundary, &em), "truncate", newest_path(w), &em);
         w->dirty = true;
+        w->end = job->boundary;
+        writer_index_cut(w);
     }
-    w->end = job->boundary;
     publish(w);
 }
 
@@ -281,6 +287,9 @@ static void do_close(struct writer *w)
     flush(w);
     CHECK(!w->subs);
     close_newest(w);
+    writer_index_close(w);
+    w->closing = true;
+    rebuild_drop_all(w);
     catalog_unref(w->catalog);
     w->catalog = NULL;
     mem_free(w->run);

@@ -3,6 +3,7 @@
 
 #include "protocol/base/mem.h"
 #include "protocol/txn.h"
+#include "storage/scan.h"
 #include "storage/store.h"
 #include "tests/unit/env_test.h"
 #include "tests/unit/unit.h"
@@ -71,6 +72,10 @@ static int take_apart(struct binlog *b, struct errmsg *em)
                                                          .has_gtid = txn.has_gtid,
                                                          .gtid = txn.gtid};
         at += h.size;
+        if (where == TXN_END) {
+            b->txns = mem_grow(b->txns, b->n_txns + 1, sizeof *b->txns);
+            b->txns[b->n_txns++] = (struct store_txn){.end = at, .gtid = txn.gtid};
+        }
     }
     return 0;
 }
@@ -96,6 +101,7 @@ void binlog_free(struct binlog *b)
     if (b) {
         gtid_set_free(b->state_before);
         mem_free(b->events);
+        mem_free(b->txns);
         mem_free(b->bytes);
         mem_free(b);
     }
@@ -110,6 +116,29 @@ uint64_t binlog_boundary(const struct binlog *b, uint64_t end)
     return boundary;
 }
 
+/* The list is an array of struct store_txn. */
+static bool next_txn(struct cur *list, struct store_txn *last)
+{
+    if (cur_left(list) == 0) {
+        return false;
+    }
+    cur_copy(list, last, sizeof *last);
+    return true;
+}
+
+struct store_txns binlog_txns(const struct binlog *b, uint64_t from, uint64_t to)
+{
+    size_t first = 0, end;
+    while (first < b->n_txns && b->txns[first].end <= from) {
+        first++;
+    }
+    for (end = first; end < b->n_txns && b->txns[end].end <= to;) {
+        end++;
+    }
+    const struct store_txn *at = b->n_txns ? &b->txns[first] : NULL;
+    return (struct store_txns){.list = cur_of(at, (end - first) * sizeof *b->txns), .next = next_txn};
+}
+
 char *binlog_dir(const char *name)
 {
     char *dir = mem_printf("%s/%s", unit_tmpdir(), name);
@@ -122,9 +151,14 @@ char *binlog_dir(const char *name)
 
 struct store *binlog_store(struct env *loop, const char *dir)
 {
+    return binlog_store_with(loop, dir, NULL);
+}
+
+struct store *binlog_store_with(struct env *loop, const char *dir, const struct store_options *options)
+{
     struct errmsg em = {""};
     struct store *store = NULL;
-    int rv = store_open(loop, dir, &store, &em);
+    int rv = store_open_with(loop, dir, options, &store, &em);
     if (rv) {
         fprintf(stderr, "store_open: %s\n", em.text);
     }
@@ -151,7 +185,8 @@ void binlog_put(struct store *store, const struct binlog *b, uint64_t era, size_
     store_file(store, ++*index, era, b->name, b->state_before);
     for (uint64_t at = STORE_MAGIC; at < b->n;) {
         size_t n = b->n - at < piece ? b->n - at : piece;
-        store_write(store, ++*index, at, b->bytes + at, n, binlog_boundary(b, at + n), NULL, NULL);
+        struct store_txns txns = binlog_txns(b, at, at + n);
+        store_write_txns(store, ++*index, at, b->bytes + at, n, binlog_boundary(b, at + n), &txns, NULL, NULL);
         at += n;
     }
 }
@@ -173,5 +208,34 @@ bool binlog_same(struct env *env, const char *dir, uint64_t era, const struct bi
     bool same = binlog_read(env, &have, "%s/binlog/%llu/%s", dir, (unsigned long long)era, b->name) &&
                 have.len == b->n && memcmp(have.data, b->bytes, b->n) == 0;
     buf_free(&have);
+    return same;
+}
+
+bool binlog_index_same(struct env *env, const char *dir, uint64_t era, const struct binlog *b,
+                       const struct store_options *options, bool sealed)
+{
+    struct buf have;
+    struct errmsg em = {""};
+    struct scan *scan;
+    struct index_builder *want = index_builder_new(era, b->name, options->index_step, options->index_block);
+    char *path = mem_printf("%s/binlog/%llu/%s", dir, (unsigned long long)era, b->name);
+    int rv = scan_open(env, path, want, EVENT_MAGIC_SIZE, b->n, &scan, &em);
+    while (rv == 0 && (rv = scan_step(scan, 100, &em)) == 1) {
+        rv = 0;
+    }
+    scan_close(scan);
+    if (sealed) {
+        index_builder_seal(want);
+    }
+    bool same = binlog_read(env, &have, "%s/index/%llu/%s.idx", dir, (unsigned long long)era, b->name);
+    const struct buf *out = index_builder_out(want);
+    same = same && rv == 0 && have.len == out->len && memcmp(have.data, out->data, out->len) == 0;
+    if (!same) {
+        fprintf(stderr, "the index of %s differs: %zu bytes, expected %zu; %s\n", path, have.len, out->len,
+                em.text);
+    }
+    buf_free(&have);
+    index_builder_free(want);
+    mem_free(path);
     return same;
 }

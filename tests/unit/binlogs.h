@@ -6,8 +6,7 @@
 #include "protocol/base/env.h"
 #include "protocol/event.h"
 #include "protocol/gtid.h"
-
-struct store;
+#include "storage/store.h"
 
 struct binlog_event {
     uint64_t start, end;
@@ -25,6 +24,8 @@ struct binlog {
     size_t n;
     struct binlog_event *events;
     size_t n_events;
+    struct store_txn *txns; /* the ends of all transactions */
+    size_t n_txns;
     struct gtid_set *state_before; /* from PREVIOUS_GTIDS or GTID_LIST */
 };
 
@@ -35,8 +36,12 @@ void binlog_free(struct binlog *b);
 /* The last transaction end at or below `end`. */
 uint64_t binlog_boundary(const struct binlog *b, uint64_t end);
 
+/* The transactions that end behind `from`, up to `to`: for store_write_txns. */
+struct store_txns binlog_txns(const struct binlog *b, uint64_t from, uint64_t to);
+
 /* Opens a store under `dir` (made when missing); fails the test when that fails. */
 struct store *binlog_store(struct env *loop, const char *dir);
+struct store *binlog_store_with(struct env *loop, const char *dir, const struct store_options *options);
 void binlog_store_close(struct env *loop, struct store *store);
 
 /* A new directory below unit_tmpdir. To be freed with mem_free. */
@@ -47,6 +52,10 @@ void binlog_put(struct store *store, const struct binlog *b, uint64_t era, size_
 
 /* Is the file on disk what it was? */
 bool binlog_same(struct env *env, const char *dir, uint64_t era, const struct binlog *b);
+
+/* Is the index on disk what a walk over the file makes? `options` as the store's. */
+bool binlog_index_same(struct env *env, const char *dir, uint64_t era, const struct binlog *b,
+                       const struct store_options *options, bool sealed);
 
 /* The whole file, appended to a fresh buffer; false when it is not there. */
 bool binlog_read(struct env *env, struct buf *out, const char *fmt, ...)

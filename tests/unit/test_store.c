@@ -149,7 +149,7 @@ static void rotation_keeps_names_and_sizes(void)
     UNIT_TRUE(binlog_read(loop, &list, "%s/binlog/2/other.index", dir));
     UNIT_STR(buf_cstr(&list), "./other.000009\n");
     buf_free(&list);
-    UNIT_UINT(test_env_open_files(loop), 1);
+    UNIT_UINT(test_env_open_files(loop), 2); /* the newest and its index */
     binlog_store_close(loop, store);
     test_env_free(loop);
     mem_free(dir);
@@ -170,7 +170,8 @@ static void replay(struct env *loop, struct store *store, struct binlog *const *
             uint64_t n = 1 + below(500);
             n = n < b->n - at ? n : b->n - at;
             uint64_t boundary = binlog_boundary(b, at + n);
-            store_write(store, ++index, at, b->bytes + at, n, boundary, NULL, NULL);
+            struct store_txns txns = binlog_txns(b, at, at + n);
+            store_write_txns(store, ++index, at, b->bytes + at, n, boundary, &txns, NULL, NULL);
             at += n;
             if (below(4) == 0) {
                 store_checkpoint(store, index, NULL, NULL);
@@ -187,6 +188,8 @@ static void replay(struct env *loop, struct store *store, struct binlog *const *
     test_env_run(loop);
 }
 
+static const struct store_options fine = {.index_step = 150, .index_block = 512};
+
 /* One life of the process: 0 when it reached the end of the log. */
 static int one_life(const char *dir, struct binlog *const *files, uint64_t crash_at, bool power_loss,
                     uint64_t seed)
@@ -197,7 +200,7 @@ static int one_life(const char *dir, struct binlog *const *files, uint64_t crash
         struct store *store;
         struct env *loop = test_env_new(seed);
         test_env_crash(loop, crash_at, power_loss);
-        if (store_open(loop, dir, &store, &em)) {
+        if (store_open_with(loop, dir, &fine, &store, &em)) {
             fprintf(stderr, "store_open after a crash: %s\n", em.text);
             _exit(80);
         }
@@ -222,24 +225,28 @@ static void crash_everywhere(bool power_loss)
 {
     static const char *const names[] = {"mysql-bin.000001", "mysql-bin.000002", "mysql-bin.000003"};
     struct binlog *files[3];
-    uint64_t at = 1;
+    uint64_t at = 1 + power_loss; /* every second place, the others in the other kind of crash */
+    unsigned crashes = 0;
     bool all_same = true, ends = true;
     for (size_t i = 0; i < 3; i++) {
         files[i] = binlog_load("mysql-9.7-all-events", names[i]);
     }
-    for (int life = TEST_ENV_CRASHED; life == TEST_ENV_CRASHED && ends; at++) {
+    for (int life = TEST_ENV_CRASHED; life == TEST_ENV_CRASHED && ends; at += 2) {
         char name[64];
         snprintf(name, sizeof name, "crash%d-%llu", power_loss, (unsigned long long)at);
         struct env *env = test_env_new(1);
         char *dir = binlog_dir(name);
         life = one_life(dir, files, at, power_loss, at);
+        crashes += life == TEST_ENV_CRASHED;
         for (unsigned again = 0; again < 2 && life == TEST_ENV_CRASHED; again++) { /* in recovery too */
             int rv = one_life(dir, files, 1 + (at * 7 + again * 3) % 23, power_loss, at + again);
             ends = ends && (rv == TEST_ENV_CRASHED || rv == 0);
+            crashes += rv == TEST_ENV_CRASHED;
         }
         ends = ends && one_life(dir, files, 0, false, at) == 0;
         for (size_t i = 0; i < 3; i++) {
-            all_same = all_same && binlog_same(env, dir, 1 + i / 2, files[i]);
+            all_same = all_same && binlog_same(env, dir, 1 + i / 2, files[i]) &&
+                       binlog_index_same(env, dir, 1 + i / 2, files[i], &fine, i < 2);
         }
         all_same = all_same && index_is(env, dir, 1, "./mysql-bin.000001\n./mysql-bin.000002\n") &&
                    index_is(env, dir, 2, "./mysql-bin.000003\n");
@@ -252,7 +259,8 @@ static void crash_everywhere(bool power_loss)
     }
     UNIT_TRUE(ends);
     UNIT_TRUE(all_same);
-    UNIT_TRUE(at > 100);
+    UNIT_TRUE(at > 300);
+    UNIT_TRUE(crashes > 500);
     for (size_t i = 0; i < 3; i++) {
         binlog_free(files[i]);
     }

@@ -1,0 +1,138 @@
+/* rebuild.c: makes the index of a sealed file again, in steps between the storage env's jobs.
+ *
+ * Happy path: a reader that finds the index of a sealed file missing, torn or wrong asks for it. The storage
+ * env walks over the file, REBUILD_STEP bytes at a time so that a job never waits long, checks every event,
+ * puts the index in place of the old one (a temporary file, renamed) and wakes all subscribers: the reader
+ * tries again. One file at a time.
+ *
+ * Failure modes: a file in which events cannot be followed has no index. That is logged with file and offset,
+ * and remembered: its readers walk, and come to the damage themselves. The same when the new index cannot be
+ * written: nothing is lost by it. */
+#include "protocol/base/check.h"
+#include "protocol/base/mem.h"
+#include "storage/impl.h"
+#include "storage/scan.h"
+
+#include <stdio.h>
+
+enum { INDEX_AS_FOUND, INDEX_ASKED_FOR, INDEX_MADE_AGAIN, INDEX_IMPOSSIBLE };
+
+static void drop(struct rebuild *job)
+{
+    scan_close(job->scan);
+    index_builder_free(job->builder);
+    catalog_file_unref(job->file);
+    mem_free(job);
+}
+
+void rebuild_drop_all(struct writer *w)
+{
+    /* The first one's message may be under way: it drops itself when that comes. */
+    struct rebuild *job = w->rebuilds ? w->rebuilds->next : NULL;
+    while (job) {
+        struct rebuild *next = job->next;
+        drop(job);
+        job = next;
+    }
+}
+
+static int begin(struct rebuild *job, struct errmsg *em)
+{
+    const struct store_options *o = &job->store->options;
+    const struct catalog_file *file = job->file;
+    job->builder = index_builder_new(file->era, file->name, o->index_step, o->index_block);
+    env_log(job->store->env, ENV_INFO, "index is made again file=%s bytes=%llu", file->path,
+            (unsigned long long)job->size);
+    return scan_open(job->store->env, file->path, job->builder, STORE_MAGIC, job->size, &job->scan, em);
+}
+
+static int put_in_place(struct rebuild *job, struct errmsg *em)
+{
+    char era[32];
+    struct env *env = job->store->env;
+    index_builder_seal(job->builder);
+    struct buf *out = index_builder_out(job->builder);
+    snprintf(era, sizeof era, "%llu", (unsigned long long)job->file->era);
+    char *dir = mem_printf("%s/%s", job->store->index_dir, era);
+    char *name = mem_printf("%s.idx", job->file->name);
+    int rv = out->err ? err_set(em, out->err, "%s/%s: %s", dir, name, err_text(out->err))
+                      : index_check_sealed(out->data, out->len, job->file->era, job->file->name, job->size, em);
+    rv = rv ? rv : env_make_dir(env, job->store->index_dir, era, em);
+    rv = rv ? rv : env_replace_file(env, dir, name, out->data, out->len, em);
+    mem_free(name);
+    mem_free(dir);
+    return rv;
+}
+
+static void run(struct env_msg *msg);
+
+static void run_later(struct rebuild *job)
+{
+    job->msg.run = run;
+    env_post(job->store->env, &job->msg);
+}
+
+static void end(struct writer *w, struct rebuild *job, int rv, const struct errmsg *em)
+{
+    if (rv) {
+        env_log(w->env, ENV_ERROR, "index cannot be made file=%s why=\"%s\"", job->file->path, em->text);
+    }
+    atomic_store(&job->file->index, rv ? INDEX_IMPOSSIBLE : INDEX_MADE_AGAIN);
+    w->rebuilds = job->next;
+    if (w->rebuilds) {
+        run_later(w->rebuilds);
+    } else {
+        w->rebuilds_tail = &w->rebuilds;
+    }
+    drop(job);
+    catalog_wake(w);
+}
+
+static void run(struct env_msg *msg)
+{
+    struct rebuild *job = CONTAINER_OF(msg, struct rebuild, msg);
+    struct writer *w = &job->store->writer;
+    struct errmsg em = {""};
+    int rv;
+    if (w->closing) {
+        drop(job);
+        return;
+    }
+    rv = job->scan ? 0 : begin(job, &em);
+    rv = rv ? rv : scan_step(job->scan, REBUILD_STEP, &em);
+    if (rv == 1) {
+        run_later(job);
+        return;
+    }
+    end(w, job, rv ? rv : put_in_place(job, &em), &em);
+}
+
+static void asked(struct env_msg *msg)
+{
+    struct rebuild *job = CONTAINER_OF(msg, struct rebuild, msg);
+    struct writer *w = &job->store->writer;
+    bool first = !w->rebuilds;
+    CHECK(!w->closing); /* subscribers have left before */
+    *w->rebuilds_tail = job;
+    w->rebuilds_tail = &job->next;
+    if (first) {
+        run_later(job);
+    }
+}
+
+bool rebuild_ask(struct store *store, struct catalog_file *file, uint64_t size)
+{
+    unsigned char was = atomic_load(&file->index);
+    while (was != INDEX_ASKED_FOR && was != INDEX_IMPOSSIBLE) {
+        if (atomic_compare_exchange_weak(&file->index, &was, INDEX_ASKED_FOR)) {
+            struct rebuild *job = mem_new(sizeof *job);
+            job->msg.run = asked;
+            job->store = store;
+            job->file = catalog_file_ref(file);
+            job->size = size;
+            env_post(store->env, &job->msg);
+            break;
+        }
+    }
+    return was != INDEX_IMPOSSIBLE;
+}
