@@ -9,6 +9,7 @@
 #include "raft/cluster.h"
 
 #include "raft/io.h"
+#include "raft/snapshot.h"
 
 #include "protocol/base/check.h"
 #include "protocol/base/mem.h"
@@ -122,8 +123,10 @@ static void begin(struct cluster *c, struct proposal *p)
     struct raft_buffer buf;
     p->seq = ++c->seq;
     entry_own(&p->entry, c->id, c->raft.current_term, p->seq);
-    if (p->entry.err) {
-        env_fatal(c->loop, "an entry could not be built: %s", err_text(p->entry.err));
+    if (p->entry.err) { /* larger than an entry may be */
+        finish(p, p->entry.err);
+        pump_later(c);
+        return;
     }
     buf.base = p->entry.data; /* libraft frees it (raft_free is free) when the log drops the entry */
     buf.len = p->entry.len;
@@ -252,6 +255,15 @@ static void born(struct cluster *c)
 
 /* ---- the state machine ---- */
 
+/* The entry's list as storage reads it, on its own env. */
+static bool next_txn(struct cur *list, struct store_txn *last)
+{
+    struct entry_txn txn = {.end = last->end, .gtid = last->gtid};
+    bool found = entry_txn_next(list, &txn);
+    *last = (struct store_txn){.end = txn.end, .gtid = txn.gtid};
+    return found;
+}
+
 static void give_to_store(struct cluster *c, uint64_t index, const struct state_effect *effect)
 {
     if (effect->cut) {
@@ -262,8 +274,9 @@ static void give_to_store(struct cluster *c, uint64_t index, const struct state_
     }
     if (effect->events.n) {
         /* the bytes stay in libraft's log until a snapshot, and that waits for storage (raft/io.c) */
-        store_write(c->store, index, effect->events.offset, effect->events.bytes, effect->events.n, c->state->boundary, NULL,
-                    NULL);
+        struct store_txns txns = {.list = effect->events.txns, .next = next_txn};
+        store_write_txns(c->store, index, effect->events.offset, effect->events.bytes, effect->events.n, c->state->boundary,
+                         &txns, NULL, NULL);
     }
 }
 
@@ -318,18 +331,19 @@ static int fsm_snapshot(struct raft_fsm *fsm, struct raft_buffer *bufs[], unsign
 {
     struct cluster *c = fsm->data;
     struct buf b;
-    buf_init(&b, SIZE_MAX / 2);
+    c->bytes_since = c->entries_since = 0;
+    raft_set_snapshot_threshold(&c->raft, UINT_MAX);
+    buf_init(&b, SNAPSHOT_DATA_MAX);
     state_encode(c->state, &b);
     *bufs = raft_malloc(sizeof **bufs);
-    if (b.err || !*bufs) {
+    if (b.err || !*bufs) { /* tried again after as many bytes as between two snapshots */
+        env_log(c->loop, ENV_ERROR, "raft: no snapshot could be taken, the log is not compacted: %s", err_text(b.err ? b.err : E_NOMEM));
         raft_free(*bufs);
         buf_free(&b);
-        return RAFT_NOMEM;
+        return RAFT_BUSY;
     }
     (*bufs)[0] = (struct raft_buffer){.base = b.data, .len = b.len}; /* libraft frees it (raft_free is free) */
     *n_bufs = 1;
-    c->bytes_since = c->entries_since = 0;
-    raft_set_snapshot_threshold(&c->raft, UINT_MAX);
     return 0;
 }
 
@@ -379,6 +393,10 @@ static int open_parts(struct cluster *c, const struct cluster_options *o, struct
         return rv;
     }
     rio_set_store(c->rio, c->store);
+    if (rio_last_index(c->rio) < store_checkpoint_index(c->store)) {
+        return err_set(em, E_CORRUPT, "%s: the log ends with entry %llu, but the binlog files hold entry %llu: the log has lost entries; replace the member",
+                       o->data_dir, (unsigned long long)rio_last_index(c->rio), (unsigned long long)store_checkpoint_index(c->store));
+    }
     if (store_checkpoint_index(c->store) < rio_snapshot_index(c->rio)) {
         return err_set(em, E_CORRUPT, "%s: the snapshot is at entry %llu, but the binlog files' checkpoint only at %llu; replace the member",
                        o->data_dir, (unsigned long long)rio_snapshot_index(c->rio),

@@ -51,7 +51,7 @@ struct store *cluster_store(const struct cluster *cluster);
 
 /* Takes the entry (raft/entry.h; `entry` is empty afterwards). done(arg, status) follows, never inside the call:
  * 0 applied; E_CONTRADICTION applied without effect; E_NOTLEADER not proposed; E_CANCELED leadership was lost (or the node is closing)
- * and the outcome is unknown. On success it is called from within the state machine, before applied(). */
+ * and the outcome is unknown; E_TOOBIG the entry could not be built. On success it is called from within the state machine, before applied(). */
 void cluster_propose(struct cluster *cluster, struct buf *entry, void (*done)(void *arg, int status), void *arg);
 
 #endif

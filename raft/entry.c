@@ -7,6 +7,9 @@
 
 #include <string.h>
 
+/* What an account has in place of the two verifiers, or about them. */
+enum { SECRET_EMPTY = 1, SECRET_COLD = 2 };
+
 /* How a transaction's GTID stands in the list of an EVENTS entry. */
 enum { TXN_ANONYMOUS, TXN_MYSQL, TXN_MARIADB, TXN_FOLLOWING /* as the one before, number + 1 */ };
 
@@ -62,7 +65,7 @@ int entry_read(const void *data, size_t n, struct entry_head *head, struct cur *
     if (!cur_ok(&c) || cur_left(&c) >= 8 || n % 8) {
         return E_MALFORMED;
     }
-    if (version != ENTRY_VERSION || kind < ENTRY_NOOP || kind > ENTRY_SETTING) {
+    if (version != ENTRY_VERSION || kind < ENTRY_NOOP || kind > ENTRY_ALARM) {
         return E_VERSION;
     }
     head->kind = (enum entry_kind)kind;
@@ -144,7 +147,7 @@ int entry_read_file(struct cur *body, struct entry_file *f)
     get_text(body, f->name, sizeof f->name);
     entry_origin_get(body, &f->origin);
     int rv = entry_set_get(body, &f->before);
-    if (!rv && (!cur_done(body) || !f->name[0] || strchr(f->name, '/') || f->name[0] == '.')) {
+    if (!rv && !cur_done(body)) {
         gtid_set_free(f->before);
         f->before = NULL;
         rv = E_MALFORMED;
@@ -258,6 +261,10 @@ void entry_source_put(struct buf *b, const struct source_settings *s)
     put_text(b, s->user);
     put_text(b, s->password);
     put_text(b, s->ssl_mode);
+    put_text(b, s->ssl_ca);
+    put_text(b, s->ssl_cert);
+    put_text(b, s->ssl_key);
+    put_text(b, s->compression);
     put_text(b, s->start);
     buf_u8(b, s->running);
 }
@@ -269,6 +276,10 @@ void entry_source_get(struct cur *c, struct source_settings *s)
     get_text(c, s->user, sizeof s->user);
     get_text(c, s->password, sizeof s->password);
     get_text(c, s->ssl_mode, sizeof s->ssl_mode);
+    get_text(c, s->ssl_ca, sizeof s->ssl_ca);
+    get_text(c, s->ssl_cert, sizeof s->ssl_cert);
+    get_text(c, s->ssl_key, sizeof s->ssl_key);
+    get_text(c, s->compression, sizeof s->compression);
     get_text(c, s->start, sizeof s->start);
     s->running = cur_u8(c) != 0;
 }
@@ -290,18 +301,33 @@ void entry_account_put(struct buf *b, const struct user_account *a)
 {
     put_text(b, a->name);
     buf_u32(b, a->roles);
-    buf_u8(b, a->secret.empty);
+    buf_u8(b, (uint8_t)((a->secret.empty ? SECRET_EMPTY : 0) | (a->secret.cold ? SECRET_COLD : 0)));
     buf_bytes(b, a->secret.native, sizeof a->secret.native);
     buf_bytes(b, a->secret.sha2, sizeof a->secret.sha2);
+    if (a->secret.cold) {
+        buf_u16(b, a->secret.stored.thousands);
+        buf_bytes(b, a->secret.stored.salt, sizeof a->secret.stored.salt);
+        buf_bytes(b, a->secret.stored.digest, sizeof a->secret.stored.digest);
+    }
 }
 
 void entry_account_get(struct cur *c, struct user_account *a)
 {
     get_text(c, a->name, sizeof a->name);
     a->roles = cur_u32(c);
-    a->secret.empty = cur_u8(c) != 0;
+    uint8_t secret = cur_u8(c);
+    if (secret & ~(SECRET_EMPTY | SECRET_COLD)) {
+        cur_fail(c);
+    }
+    a->secret.empty = secret & SECRET_EMPTY;
+    a->secret.cold = secret & SECRET_COLD;
     cur_copy(c, a->secret.native, sizeof a->secret.native);
     cur_copy(c, a->secret.sha2, sizeof a->secret.sha2);
+    if (a->secret.cold) {
+        a->secret.stored.thousands = cur_u16(c);
+        cur_copy(c, a->secret.stored.salt, sizeof a->secret.stored.salt);
+        cur_copy(c, a->secret.stored.digest, sizeof a->secret.stored.digest);
+    }
 }
 
 void entry_put_user(struct buf *b, const struct entry_user *u)
@@ -331,5 +357,67 @@ int entry_read_setting(struct cur *body, struct entry_setting *s)
 {
     get_text(body, s->name, sizeof s->name);
     get_text(body, s->value, sizeof s->value);
+    return body_end(body);
+}
+
+const char *alarm_kind_text(enum alarm_kind kind)
+{
+    switch (kind) {
+#define ALARM_TEXT(name, number, text)                                                                                     \
+    case ALARM_##name:                                                                                                     \
+        return text;
+        ALARM_KINDS(ALARM_TEXT)
+#undef ALARM_TEXT
+    }
+    return "unknown";
+}
+
+void entry_alarm_put(struct buf *b, const struct alarm *a)
+{
+    buf_u64(b, a->id);
+    buf_u8(b, (uint8_t)a->kind);
+    buf_u64(b, a->since);
+    buf_u64(b, a->until);
+    buf_u8(b, a->acknowledged);
+    put_text(b, a->source);
+    put_text(b, a->from);
+    put_text(b, a->to);
+    put_text(b, a->text);
+}
+
+void entry_alarm_get(struct cur *c, struct alarm *a)
+{
+    a->id = cur_u64(c);
+    uint8_t kind = cur_u8(c);
+    if (kind != ALARM_LOSS_WINDOW && kind != ALARM_OTHER_CLIENT) {
+        cur_fail(c);
+        kind = ALARM_LOSS_WINDOW;
+    }
+    a->kind = (enum alarm_kind)kind;
+    a->since = cur_u64(c);
+    a->until = cur_u64(c);
+    a->acknowledged = cur_u8(c) != 0;
+    get_text(c, a->source, sizeof a->source);
+    get_text(c, a->from, sizeof a->from);
+    get_text(c, a->to, sizeof a->to);
+    get_text(c, a->text, sizeof a->text);
+}
+
+void entry_put_alarm(struct buf *b, const struct entry_alarm *a)
+{
+    entry_begin(b, ENTRY_ALARM);
+    buf_u8(b, (uint8_t)a->verb);
+    entry_alarm_put(b, &a->alarm);
+    entry_end(b);
+}
+
+int entry_read_alarm(struct cur *body, struct entry_alarm *a)
+{
+    uint8_t verb = cur_u8(body);
+    if (verb < ALARM_BEGIN || verb > ALARM_ACKNOWLEDGE) {
+        return cur_ok(body) ? E_VERSION : E_MALFORMED;
+    }
+    a->verb = (enum alarm_verb)verb;
+    entry_alarm_get(body, &a->alarm);
     return body_end(body);
 }

@@ -16,7 +16,7 @@ enum {
     ENTRY_VERSION = 1,
     ENTRY_HEAD = 32,
     ENTRY_EVENTS_TARGET = 1 << 20, /* bytes of events in one entry under load */
-    ENTRY_MAX = 3 << 20,           /* of a whole entry: below WAL_WRITE_MAX */
+    ENTRY_MAX = 7 << 20,           /* of a whole entry: below WAL_WRITE_MAX */
     FILE_NAME_SIZE = 256,          /* with its NUL */
 };
 
@@ -27,6 +27,7 @@ enum entry_kind {
     ENTRY_SOURCE,   /* what source to follow, whole */
     ENTRY_USER,     /* an account, whole, or its removal */
     ENTRY_SETTING,  /* name and value */
+    ENTRY_ALARM,    /* one begins, ends, or was read by an operator */
 };
 
 struct entry_head {
@@ -75,6 +76,8 @@ struct source_settings {
     char user[97];
     char password[128];
     char ssl_mode[24];
+    char ssl_ca[512], ssl_cert[512], ssl_key[512]; /* PEM files on each node; "" for none */
+    char compression[16];       /* none | zlib | zstd[:level] */
     char start[FILE_NAME_SIZE]; /* oldest | now | FILE | GTID set */
     bool running;
 };
@@ -97,6 +100,42 @@ struct entry_setting {
     char value[256];
 };
 
+/* What an operator has to know of, also when it is over. number, name in SQL */
+#define ALARM_KINDS(X)                                                                                                     \
+    X(LOSS_WINDOW, 1, "loss_window")    /* commits on the source returned without our acknowledgement */                   \
+    X(OTHER_CLIENT, 2, "other_client")  /* another semi-sync client could acknowledge in our place */
+
+enum alarm_kind {
+#define ALARM_ENUM(name, number, text) ALARM_##name = number,
+    ALARM_KINDS(ALARM_ENUM)
+#undef ALARM_ENUM
+};
+
+const char *alarm_kind_text(enum alarm_kind kind);
+
+struct alarm {
+    uint64_t id;        /* given when the entry is applied; never used again */
+    enum alarm_kind kind;
+    uint64_t since;     /* wall clock of the leader, microseconds */
+    uint64_t until;     /* 0: it goes on */
+    bool acknowledged;
+    char source[300];   /* host:port */
+    char from[512];     /* what was held when it began, as GTIDs, else file:position; ends in "..." when it is too long */
+    char to[512];       /* ... when it ended */
+    char text[512];
+};
+
+enum alarm_verb {
+    ALARM_BEGIN = 1, /* nothing happens while one of its kind goes on */
+    ALARM_END,       /* until, to and text; to be read again */
+    ALARM_ACKNOWLEDGE,
+};
+
+struct entry_alarm {
+    enum alarm_verb verb;
+    struct alarm alarm; /* END and ACKNOWLEDGE: which one says its id */
+};
+
 /* ---- building ---- */
 void entry_begin(struct buf *b, enum entry_kind kind); /* b is empty */
 void entry_end(struct buf *b);                         /* length and padding; errors stay in b->err */
@@ -109,6 +148,7 @@ void entry_put_events(struct buf *b, const struct entry_events *e, const struct 
 void entry_put_source(struct buf *b, const struct source_settings *s);
 void entry_put_user(struct buf *b, const struct entry_user *u);
 void entry_put_setting(struct buf *b, const char *name, const char *value);
+void entry_put_alarm(struct buf *b, const struct entry_alarm *a);
 
 /* Transaction ends, each relative to the one before (`last`, all zero at first, is kept by the caller across calls). */
 void entry_txn_put(struct buf *txns, struct entry_txn *last, const struct entry_txn *txn);
@@ -121,12 +161,15 @@ int entry_read_events(struct cur *body, struct entry_events *e);
 int entry_read_source(struct cur *body, struct source_settings *s);
 int entry_read_user(struct cur *body, struct entry_user *u);
 int entry_read_setting(struct cur *body, struct entry_setting *s);
+int entry_read_alarm(struct cur *body, struct entry_alarm *a);
 
 /* Parts that the snapshot's manifest has in common with the entries. */
 void entry_source_put(struct buf *b, const struct source_settings *s);
 void entry_source_get(struct cur *c, struct source_settings *s);
 void entry_account_put(struct buf *b, const struct user_account *a);
 void entry_account_get(struct cur *c, struct user_account *a);
+void entry_alarm_put(struct buf *b, const struct alarm *a);
+void entry_alarm_get(struct cur *c, struct alarm *a);
 void entry_origin_put(struct buf *b, const struct entry_origin *o);
 void entry_origin_get(struct cur *c, struct entry_origin *o);
 void entry_set_put(struct buf *b, const struct gtid_set *set); /* NULL is fine */

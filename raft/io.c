@@ -281,7 +281,7 @@ static int io_snapshot_put(struct raft_io *io, unsigned trailing, struct raft_io
     if (put->snapshot.data.err) {
         env_fatal(rio->loop, "the manifest does not fit into a snapshot (%u bytes at most); this node stops", SNAPSHOT_MAX);
     }
-    put->replaces_log = trailing == 0;
+    put->replaces_log = put->snapshot.replaces_log = trailing == 0;
     put->compact_to = snapshot->index > trailing ? snapshot->index - trailing : 0;
     if (put->replaces_log) {
         rio->next_index = snapshot->index + 1;
@@ -512,7 +512,11 @@ static int check_continuity(struct rio *rio, struct errmsg *em)
         return err_set(em, E_CORRUPT, "%s: the log begins with entry %llu, but the snapshot ends with %llu; replace the member",
                        rio->dir, (unsigned long long)found->first, (unsigned long long)covered);
     }
-    if (last < covered) { /* the snapshot replaced a log, and the node stopped in between */
+    if (last < covered) { /* the snapshot replaced a log, and the node stopped in between; nothing else may be the reason */
+        if (!rio->snapshot.replaces_log) {
+            return err_set(em, E_CORRUPT, "%s: the log ends with entry %llu, but the snapshot with %llu: entries are missing; replace the member",
+                           rio->dir, (unsigned long long)last, (unsigned long long)covered);
+        }
         wal_found_free(&rio->found);
         return wal_reset(rio->wal, rio->next_index, em);
     }
@@ -530,6 +534,10 @@ static int open_files(struct rio *rio, struct errmsg *em)
     rv = rv ? rv : env_timer_open(rio->loop, &rio->ticker, ticked);
     rv = rv ? rv : env_spawn(rio->loop, "wal", &rio->wal_env);
     rv = rv ? rv : wal_open(rio->wal_env, rio->dir, &rio->wal, &rio->found, em);
+    if (!rv && vote_term(rio->vote) == 0 && (rio->found.n || rio->has_snapshot)) {
+        rv = err_set(em, E_CORRUPT, "%s: term and vote are missing beside a log; a vote may have been given that is forgotten: replace the member",
+                     rio->dir);
+    }
     return rv ? rv : check_continuity(rio, em);
 }
 
@@ -581,7 +589,13 @@ struct raft_io *rio_raft_io(struct rio *rio)
 
 bool rio_is_empty(const struct rio *rio)
 {
-    return !rio->has_snapshot && rio->next_index == 1 && vote_term(rio->vote) == 0;
+    /* a crash while the cluster was formed may have left the first term without the first entry */
+    return !rio->has_snapshot && rio->next_index == 1 && vote_term(rio->vote) <= 1 && vote_for(rio->vote) == 0;
+}
+
+uint64_t rio_last_index(const struct rio *rio)
+{
+    return rio->next_index - 1;
 }
 
 uint64_t rio_snapshot_index(const struct rio *rio)

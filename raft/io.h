@@ -22,6 +22,7 @@ int rio_open(struct env *loop, const char *dir, const struct rio_handler *handle
 
 struct raft_io *rio_raft_io(struct rio *rio);
 bool rio_is_empty(const struct rio *rio);            /* nothing was ever stored: it may be bootstrapped */
+uint64_t rio_last_index(const struct rio *rio);      /* of the log, or of the snapshot when that reaches further */
 uint64_t rio_snapshot_index(const struct rio *rio);  /* of the snapshot on disk; 0: none */
 void rio_set_store(struct rio *rio, struct store *store); /* brought to its checkpoint before a snapshot counts */
 

@@ -30,6 +30,7 @@ int snapshot_write(struct env *env, const char *dir, const struct snapshot *s, s
     buf_u64(&b, s->index);
     buf_u64(&b, s->term);
     buf_u64(&b, s->configuration_index);
+    buf_u8(&b, s->replaces_log);
     buf_u32(&b, (uint32_t)s->n_servers);
     for (size_t i = 0; i < s->n_servers; i++) {
         buf_u64(&b, s->servers[i].id);
@@ -53,6 +54,7 @@ static bool read_fields(struct cur *c, struct snapshot *s)
     s->index = cur_u64(c);
     s->term = cur_u64(c);
     s->configuration_index = cur_u64(c);
+    s->replaces_log = cur_u8(c) != 0;
     uint32_t n = cur_u32(c);
     if (n > SNAPSHOT_SERVERS_MAX) {
         return false;

@@ -6,7 +6,7 @@
 #include "protocol/base/buf.h"
 #include "protocol/base/env.h"
 
-enum { SNAPSHOT_MAX = 256 << 20, SNAPSHOT_SERVERS_MAX = 64, SNAPSHOT_ADDRESS_MAX = 512 };
+enum { SNAPSHOT_MAX = 256 << 20, SNAPSHOT_DATA_MAX = SNAPSHOT_MAX - (1 << 20), SNAPSHOT_SERVERS_MAX = 64, SNAPSHOT_ADDRESS_MAX = 512 };
 
 struct snapshot_server {
     uint64_t id;
@@ -18,6 +18,7 @@ struct snapshot {
     uint64_t index;
     uint64_t term;
     uint64_t configuration_index;
+    bool replaces_log; /* it was installed: the log before it does not count */
     struct snapshot_server *servers; /* mem_array */
     size_t n_servers;
     struct buf data;

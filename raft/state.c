@@ -30,6 +30,7 @@ void state_free(struct state *s)
     mem_free(s->eras);
     mem_free(s->users);
     mem_free(s->settings);
+    mem_free(s->alarms);
     mem_free(s);
 }
 
@@ -99,6 +100,25 @@ static void set_era(struct state *s, uint64_t id, const struct entry_origin *ori
     s->eras[s->n_eras - 1] = (struct state_era){.id = id, .origin = *origin};
 }
 
+/* What a source names and says must never stop a node: what cannot be is left out, on every node alike, and its proposer learns of it.
+ * Within an era a file begins with exactly the GTID state that is held: else transactions are missing, here or there. */
+static bool file_continues(const struct state *s, const struct entry_file *f)
+{
+    const struct state_era *era = state_era(s);
+    if (f->era == 0 || (era && f->era < era->id) || !store_name_ok(f->name)) {
+        return false;
+    }
+    if (!era || era->id != f->era) {
+        return true;
+    }
+    for (size_t i = s->n_files; i-- > 0 && s->files[i].era == f->era;) {
+        if (!strcmp(s->files[i].name, f->name)) {
+            return false;
+        }
+    }
+    return era->origin.flavour == f->origin.flavour && (!f->before || !s->executed || gtid_set_equal(f->before, s->executed));
+}
+
 static int apply_file(struct state *s, struct cur *body, struct state_effect *effect)
 {
     struct entry_file f;
@@ -106,8 +126,7 @@ static int apply_file(struct state *s, struct cur *body, struct state_effect *ef
     if (rv) {
         return rv;
     }
-    const struct state_era *era = state_era(s);
-    if (f.era == 0 || (era && f.era < era->id)) {
+    if (!file_continues(s, &f)) {
         gtid_set_free(f.before);
         effect->status = E_CONTRADICTION;
         return 0;
@@ -126,23 +145,40 @@ static int apply_file(struct state *s, struct cur *body, struct state_effect *ef
     return 0;
 }
 
-/* Reads the list of transactions twice: first to see that it is well-formed, then to take it, so that an entry counts whole or not. */
-static int take_txns(struct state *s, const struct entry_events *e, bool take)
+/* Reads the list of transactions before it is taken, so that an entry counts whole or not. E_CONTRADICTION: GTIDs that cannot be. */
+static int check_txns(const struct state *s, const struct entry_events *e)
+{
+    struct cur txns = e->txns;
+    struct entry_txn txn = {.end = e->offset};
+    size_t n = 0;
+    int rv = 0;
+    while (entry_txn_next(&txns, &txn)) {
+        const struct gtid *g = &txn.gtid;
+        if (txn.end > e->offset + e->n) {
+            return E_MALFORMED;
+        }
+        n++;
+        if (g->flavour != FLAVOUR_NONE &&
+            (!s->executed || g->flavour != gtid_set_flavour(s->executed) || g->gno == 0 || g->gno > GTID_GNO_MAX)) {
+            rv = E_CONTRADICTION;
+        }
+    }
+    if (s->executed && n > GTID_SET_MAX - gtid_set_intervals(s->executed)) {
+        rv = E_CONTRADICTION;
+    }
+    return cur_ok(&txns) ? rv : E_MALFORMED;
+}
+
+static void take_txns(struct state *s, const struct entry_events *e)
 {
     struct cur txns = e->txns;
     struct entry_txn txn = {.end = e->offset};
     while (entry_txn_next(&txns, &txn)) {
-        if (txn.end > e->offset + e->n) {
-            return E_MALFORMED;
-        }
-        if (take && txn.gtid.flavour != FLAVOUR_NONE && s->executed) {
+        if (txn.gtid.flavour != FLAVOUR_NONE) {
             int rv = gtid_set_add(s->executed, &txn.gtid);
-            if (rv) {
-                return rv;
-            }
+            CHECK(rv == 0); /* see check_txns */
         }
     }
-    return cur_ok(&txns) ? 0 : E_MALFORMED;
 }
 
 /* Sum over the file's bytes from `from` to `to`, which end in this entry. What lies before the entry is in open_crc. */
@@ -189,22 +225,17 @@ static int apply_events(struct state *s, struct cur *body, struct state_effect *
 {
     struct entry_events e;
     int rv = entry_read_events(body, &e);
-    if (!rv) {
-        rv = take_txns(s, &e, false);
-    }
-    if (rv) {
-        return rv;
+    int txns = rv ? rv : check_txns(s, &e);
+    if (txns && txns != E_CONTRADICTION) {
+        return txns;
     }
     struct state_file *file = s->n_files ? &s->files[s->n_files - 1] : NULL;
-    if (!file || file->era != e.era || strcmp(file->name, e.name) != 0 || file->size != e.offset || e.boundary < s->boundary ||
+    if (txns || !file || file->era != e.era || strcmp(file->name, e.name) != 0 || file->size != e.offset || e.boundary < s->boundary ||
         e.boundary > e.offset + e.n) {
         effect->status = E_CONTRADICTION;
         return 0;
     }
-    rv = take_txns(s, &e, true);
-    if (rv) {
-        return rv;
-    }
+    take_txns(s, &e);
     take_proof(s, &e);
     s->last_timestamp = e.timestamp ? e.timestamp : s->last_timestamp;
     file->size += e.n;
@@ -260,6 +291,86 @@ static int apply_source(struct state *s, struct cur *body)
     return rv;
 }
 
+/* ---- alarms ---- */
+
+const struct alarm *state_alarm(const struct state *s, uint64_t id)
+{
+    for (size_t i = 0; i < s->n_alarms; i++) {
+        if (s->alarms[i].id == id) {
+            return &s->alarms[i];
+        }
+    }
+    return NULL;
+}
+
+const struct alarm *state_alarm_open(const struct state *s, enum alarm_kind kind)
+{
+    for (size_t i = 0; i < s->n_alarms; i++) {
+        if (s->alarms[i].kind == kind && !s->alarms[i].until) {
+            return &s->alarms[i];
+        }
+    }
+    return NULL;
+}
+
+/* Makes room: the oldest that was read goes first, then the oldest that is over, then the oldest. */
+static void drop_alarm(struct state *s)
+{
+    size_t at = 0;
+    while (at < s->n_alarms && !(s->alarms[at].acknowledged && s->alarms[at].until)) {
+        at++;
+    }
+    if (at == s->n_alarms) {
+        at = 0;
+        while (at < s->n_alarms && !s->alarms[at].until) {
+            at++;
+        }
+        at = at == s->n_alarms ? 0 : at;
+        s->dropped_alarms++;
+    }
+    memmove(&s->alarms[at], &s->alarms[at + 1], (--s->n_alarms - at) * sizeof *s->alarms);
+}
+
+static void add_alarm(struct state *s, const struct alarm *alarm)
+{
+    s->alarms = mem_grow(s->alarms, s->n_alarms + 1, sizeof *s->alarms);
+    s->alarms[s->n_alarms++] = *alarm;
+}
+
+static int apply_alarm(struct state *s, struct cur *body, struct state_effect *effect)
+{
+    struct entry_alarm e = {0};
+    int rv = entry_read_alarm(body, &e);
+    if (rv) {
+        return rv;
+    }
+    if (e.verb == ALARM_BEGIN) {
+        if (!state_alarm_open(s, e.alarm.kind)) {
+            if (s->n_alarms == STATE_ALARMS_MAX) {
+                drop_alarm(s);
+            }
+            e.alarm.id = ++s->last_alarm;
+            add_alarm(s, &e.alarm);
+        }
+        return 0;
+    }
+    struct alarm *alarm = NULL;
+    for (size_t i = 0; i < s->n_alarms; i++) {
+        alarm = s->alarms[i].id == e.alarm.id ? &s->alarms[i] : alarm;
+    }
+    if (!alarm) {
+        effect->status = E_CONTRADICTION;
+    } else if (e.verb == ALARM_ACKNOWLEDGE) {
+        alarm->acknowledged = true;
+    } else {
+        alarm->until = e.alarm.until;
+        alarm->acknowledged = false;
+        memcpy(alarm->to, e.alarm.to, sizeof alarm->to);
+        memcpy(alarm->text, e.alarm.text, sizeof alarm->text);
+    }
+    return 0;
+}
+
 int state_apply(struct state *s, uint64_t index, const void *entry, size_t n, struct state_effect *effect)
 {
     struct cur body;
@@ -283,11 +394,42 @@ int state_apply(struct state *s, uint64_t index, const void *entry, size_t n, st
         return apply_user(s, &body);
     case ENTRY_SETTING:
         return apply_setting(s, &body);
+    case ENTRY_ALARM:
+        return apply_alarm(s, &body, effect);
     }
     return E_VERSION;
 }
 
 /* ---- the manifest ---- */
+
+/* The GTID state before a file: in MySQL's sense it grows from file to file, so only what was added is written. */
+enum { BEFORE_WHOLE, BEFORE_ADDED };
+
+static void before_encode(const struct gtid_set *before, const struct gtid_set *last, struct buf *b)
+{
+    bool grows = before && last && gtid_set_flavour(before) == FLAVOUR_MYSQL && gtid_set_subset(last, before);
+    buf_u8(b, grows ? BEFORE_ADDED : BEFORE_WHOLE);
+    if (!grows) {
+        entry_set_put(b, before);
+        return;
+    }
+    struct gtid_set *added = gtid_set_copy(before);
+    (void)gtid_set_subtract(added, last);
+    entry_set_put(b, added);
+    gtid_set_free(added);
+}
+
+static int before_decode(struct cur *c, const struct gtid_set *last, struct gtid_set **before)
+{
+    uint8_t how = cur_u8(c);
+    int rv = entry_set_get(c, before);
+    if (!rv && how == BEFORE_ADDED && (!*before || !last || gtid_set_union(*before, last))) {
+        gtid_set_free(*before);
+        *before = NULL;
+        rv = E_MALFORMED;
+    }
+    return rv;
+}
 
 static void proof_encode(const struct state_proof *p, struct buf *b)
 {
@@ -329,7 +471,7 @@ void state_encode(const struct state *s, struct buf *b)
         buf_u64(b, s->files[i].era);
         buf_lenenc_str(b, s->files[i].name);
         buf_u64(b, s->files[i].size);
-        entry_set_put(b, s->files[i].before);
+        before_encode(s->files[i].before, i ? s->files[i - 1].before : NULL, b);
     }
     buf_lenenc(b, s->n_users);
     for (size_t i = 0; i < s->n_users; i++) {
@@ -341,6 +483,12 @@ void state_encode(const struct state *s, struct buf *b)
     for (size_t i = 0; i < s->n_settings; i++) {
         buf_lenenc_str(b, s->settings[i].name);
         buf_lenenc_str(b, s->settings[i].value);
+    }
+    buf_u64(b, s->last_alarm);
+    buf_u64(b, s->dropped_alarms);
+    buf_lenenc(b, s->n_alarms);
+    for (size_t i = 0; i < s->n_alarms; i++) {
+        entry_alarm_put(b, &s->alarms[i]);
     }
 }
 
@@ -358,12 +506,27 @@ static int decode_files(struct cur *c, struct state *s)
         uint64_t era = cur_u64(c);
         cur_text(c, cur_lenenc(c), name, sizeof name);
         uint64_t size = cur_u64(c);
-        if (entry_set_get(c, &before)) {
+        if (before_decode(c, s->n_files ? s->files[s->n_files - 1].before : NULL, &before)) {
             return E_MALFORMED;
         }
         add_file(s, era, name, size, before);
     }
     return cur_ok(c) ? 0 : E_MALFORMED;
+}
+
+static void decode_alarms(struct cur *c, struct state *s)
+{
+    s->last_alarm = cur_u64(c);
+    s->dropped_alarms = cur_u64(c);
+    uint64_t n = cur_lenenc(c);
+    if (n > STATE_ALARMS_MAX) {
+        cur_fail(c);
+    }
+    for (; n && cur_ok(c); n--) {
+        struct alarm alarm = {0};
+        entry_alarm_get(c, &alarm);
+        add_alarm(s, &alarm);
+    }
 }
 
 static int decode_rest(struct cur *c, struct state *s)
@@ -381,6 +544,7 @@ static int decode_rest(struct cur *c, struct state *s)
         cur_text(c, cur_lenenc(c), setting->name, sizeof setting->name);
         cur_text(c, cur_lenenc(c), setting->value, sizeof setting->value);
     }
+    decode_alarms(c, s);
     return cur_done(c) ? 0 : E_MALFORMED;
 }
 

@@ -7,6 +7,8 @@
 
 #include "raft/entry.h"
 
+enum { STATE_ALARMS_MAX = 64 };
+
 struct state_era {
     uint64_t id;
     struct entry_origin origin; /* version: of the newest file */
@@ -45,6 +47,10 @@ struct state {
     struct source_settings source;
     struct entry_setting *settings;
     size_t n_settings;
+    struct alarm *alarms; /* oldest first, at most STATE_ALARMS_MAX */
+    size_t n_alarms;
+    uint64_t last_alarm;      /* id */
+    uint64_t dropped_alarms;  /* had to make room before anybody acknowledged them */
 };
 
 /* What an entry means for storage, in this order. Pointers lie in the entry or in the state. */
@@ -70,5 +76,7 @@ const struct state_era *state_era(const struct state *s);   /* the newest; NULL 
 const struct state_file *state_file(const struct state *s); /* the newest; NULL before the first file */
 const struct user_account *state_user(const struct state *s, const char *name);
 const char *state_setting(const struct state *s, const char *name); /* NULL when not set */
+const struct alarm *state_alarm(const struct state *s, uint64_t id);                   /* NULL when not there */
+const struct alarm *state_alarm_open(const struct state *s, enum alarm_kind kind);     /* the one that goes on; NULL */
 
 #endif

@@ -15,7 +15,7 @@
 
 #include "protocol/base/env.h"
 
-enum { WAL_SEGMENT = 16 << 20, WAL_WRITE_MAX = 4 << 20 };
+enum { WAL_SEGMENT = 16 << 20, WAL_WRITE_MAX = 8 << 20 };
 
 struct wal;
 

@@ -114,6 +114,20 @@ static bool later_write(const uint8_t *bytes, size_t from, size_t n, uint64_t ep
     return false;
 }
 
+/* Does a block begin with a record's header of this epoch, whole or not? */
+static bool any_record(const uint8_t *bytes, size_t from, size_t n, uint64_t epoch)
+{
+    for (size_t at = from; at < n; at += ENV_BLOCK) {
+        struct cur c = cur_of(bytes + at, n - at);
+        bool magic = cur_u32(&c) == WAL_RECORD_MAGIC;
+        cur_skip(&c, 8);
+        if (magic && cur_u64(&c) == epoch) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static bool all_zero(const uint8_t *bytes, size_t n)
 {
     return n == 0 || (bytes[0] == 0 && !memcmp(bytes, bytes + 1, n - 1));
@@ -192,8 +206,8 @@ static int scan_segment(struct scan *s, struct wal_segment *segment, struct errm
                        s->path, at);
     }
     s->wal->end = block;
-    if (s->last && (inside || !all_zero(s->bytes + block, s->n - block))) {
-        s->found->torn = true;
+    if (s->last && (inside || !all_zero(s->bytes + block, s->n - block))) { /* not zero: torn, or from an earlier life of the file */
+        s->found->torn = inside || any_record(s->bytes, block, s->n, s->epoch);
         return wal_zero(s->wal, block, em);
     }
     return 0;

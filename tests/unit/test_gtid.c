@@ -578,7 +578,7 @@ static void random_state(uint64_t *seed, struct gtid_set *set, struct state_mode
         struct gtid g = {
             .flavour = FLAVOUR_MARIADB, .domain = d, .server = s, .gno = 1 + sample_random(seed) % 6};
         UNIT_INT(gtid_set_add(set, &g), 0);
-        m->seq[d][s] = g.gno > m->seq[d][s] ? g.gno : m->seq[d][s];
+        m->seq[d][s] = g.gno;
         m->newest[d] = (int)s;
     }
 }

@@ -147,14 +147,14 @@ static void proof_does_not_depend_on_the_cuts(void)
         struct state *s = state_new();
         struct state_effect effect;
         struct buf b, txns;
-        put_file(&b, 1, "b");
+        put_file(&b, 1, "b.000001");
         UNIT_INT(apply(s, &b, &effect), 0);
         size_t at = 0, next = 0;
         while (at < N) {
             size_t n = (size_t)rng_between(&rng, run ? 1 : N, run % 2 ? 60 : N);
             n = n > N - at ? N - at : n;
             n = at == 0 && n < 120 ? 120 : n; /* a format description comes whole */
-            struct entry_events e = {.era = 1, .name = "b", .offset = 4 + at, .boundary = s->boundary};
+            struct entry_events e = {.era = 1, .name = "b.000001", .offset = 4 + at, .boundary = s->boundary};
             struct entry_txn last = {.end = 4 + at};
             buf_init(&txns, 10000);
             buf_init(&b, ENTRY_MAX);
@@ -207,6 +207,54 @@ static void contradictions_are_left_out(void)
         UNIT_UINT(state_file(s)->size, 104);
         UNIT_UINT(gtid_set_count(s->executed), 1);
     }
+    state_free(s);
+}
+
+/* A new file of the same era begins with exactly the GTIDs that are held, and with a name that can be and is new: else it is left out, and
+ * nothing that a source says may stop a node. */
+static void files_must_continue_the_history(void)
+{
+    static const char *const bad_names[] = {"x/y.000001", "..000001", "binlog", "", "mysql-bin.000001", "../mysql-bin.000002"};
+    struct state *s = state_new();
+    struct state_effect e;
+    struct buf b;
+    put_file(&b, 1, "mysql-bin.000001");
+    UNIT_INT(apply(s, &b, &e), 0);
+    put_events(&b, "mysql-bin.000001", 4, 100, 104, 1);
+    UNIT_INT(apply(s, &b, &e), 0);
+    for (size_t i = 0; i < sizeof bad_names / sizeof bad_names[0]; i++) {
+        put_file(&b, 1, bad_names[i]);
+        UNIT_INT(apply(s, &b, &e), 0);
+        UNIT_INT(e.status, E_CONTRADICTION);
+        UNIT_UINT(s->n_files, 1);
+    }
+    static const uint64_t ends[] = {0, 2, 1}; /* fewer GTIDs than held, more, the same */
+    for (size_t i = 0; i < 3; i++) {
+        struct entry_file f = {.era = 1, .name = "mysql-bin.000002", .origin.flavour = FLAVOUR_MYSQL, .before = gtid_set_new(FLAVOUR_MYSQL)};
+        for (uint64_t gno = 1; gno <= ends[i]; gno++) {
+            struct gtid g = my_gtid(1, gno);
+            UNIT_INT(gtid_set_add(f.before, &g), 0);
+        }
+        buf_init(&b, ENTRY_MAX);
+        entry_put_file(&b, &f);
+        gtid_set_free(f.before);
+        UNIT_INT(apply(s, &b, &e), 0);
+        UNIT_INT(e.status, ends[i] == 1 ? 0 : E_CONTRADICTION);
+    }
+    UNIT_UINT(s->n_files, 2);
+    /* a GTID of the other flavour */
+    struct entry_events events = {.era = 1, .name = "mysql-bin.000002", .offset = 4, .boundary = 54};
+    struct entry_txn last = {.end = 4}, txn = {.end = 54, .gtid = {.flavour = FLAVOUR_MARIADB, .server = 1, .gno = 1}};
+    struct buf txns;
+    uint8_t bytes[50] = {0};
+    buf_init(&txns, 1000);
+    buf_init(&b, ENTRY_MAX);
+    entry_txn_put(&txns, &last, &txn);
+    entry_put_events(&b, &events, &txns, bytes, sizeof bytes);
+    buf_free(&txns);
+    UNIT_INT(apply(s, &b, &e), 0);
+    UNIT_INT(e.status, E_CONTRADICTION);
+    UNIT_UINT(state_file(s)->size, 4);
     state_free(s);
 }
 
@@ -294,6 +342,86 @@ static void users_can_be_dropped(void)
     state_free(s);
 }
 
+static void alarm_entry(struct state *s, enum alarm_verb verb, uint64_t id, uint64_t wall, int want)
+{
+    struct entry_alarm a = {.verb = verb, .alarm = {.id = id, .kind = ALARM_LOSS_WINDOW, .since = wall, .source = "db1:3306", .from = "u:1-5"}};
+    struct state_effect e;
+    struct buf b;
+    if (verb == ALARM_END) {
+        a.alarm.until = wall;
+        snprintf(a.alarm.to, sizeof a.alarm.to, "u:1-9");
+        snprintf(a.alarm.text, sizeof a.alarm.text, "over");
+    }
+    buf_init(&b, ENTRY_MAX);
+    entry_put_alarm(&b, &a);
+    UNIT_INT(apply(s, &b, &e), 0);
+    UNIT_INT(e.status, want);
+}
+
+static void alarms_begin_end_and_are_read(void)
+{
+    struct state *s = state_new(), *again;
+    struct buf m;
+    alarm_entry(s, ALARM_BEGIN, 0, 1000, 0);
+    UNIT_REQUIRE(s->n_alarms == 1 && state_alarm_open(s, ALARM_LOSS_WINDOW));
+    UNIT_TRUE(state_alarm_open(s, ALARM_OTHER_CLIENT) == NULL);
+    alarm_entry(s, ALARM_BEGIN, 0, 2000, 0); /* another leader saw the same */
+    UNIT_UINT(s->n_alarms, 1);
+    UNIT_UINT(s->alarms[0].id, 1);
+    UNIT_UINT(s->alarms[0].since, 1000);
+    alarm_entry(s, ALARM_ACKNOWLEDGE, 1, 0, 0);
+    UNIT_TRUE(state_alarm(s, 1)->acknowledged);
+    alarm_entry(s, ALARM_END, 1, 5000, 0);
+    UNIT_TRUE(!state_alarm(s, 1)->acknowledged); /* how it ended was not read yet */
+    UNIT_UINT(state_alarm(s, 1)->until, 5000);
+    UNIT_STR(state_alarm(s, 1)->from, "u:1-5");
+    UNIT_STR(state_alarm(s, 1)->to, "u:1-9");
+    UNIT_STR(state_alarm(s, 1)->text, "over");
+    UNIT_TRUE(state_alarm_open(s, ALARM_LOSS_WINDOW) == NULL);
+    alarm_entry(s, ALARM_ACKNOWLEDGE, 1, 0, 0);
+    UNIT_TRUE(state_alarm(s, 1)->acknowledged);
+    alarm_entry(s, ALARM_ACKNOWLEDGE, 7, 0, E_CONTRADICTION);
+    alarm_entry(s, ALARM_BEGIN, 0, 6000, 0);
+    UNIT_UINT(s->alarms[1].id, 2);
+    buf_init(&m, 64 << 20);
+    state_encode(s, &m);
+    struct cur c = cur_of(m.data, m.len);
+    UNIT_REQUIRE(state_decode(&c, &again) == 0);
+    UNIT_UINT(again->n_alarms, 2);
+    UNIT_UINT(again->last_alarm, 2);
+    UNIT_STR(state_alarm(again, 1)->text, "over");
+    UNIT_TRUE(state_alarm(again, 1)->acknowledged);
+    UNIT_TRUE(state_alarm_open(again, ALARM_LOSS_WINDOW) == state_alarm(again, 2));
+    state_free(again);
+    for (size_t cut = m.len - 8; cut < m.len; cut++) {
+        c = cur_of(m.data, cut);
+        UNIT_INT(state_decode(&c, &again), E_MALFORMED);
+    }
+    buf_free(&m);
+    state_free(s);
+}
+
+static void alarms_are_bounded(void)
+{
+    struct state *s = state_new();
+    for (uint64_t id = 1; id <= STATE_ALARMS_MAX; id++) {
+        alarm_entry(s, ALARM_BEGIN, 0, id, 0);
+        alarm_entry(s, ALARM_END, id, id, 0);
+    }
+    alarm_entry(s, ALARM_ACKNOWLEDGE, 3, 0, 0);
+    UNIT_UINT(s->n_alarms, STATE_ALARMS_MAX);
+    alarm_entry(s, ALARM_BEGIN, 0, 100, 0); /* the one that was read makes room */
+    UNIT_UINT(s->n_alarms, STATE_ALARMS_MAX);
+    UNIT_TRUE(!state_alarm(s, 3) && state_alarm(s, 1) && state_alarm(s, STATE_ALARMS_MAX + 1));
+    UNIT_UINT(s->dropped_alarms, 0);
+    alarm_entry(s, ALARM_END, STATE_ALARMS_MAX + 1, 101, 0);
+    alarm_entry(s, ALARM_BEGIN, 0, 102, 0); /* then the oldest, and that is counted */
+    UNIT_TRUE(!state_alarm(s, 1) && state_alarm(s, 2));
+    UNIT_UINT(s->dropped_alarms, 1);
+    UNIT_UINT(s->n_alarms, STATE_ALARMS_MAX);
+    state_free(s);
+}
+
 /* Entries that were cut or changed: refused or read as something whole, never read beyond their end (the sanitizers look). */
 static void hostile_entries(void)
 {
@@ -327,5 +455,6 @@ static void hostile_entries(void)
 }
 
 UNIT_MAIN("state", UNIT_TEST(txns_read_back), UNIT_TEST(files_grow_and_are_cut), UNIT_TEST(proof_does_not_depend_on_the_cuts),
-          UNIT_TEST(contradictions_are_left_out),
-          UNIT_TEST(manifest_holds_everything), UNIT_TEST(users_can_be_dropped), UNIT_TEST(hostile_entries))
+          UNIT_TEST(contradictions_are_left_out), UNIT_TEST(files_must_continue_the_history),
+          UNIT_TEST(manifest_holds_everything), UNIT_TEST(users_can_be_dropped), UNIT_TEST(alarms_begin_end_and_are_read),
+          UNIT_TEST(alarms_are_bounded), UNIT_TEST(hostile_entries))
