@@ -178,6 +178,7 @@ void control_change(struct control *control, struct control_request *request, co
 void control_close(struct control *control)
 {
     control->closing = true;
+    sql_verify_stop(control);
     for (struct control_change **at = &control->changes; *at;) {
         struct control_change *change = *at;
         if (change->request) {

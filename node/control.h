@@ -10,6 +10,7 @@
 
 struct source;
 struct serve;
+struct monitor;
 
 /* What statements work on; made by the daemon. */
 struct control {
@@ -17,6 +18,7 @@ struct control {
     const struct config *config;
     struct cluster *cluster;
     struct source *source;
+    struct monitor *monitor; /* NULL: nobody looks at the source's settings (some tests) */
     struct serve *serve;
     uint64_t started_wall;   /* microseconds */
     const char *server_uuid; /* this node's */
@@ -25,6 +27,7 @@ struct control {
     /* control.c's; zero at first */
     struct control_change *changes; /* the first one is being proposed */
     bool closing;
+    struct verify_run *verifying; /* sql_verify.c's */
 };
 
 /* Owned by the session's worker until submitted, by the loop until done() runs on the worker. */

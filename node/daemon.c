@@ -5,8 +5,10 @@
  * state machine. Stopping goes the other way round: source link, clients, cluster. */
 #include "node/daemon.h"
 
+#include "node/certificate.h"
 #include "node/control.h"
 #include "node/identity.h"
+#include "node/monitor.h"
 #include "node/serve.h"
 #include "node/source.h"
 #include "node/view.h"
@@ -19,21 +21,22 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { PATH_BYTES = 2048, PEM_MAX = 1 << 20 };
-
 struct daemon {
     struct env *loop;
     const struct config *config;
     struct identity identity;
-    struct tls_ctx *tls;
+    struct certificate certificate;
+    struct pem_request *reloading;
     struct cluster *cluster;
     struct source *source;
+    struct monitor *monitor;
     struct serve *serve;
     struct control control;
     struct env_msg refresh_msg;
     bool refresh_posted;
     bool view_stale, settings_changed;
     bool leading;
+    bool gtids_off; /* as published */
     bool stopping;
     void (*stopped)(void *arg);
     void *stopped_arg;
@@ -52,6 +55,14 @@ static void version_for_replicas(const struct state *state, char *text, size_t s
     snprintf(text, size, "%s%s-holdfast", old_prefix ? "5.5.5-" : "", era->origin.version);
 }
 
+/* As it is at the source: no GTID is held although there are transactions. */
+static bool gtids_off(const struct state *state)
+{
+    const struct state_era *era = state_era(state);
+    return era && era->origin.flavour == FLAVOUR_MYSQL && state->executed && gtid_set_is_empty(state->executed) &&
+           (state->n_files > 1 || state->proof.last_end);
+}
+
 static struct view *make_view(const struct daemon *d)
 {
     const struct state *state = cluster_state(d->cluster);
@@ -64,9 +75,11 @@ static struct view *make_view(const struct daemon *d)
     snprintf(view->server_uuid, sizeof view->server_uuid, "%s", d->identity.server_uuid);
     view->server_id = d->identity.server_id;
     view->leader = d->leading;
+    view->gtids_off = gtids_off(state);
     view->users = mem_dup(state->users, state->n_users * sizeof *state->users);
     view->n_users = state->n_users;
-    view->tls = d->tls;
+    view->tls = tls_ctx_ref(d->certificate.tls);
+    view->rsa = auth_rsa_ref(d->certificate.rsa);
     return view;
 }
 
@@ -80,12 +93,14 @@ static void refresh(struct env_msg *msg)
     if (d->view_stale) {
         struct view *view = make_view(d);
         d->view_stale = false;
+        d->gtids_off = view->gtids_off;
         serve_publish(d->serve, view);
         view_unref(view);
     }
     if (d->settings_changed) {
         d->settings_changed = false;
         source_settings_changed(d->source);
+        monitor_settings_changed(d->monitor);
     }
 }
 
@@ -110,6 +125,7 @@ static void cluster_is_leading(void *owner, bool leading)
     d->view_stale = true;
     refresh_later(d);
     source_leading(d->source, leading);
+    monitor_leading(d->monitor, leading);
 }
 
 static void cluster_applied(void *owner, const struct state_effect *effect)
@@ -128,9 +144,15 @@ static void cluster_applied(void *owner, const struct state_effect *effect)
         d->settings_changed = true;
         refresh_later(d);
         break;
-    case ENTRY_NOOP:
     case ENTRY_EVENTS:
+        if (gtids_off(cluster_state(d->cluster)) != d->gtids_off) {
+            d->view_stale = true;
+            refresh_later(d);
+        }
+        break;
+    case ENTRY_NOOP:
     case ENTRY_SETTING:
+    case ENTRY_ALARM:
         break;
     }
 }
@@ -139,55 +161,29 @@ static const struct cluster_handler cluster_handler = {.leading = cluster_is_lea
 
 /* ---- the certificate towards clients ---- */
 
-static int read_pem(struct env *env, const char *path, struct buf *b, struct errmsg *em)
+static void certificate_was_read(void *arg, int code, const char *why, const struct tls_files *files)
 {
-    buf_init(b, PEM_MAX);
-    return path[0] ? env_read_file(env, path, b, em) : 0;
+    struct daemon *d = arg;
+    struct errmsg em;
+    d->reloading = NULL;
+    if (certificate_take(&d->certificate, code, why, files, &em)) {
+        env_log(d->loop, ENV_ERROR, "tls: the certificate for clients was not changed: %s", em.text);
+        return;
+    }
+    env_log(d->loop, ENV_INFO, "tls: the certificate for clients was read again; new connections get it");
+    d->view_stale = true;
+    refresh_later(d);
 }
 
-static int make_certificate(struct daemon *d, const char *cert_path, struct buf *cert, struct buf *key, struct errmsg *em)
+void daemon_reload(struct daemon *d)
 {
-    static const char *const names[] = {"holdfast", "localhost", "127.0.0.1"};
-    uint64_t serial;
-    env_random(d->loop, &serial, sizeof serial);
-    buf_reset(cert);
-    buf_reset(key);
-    int rv = tls_self_signed(names, 3, (int64_t)(env_wall(d->loop) / 1000000), serial >> 1, cert, key, em);
-    rv = rv ? rv : env_replace_file(d->loop, d->config->data_dir, "server-key.pem", key->data, key->len, em);
-    rv = rv ? rv : env_replace_file(d->loop, d->config->data_dir, "server-cert.pem", cert->data, cert->len, em);
-    if (!rv) {
-        env_log(d->loop, ENV_INFO, "tls: made a self-signed certificate for clients file=%s", cert_path);
+    if (d->stopping || d->reloading || !d->certificate.tls) {
+        return;
     }
-    return rv;
-}
-
-/* The files of the configuration, or a self-signed pair in the data directory, made when it is not there. */
-static int open_tls(struct daemon *d, struct errmsg *em)
-{
-    char cert_path[PATH_BYTES], key_path[PATH_BYTES];
-    struct buf ca, cert, key;
-    bool given = d->config->mysql_ssl_cert[0];
-    snprintf(cert_path, sizeof cert_path, "%s%s", given ? d->config->mysql_ssl_cert : d->config->data_dir,
-             given ? "" : "/server-cert.pem");
-    snprintf(key_path, sizeof key_path, "%s%s", given ? d->config->mysql_ssl_key : d->config->data_dir,
-             given ? "" : "/server-key.pem");
-    int rv = read_pem(d->loop, d->config->mysql_ssl_ca, &ca, em);
-    int rv_cert = read_pem(d->loop, cert_path, &cert, em);
-    int rv_key = read_pem(d->loop, key_path, &key, em);
-    if (!rv && !given && (rv_cert == E_NOTFOUND || rv_key == E_NOTFOUND)) {
-        rv = make_certificate(d, cert_path, &cert, &key, em);
-    } else if (!rv) {
-        rv = rv_cert ? rv_cert : rv_key;
+    d->reloading = certificate_read(d->loop, d->config, certificate_was_read, d);
+    if (!d->reloading) {
+        env_log(d->loop, ENV_ERROR, "tls: no thread can be started to read the certificate for clients");
     }
-    if (!rv) {
-        struct tls_files files = {.ca = buf_cstr(&ca), .cert = buf_cstr(&cert), .key = buf_cstr(&key)};
-        d->tls = tls_server_ctx(&files, em);
-        rv = d->tls ? 0 : err_wrap(em, E_TLS, "certificate %s", cert_path);
-    }
-    buf_free(&ca);
-    buf_free(&cert);
-    buf_free(&key);
-    return rv;
 }
 
 /* ---- start and stop ---- */
@@ -204,16 +200,18 @@ static int open_parts(struct daemon *d, struct errmsg *em)
     int rv = env_mkdir(d->loop, config->data_dir, em);
     rv = rv == E_EXISTS ? 0 : rv;
     rv = rv ? rv : identity_open(d->loop, config->data_dir, config->id, &d->identity, em);
-    rv = rv || config->tls_off ? rv : open_tls(d, em);
+    rv = rv || config->tls_off ? rv : certificate_open(d->loop, config, &d->certificate, em);
     rv = rv ? rv : cluster_open(&options, &cluster_handler, d, &d->cluster, em);
     if (rv) {
         return rv;
     }
     d->source = source_new(d->loop, d->cluster);
+    d->monitor = monitor_new(d->loop, d->cluster, d->source);
     d->control = (struct control){.loop = d->loop,
                                   .config = config,
                                   .cluster = d->cluster,
                                   .source = d->source,
+                                  .monitor = d->monitor,
                                   .started_wall = env_wall(d->loop),
                                   .server_uuid = d->identity.server_uuid,
                                   .server_id = d->identity.server_id};
@@ -244,8 +242,10 @@ static void cluster_closed(void *arg)
     struct daemon *d = arg;
     void (*stopped)(void *arg) = d->stopped;
     void *stopped_arg = d->stopped_arg;
+    monitor_free(d->monitor);
     source_free(d->source);
-    tls_ctx_free(d->tls);
+    pem_end(d->reloading);
+    certificate_close(&d->certificate);
     mem_free(d);
     stopped(stopped_arg);
 }
@@ -262,6 +262,7 @@ void daemon_stop(struct daemon *d, void (*stopped)(void *arg), void *arg)
     d->stopping = true;
     d->stopped = stopped;
     d->stopped_arg = arg;
+    monitor_stop(d->monitor);
     source_leading(d->source, false);
     control_close(&d->control);
     serve_close(d->serve, serve_closed, d);

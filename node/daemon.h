@@ -8,6 +8,8 @@ struct daemon;
 
 /* On the loop env before it runs (blocks while it reads its files). `config` outlives the daemon. */
 int daemon_start(struct env *env, const struct config *config, struct daemon **daemon, struct errmsg *em);
+/* SIGHUP: reads the certificate for clients again; new sessions get it. What is wrong with it goes to the log. */
+void daemon_reload(struct daemon *daemon);
 /* Ends in order, frees the daemon, then stopped(arg). */
 void daemon_stop(struct daemon *daemon, void (*stopped)(void *arg), void *arg);
 

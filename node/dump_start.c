@@ -75,6 +75,7 @@ static void not_open(struct dump *d, int rv, const struct errmsg *em)
     case READER_NOT_YET: wait = !d->non_block || !d->session->worker->sub.catalog; break;
     case READER_UNKNOWN_FILE: wait = !d->non_block && may_come(d); break;
     case READER_BEYOND: wait = !d->non_block && may_grow(d); break;
+    case READER_INDEXING: return; /* changed() comes when the place can be found without a long walk */
     default: break;
     }
     if (wait) {

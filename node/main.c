@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -39,7 +40,7 @@ static void usage(FILE *to)
             "  --version        print the version, end\n"
             "  --help           print this, end\n"
             "\n"
-            "Signals: SIGTERM and SIGINT end the node in order; SIGHUP reads the log level again.\n"
+            "Signals: SIGTERM and SIGINT end the node in order; SIGHUP reads log level and certificates again.\n"
             "Manage it with holdfast(1), for example: holdfast -S SOCKET status\n",
             HOLDFAST_CONFIG_FILE);
 }
@@ -75,13 +76,45 @@ static void on_hup(void *arg, int signum)
     }
     p->env->level = again.level;
     env_log(p->env, ENV_INFO, "node: SIGHUP: log level read again");
+    if (!p->stopping) {
+        daemon_reload(p->daemon);
+    }
+}
+
+/* As many descriptors as the system gives: connections must never take those that the files need (node/serve.c keeps a reserve). */
+static void raise_descriptors(void)
+{
+    struct rlimit limit;
+    if (!getrlimit(RLIMIT_NOFILE, &limit)) {
+        limit.rlim_cur = limit.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
+/* A directory that was just made must not be gone after a loss of power, with all that is acknowledged in it. */
+static void sync_parent(const char *dir)
+{
+    char parent[1100];
+    snprintf(parent, sizeof parent, "%s", dir);
+    char *slash = strrchr(parent, '/');
+    if (!slash || slash == parent) {
+        return;
+    }
+    *slash = 0;
+    int fd = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd >= 0) {
+        (void)fsync(fd);
+        close(fd);
+    }
 }
 
 /* Two daemons on one directory would tear each other's files: the lock goes with the process. */
 static int lock_data_dir(const char *dir)
 {
     char path[1100];
-    if (mkdir(dir, 0700) && errno != EEXIST) {
+    if (!mkdir(dir, 0700)) {
+        sync_parent(dir);
+    } else if (errno != EEXIST) {
         fprintf(stderr, "holdfastd: cannot make %s: %s\n", dir, strerror(errno));
         return -1;
     }
@@ -106,6 +139,7 @@ static int run(struct program *p)
     if (lock < 0) {
         return EXIT_BAD_START;
     }
+    raise_descriptors();
     p->env = env_uv_main(p->config.level);
     if (!p->env) {
         fprintf(stderr, "holdfastd: cannot start: %s\n", strerror(errno));

@@ -15,9 +15,10 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
-enum { WORKERS_MAX = 64, SESSIONS_MAX = 20000 };
+enum { WORKERS_MAX = 64, SESSIONS_MAX = 20000, DESCRIPTORS_RESERVED = 128 /* for files, readers, the source */ };
 
 struct entry {
     struct serve_replica replica;
@@ -33,7 +34,7 @@ struct serve {
     struct env_listener *tcp, *local;
     struct entry *replicas;
     uint32_t last_id;
-    size_t sessions;
+    size_t sessions, sessions_max;
     unsigned closing; /* workers that have not closed yet */
     void (*closed)(void *arg);
     void *closed_arg;
@@ -51,10 +52,22 @@ void serve_anchor_unref(struct serve_anchor *anchor)
     }
 }
 
+/* Connections may take what the files leave, and dumps hold a file each. */
+static size_t sessions_max(void)
+{
+    struct rlimit limit;
+    size_t max = SESSIONS_MAX;
+    if (!getrlimit(RLIMIT_NOFILE, &limit) && limit.rlim_cur != RLIM_INFINITY) {
+        size_t spare = limit.rlim_cur > DESCRIPTORS_RESERVED ? (size_t)limit.rlim_cur - DESCRIPTORS_RESERVED : 0;
+        max = spare / 2 < max ? spare / 2 : max;
+    }
+    return max;
+}
+
 static void accepted(void *owner, struct env_socket *socket)
 {
     struct serve *serve = owner;
-    if (serve->sessions >= SESSIONS_MAX) {
+    if (serve->sessions >= serve->sessions_max) {
         env_log(serve->loop, ENV_WARN, "connection dropped peer=%s why=\"too many connections\" sessions=%zu",
                 env_socket_peer(socket)->text, serve->sessions);
         env_socket_close(socket);
@@ -246,6 +259,7 @@ int serve_open(struct control *control, struct store *store, struct view *view, 
 {
     struct serve *serve = mem_new(sizeof *serve);
     serve->loop = control->loop;
+    serve->sessions_max = sessions_max();
     serve->anchor = mem_new(sizeof *serve->anchor);
     atomic_init(&serve->anchor->refs, 1);
     serve->anchor->serve = serve;

@@ -276,6 +276,8 @@ static void greet(struct session *s, const struct env_peer *peer)
         .thread_id = s->sql.connection_id,
         .plugin = view->flavour == FLAVOUR_MARIADB ? AUTH_NATIVE : AUTH_SHA2,
         .tls = view->tls,
+        .rsa = view->rsa,
+        .full = view_has_cold(view),
         .peer_host = peer->host,
         .is_local = peer->is_local,
         .admit_root = peer->is_local && (peer->uid == 0 || peer->uid == s->worker->own_uid),

@@ -13,7 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { BACKOFF_FIRST_MS = 100, BACKOFF_MAX_MS = 10000, MAX_EVENT = (1 << 30) + (64 << 20) };
+enum { LOGIN_PACKET_MAX = 64 << 10, MAX_CANDIDATES = 64 };
 
 static void prepare(struct source *s);
 
@@ -63,42 +63,128 @@ static void disconnect(struct source *s)
     s->wire = NULL;
     tls_ctx_free(s->tls);
     s->tls = NULL;
-    s->status.semi_sync = s->status.catching_up = false;
+    s->status.semi_sync = s->status.catching_up = s->silent = false;
+}
+
+/* ---- candidates, and what went wrong with them ---- */
+
+bool source_candidate(const struct source_settings *settings, size_t i, struct env_addr *addr)
+{
+    const char *at = settings->host, *end;
+    char text[sizeof settings->host];
+    for (; i; i--) {
+        at = strchr(at, ',');
+        if (!at++) {
+            return false;
+        }
+    }
+    at += strspn(at, " ");
+    end = strchr(at, ',');
+    snprintf(text, sizeof text, "%.*s", (int)(end ? end - at : (ptrdiff_t)strlen(at)), at);
+    text[strcspn(text, " ")] = 0;
+    return !env_addr_parse(text, settings->port, addr, NULL) && !addr->is_path && addr->port;
+}
+
+static size_t candidates(const struct source_settings *settings)
+{
+    struct env_addr addr;
+    size_t n = 0;
+    while (n < MAX_CANDIDATES && source_candidate(settings, n, &addr)) {
+        n++;
+    }
+    return n;
+}
+
+static void use_candidate(struct source *s, size_t i)
+{
+    s->candidate = i;
+    if (!source_candidate(&s->settings, i, &s->addr)) { /* its text is no address: the resolver will say so */
+        s->addr = (struct env_addr){.port = s->settings.port};
+        snprintf(s->addr.host, sizeof s->addr.host, "%s", s->settings.host);
+    }
+    snprintf(s->status.host, sizeof s->status.host, "%s", s->addr.host);
+    s->status.port = s->addr.port;
+}
+
+/* Goes to the next candidate that is not refused. False: there is none, `now` stays. *round: it lies not behind this one. */
+static bool next_candidate(struct source *s, bool *round)
+{
+    size_t n = candidates(&s->settings);
+    for (size_t i = 1; i <= n; i++) {
+        size_t next = (s->candidate + i) % n;
+        if (!(s->refused >> next & 1)) {
+            *round = next <= s->candidate;
+            use_candidate(s, next);
+            return true;
+        }
+    }
+    *round = true;
+    return false;
 }
 
 __attribute__((format(printf, 3, 0))) static void note_error(struct source *s, uint16_t code, const char *fmt, va_list ap)
 {
-    vsnprintf(s->status.error, sizeof s->status.error, fmt, ap);
+    int n = 0;
+    if (candidates(&s->settings) > 1) {
+        n = snprintf(s->status.error, sizeof s->status.error, "%s:%u: ", s->addr.host, (unsigned)s->addr.port);
+    }
+    vsnprintf(s->status.error + n, sizeof s->status.error - (size_t)n, fmt, ap);
     s->status.error_code = code;
     s->status.error_wall = env_wall(s->loop);
+}
+
+/* The delay grows when a whole round of candidates was to no avail. */
+static void try_later(struct source *s, bool round)
+{
+    uint32_t jitter;
+    uint64_t limit = round ? s->backoff_ms : SOURCE_BACKOFF_FIRST_MS;
+    env_random(s->loop, &jitter, sizeof jitter);
+    uint64_t ms = limit / 2 + jitter % (limit / 2 + 1);
+    if (round) {
+        s->backoff_ms = s->backoff_ms * 2 > SOURCE_BACKOFF_MAX_MS ? SOURCE_BACKOFF_MAX_MS : s->backoff_ms * 2;
+    }
+    env_log(s->loop, ENV_WARN, "source: %s; next try in %llu ms source=%s:%u", s->status.error, (unsigned long long)ms,
+            s->addr.host, (unsigned)s->addr.port);
+    source_phase(s, SOURCE_WAITING);
+    env_timer_start(&s->timer, ms * ENV_MS);
 }
 
 void source_failed(struct source *s, uint16_t code, const char *fmt, ...)
 {
     va_list ap;
-    uint32_t jitter;
+    bool streamed = s->status.phase == SOURCE_STREAMING, round = true;
     va_start(ap, fmt);
     note_error(s, code, fmt, ap);
     va_end(ap);
     disconnect(s);
-    env_random(s->loop, &jitter, sizeof jitter);
-    uint64_t ms = s->backoff_ms / 2 + jitter % (s->backoff_ms / 2 + 1);
-    env_log(s->loop, ENV_WARN, "source: %s; next try in %llu ms source=%s:%u", s->status.error, (unsigned long long)ms,
-            s->settings.host, (unsigned)s->settings.port);
-    s->backoff_ms = s->backoff_ms * 2 > BACKOFF_MAX_MS ? BACKOFF_MAX_MS : s->backoff_ms * 2;
-    source_phase(s, SOURCE_WAITING);
-    env_timer_start(&s->timer, ms * ENV_MS);
+    if (!streamed) { /* one that was followed is asked again first */
+        next_candidate(s, &round);
+    }
+    try_later(s, round);
 }
 
 void source_refused(struct source *s, const char *fmt, ...)
 {
     va_list ap;
+    bool round;
     va_start(ap, fmt);
     note_error(s, 0, fmt, ap);
     va_end(ap);
     disconnect(s);
-    env_log(s->loop, ENV_ERROR, "source: not following %s:%u: %s", s->settings.host, (unsigned)s->settings.port, s->status.error);
-    source_phase(s, SOURCE_REFUSED);
+    env_log(s->loop, ENV_ERROR, "source: not following %s:%u: %s", s->addr.host, (unsigned)s->addr.port, s->status.error);
+    s->refused |= 1ull << s->candidate;
+    if (next_candidate(s, &round)) {
+        try_later(s, round);
+    } else {
+        source_phase(s, SOURCE_REFUSED);
+    }
+}
+
+void source_well(struct source *s)
+{
+    s->backoff_ms = SOURCE_BACKOFF_FIRST_MS;
+    s->status.error[0] = 0;
+    s->status.error_code = 0;
 }
 
 /* ---- the connection ---- */
@@ -115,11 +201,11 @@ static void logged_in(struct source *s)
 {
     const struct client_auth_result *r = client_auth_result(s->auth);
     s->caps = r->caps;
+    wire_set_max_packet(s->wire, SOURCE_RESULT_MAX);
     s->peer = (struct source_peer){.checksum = CHECKSUM_CRC32};
     s->peer.origin.flavour = r->is_mariadb ? FLAVOUR_MARIADB : FLAVOUR_MYSQL;
     snprintf(s->peer.origin.version, sizeof s->peer.origin.version, "%.63s", r->version);
-    env_log(s->loop, ENV_INFO, "source: connected source=%s:%u version=%s tls=%s", s->settings.host, (unsigned)s->settings.port,
-            r->version, r->tls ? "yes" : "no");
+    source_login_note(s);
     source_phase(s, SOURCE_ASKING);
     source_ask_begin(s);
 }
@@ -133,6 +219,17 @@ static void login_packet(struct source *s, const struct packet *p)
     } else if (rv < 0) {
         source_send(s);
         source_failed(s, (uint16_t)client_auth_result(s->auth)->code, "login as '%s' failed: %s", s->settings.user, em.text);
+    }
+}
+
+static void unreadable(struct source *s, int code, const struct errmsg *em)
+{
+    enum { SSL_CONNECTION = 2026 };
+    source_send(s); /* TLS tells the source why */
+    if (code == E_TLS) {
+        source_failed(s, SSL_CONNECTION, "%s", em->text);
+    } else {
+        source_failed(s, 0, "what the source sends cannot be read: %s", em->text);
     }
 }
 
@@ -167,7 +264,7 @@ static void take_packets(struct source *s)
         }
     }
     if (rv < 0) {
-        source_failed(s, 0, "what the source sends cannot be read: %s", em.text);
+        unreadable(s, rv, &em);
     }
 }
 
@@ -177,13 +274,17 @@ static void readable(void *owner, const uint8_t *data, size_t n)
     struct errmsg em;
     uint64_t connection = s->connection;
     int rv = wire_feed(s->wire, data, n, &em);
+    s->silent = false;
+    if (s->status.phase == SOURCE_PROVING) { /* the last transaction may be a large one */
+        env_timer_start(&s->timer, SOURCE_CONNECT_S * ENV_S);
+    }
     take_packets(s);
     if (s->connection != connection) {
         return;
     }
     source_send(s);
     if (rv) {
-        source_failed(s, 0, "what the source sends cannot be read: %s", em.text);
+        unreadable(s, rv, &em);
         return;
     }
     if (s->status.phase == SOURCE_STREAMING) {
@@ -205,54 +306,26 @@ static void closed(void *owner, int code, const char *why)
 static void connected(void *owner)
 {
     struct source *s = owner;
-    env_log(s->loop, ENV_DEBUG, "source: reached source=%s:%u", s->settings.host, (unsigned)s->settings.port);
+    env_log(s->loop, ENV_DEBUG, "source: reached source=%s:%u", s->addr.host, (unsigned)s->addr.port);
 }
 
 static const struct env_stream_handler stream_handler = {.connected = connected, .readable = readable, .closed = closed};
 
-static int make_auth(struct source *s, struct errmsg *em)
-{
-    static const struct client_auth_attr attrs[] = {{"program_name", "holdfastd"}, {"_client_role", "binary_log_listener"}};
-    struct client_auth_opts opts = {.user = s->settings.user,
-                                    .password = s->settings.password,
-                                    .attrs = attrs,
-                                    .nattrs = 2,
-                                    .server_name = s->settings.host,
-                                    .tls_mode = TLS_PREFERRED};
-    if (s->settings.ssl_mode[0] && tls_mode_parse(s->settings.ssl_mode, &opts.tls_mode)) {
-        return err_set(em, E_INVALID, "ssl_mode '%s' is unknown", s->settings.ssl_mode);
-    }
-    if (opts.tls_mode != TLS_DISABLED) {
-        struct tls_files files = {0};
-        s->tls = tls_client_ctx(opts.tls_mode, &files, em);
-        if (!s->tls) {
-            return E_TLS;
-        }
-        opts.tls = s->tls;
-    }
-    s->auth = client_auth_new(&opts);
-    return 0;
-}
-
 static void connect_now(struct source *s)
 {
-    struct env_addr addr = {.port = s->settings.port};
-    struct errmsg em;
-    snprintf(addr.host, sizeof addr.host, "%s", s->settings.host);
     s->status.connects++;
     source_phase(s, SOURCE_CONNECTING);
-    s->wire = wire_new(MAX_EVENT);
-    int rv = make_auth(s, &em);
-    if (rv) {
-        source_failed(s, 0, "%s", em.text);
-        return;
-    }
-    rv = env_connect(s->loop, &addr, &stream_handler, s, &s->stream);
-    if (rv) {
-        source_failed(s, 2003, "cannot connect to %s:%u: %s", s->settings.host, (unsigned)s->settings.port, err_text(rv));
-        return;
-    }
+    s->wire = wire_new(LOGIN_PACKET_MAX); /* grows with what we have come to trust */
     env_timer_start(&s->timer, SOURCE_CONNECT_S * ENV_S);
+    source_login_begin(s);
+}
+
+void source_reach(struct source *s)
+{
+    int rv = env_connect(s->loop, &s->addr, &stream_handler, s, &s->stream);
+    if (rv) {
+        source_failed(s, 2003, "cannot connect to %s:%u: %s", s->addr.host, (unsigned)s->addr.port, err_text(rv));
+    }
 }
 
 void source_again(struct source *s)
@@ -294,8 +367,8 @@ static void prepare(struct source *s)
     struct buf b;
     struct prepared prepared;
     disconnect(s);
-    s->settings = cluster_state(s->cluster)->source;
     s->probe = source_probe_first(s);
+    s->found_file[0] = 0;
     s->skip_logs = false;
     source_phase(s, SOURCE_PREPARING);
     prepared = (struct prepared){.source = s, .connection = s->connection};
@@ -326,12 +399,18 @@ static void timer_fired(struct env_timer *timer)
         /* fall through */
     case SOURCE_CONNECTING:
     case SOURCE_PROVING:
-        source_failed(s, 2003, "no answer from %s:%u within %u s", s->settings.host, (unsigned)s->settings.port, SOURCE_CONNECT_S);
+        source_failed(s, 2003, "no answer from %s:%u within %u s", s->addr.host, (unsigned)s->addr.port, SOURCE_CONNECT_S);
         break;
     case SOURCE_STREAMING:
         if (s->paused) { /* we are the ones who do not read */
             env_timer_start(&s->timer, SOURCE_SILENCE_S * ENV_S);
+        } else if (!s->silent) { /* this process may have been stopped: what came meanwhile waits to be read */
+            s->silent = true;
+            env_timer_start(&s->timer, ENV_S);
         } else {
+            if (txn_is_open(&s->txn)) {
+                source_stream_stuck(s);
+            }
             source_failed(s, 2013, "the source was silent for %u s (it should send a heartbeat each second)", SOURCE_SILENCE_S);
         }
         break;
@@ -348,11 +427,15 @@ static void evaluate(struct source *s)
     const struct source_settings *now = &cluster_state(s->cluster)->source;
     bool same = !strcmp(now->host, s->settings.host) && now->port == s->settings.port && !strcmp(now->user, s->settings.user) &&
                 !strcmp(now->password, s->settings.password) && !strcmp(now->ssl_mode, s->settings.ssl_mode) &&
+                !strcmp(now->ssl_ca, s->settings.ssl_ca) && !strcmp(now->ssl_cert, s->settings.ssl_cert) &&
+                !strcmp(now->ssl_key, s->settings.ssl_key) && !strcmp(now->compression, s->settings.compression) &&
                 !strcmp(now->start, s->settings.start);
     if (s->status.phase == SOURCE_OFF || !same) {
-        s->status.error[0] = 0;
-        s->status.error_code = 0;
-        s->backoff_ms = BACKOFF_FIRST_MS;
+        source_well(s);
+        s->refused = 0;
+        s->torn_file[0] = 0;
+        s->settings = *now;
+        use_candidate(s, 0);
         prepare(s);
     }
 }
@@ -371,7 +454,12 @@ void source_settings_changed(struct source *s)
 void source_get_status(const struct source *s, struct source_status *status)
 {
     const struct state_file *file = state_file(cluster_state(s->cluster));
+    const struct source_settings *set = &cluster_state(s->cluster)->source;
     *status = s->status;
+    if (s->status.phase == SOURCE_OFF) {
+        snprintf(status->host, sizeof status->host, "%s", set->host);
+        status->port = set->port;
+    }
     snprintf(status->file, sizeof status->file, "%s", s->file);
     status->received = s->position;
     if (s->status.phase != SOURCE_STREAMING && file) {
@@ -386,7 +474,7 @@ struct source *source_new(struct env *loop, struct cluster *cluster)
     struct source *s = mem_new(sizeof *s);
     s->loop = loop;
     s->cluster = cluster;
-    s->backoff_ms = BACKOFF_FIRST_MS;
+    s->backoff_ms = SOURCE_BACKOFF_FIRST_MS;
     buf_init(&s->batch.bytes, ENTRY_MAX);
     buf_init(&s->batch.txns, ENTRY_MAX);
     result_init(&s->result, SOURCE_RESULT_MAX);
@@ -399,6 +487,7 @@ struct source *source_new(struct env *loop, struct cluster *cluster)
 void source_free(struct source *s)
 {
     disconnect(s);
+    source_login_end(s);
     env_timer_close(&s->timer);
     buf_free(&s->batch.bytes);
     buf_free(&s->batch.txns);

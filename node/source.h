@@ -21,7 +21,9 @@ enum source_phase {
 
 struct source_status {
     enum source_phase phase;
-    char error[1024];        /* of the last failed try; "" when none since START */
+    char host[256];          /* the candidate in use, or tried last; as set while nothing is followed */
+    uint16_t port;
+    char error[1024];        /* of the last failed try; "" when none since START, or when it goes well again */
     uint16_t error_code;     /* MySQL's, where it came from the server */
     uint64_t error_wall;     /* microseconds */
     char file[FILE_NAME_SIZE]; /* being received */
@@ -32,7 +34,7 @@ struct source_status {
     uint64_t acks;           /* acknowledgements sent since start */
     uint64_t events, transactions, bytes;
     uint64_t connects;
-    bool semi_sync;          /* the source sends semi-sync headers on this connection */
+    bool semi_sync;          /* the source waits for our acknowledgements, as far as this connection can tell */
     bool catching_up;        /* far behind: without semi-sync, so that commits do not wait for old events */
     uint64_t behind;         /* bytes to the source's end as of this connection, less what came since */
     uint64_t last_event_wall;
@@ -43,6 +45,8 @@ struct source *source_new(struct env *loop, struct cluster *cluster);
 void source_free(struct source *source);                 /* after cluster_close: proposals refer to it until then */
 void source_leading(struct source *source, bool leading);
 void source_settings_changed(struct source *source);
+/* The i-th of the candidates in settings->host ("db1,db2:3307,[::1]:3308"); false when there are no more, or it cannot be read. */
+bool source_candidate(const struct source_settings *settings, size_t i, struct env_addr *addr);
 void source_get_status(const struct source *source, struct source_status *status);
 const char *source_phase_text(enum source_phase phase);
 

@@ -28,6 +28,11 @@ static const char *value(const struct source *s, size_t column)
     return v ? v : "";
 }
 
+static void take_clock(struct source *s)
+{
+    s->peer.clock = strtoull(value(s, 0), NULL, 10);
+}
+
 static void take_server_id(struct source *s)
 {
     s->peer.origin.server_id = (uint32_t)strtoul(value(s, 0), NULL, 10);
@@ -43,10 +48,12 @@ static void take_checksum(struct source *s)
     s->peer.checksum = !strcmp(value(s, 0), "CRC32") ? CHECKSUM_CRC32 : CHECKSUM_NONE;
 }
 
+/* Who can semi-sync is asked for it, on or off: then acknowledgements go on as soon as it is switched on. */
 static void take_semi_sync(struct source *s)
 {
     const char *v = value(s, s->result.ncols > 1 ? 1 : 0);
-    s->peer.semi_sync = !strcmp(v, "1") || !strcmp(v, "ON");
+    s->peer.semi_sync = true;
+    s->peer.semi_sync_on = !strcmp(v, "1") || !strcmp(v, "ON");
 }
 
 static void take_start_file(struct source *s)
@@ -60,25 +67,29 @@ static void take_start_file(struct source *s)
 static bool may_be_far_behind(struct source *s)
 {
     uint32_t newest = cluster_state(s->cluster)->last_timestamp;
-    uint64_t now = env_wall(s->loop) / 1000000;
-    return s->probe == PROBE_NONE && !s->skip_logs && newest + (uint64_t)SOURCE_RECENT_S < now;
+    uint64_t now = s->peer.clock ? s->peer.clock : env_wall(s->loop) / 1000000; /* events bear the source's time */
+    return s->probe == PROBE_NONE && !s->skip_logs && (newest + (uint64_t)SOURCE_RECENT_S < now || source_torn(s));
 }
 
 /* SHOW BINARY LOGS: how far its end is from ours. */
 static void take_logs(struct source *s)
 {
     const struct state_file *file = state_file(cluster_state(s->cluster));
-    bool counting = !file;
+    bool counting = !file, next = false;
     for (size_t row = 0; row < s->result.nrows; row++) {
         const char *name = result_value(&s->result, row, 0, NULL), *text = result_value(&s->result, row, 1, NULL);
         uint64_t size = text ? strtoull(text, NULL, 10) : 0;
         if (!name) {
             continue;
         }
+        if (next) {
+            snprintf(s->peer.next_file, sizeof s->peer.next_file, "%s", name);
+            next = false;
+        }
         if (counting) {
             s->peer.behind += size;
         } else if (!strcmp(name, file->name)) {
-            counting = true;
+            counting = next = true;
             s->peer.behind += size > file->size ? size - file->size : 0;
         }
         snprintf(s->peer.end_file, sizeof s->peer.end_file, "%s", name);
@@ -88,7 +99,7 @@ static void take_logs(struct source *s)
 
 static bool nearly_level(struct source *s)
 {
-    return s->probe == PROBE_NONE && s->peer.behind <= SOURCE_LEVEL_BYTES;
+    return s->probe == PROBE_NONE && s->peer.behind <= SOURCE_LEVEL_BYTES && !source_torn(s);
 }
 
 static bool semi_sync_not_known(struct source *s)
@@ -96,7 +107,7 @@ static bool semi_sync_not_known(struct source *s)
     return nearly_level(s) && !s->peer.semi_sync;
 }
 
-static bool semi_sync_on(struct source *s)
+static bool semi_sync_known(struct source *s)
 {
     return s->peer.semi_sync;
 }
@@ -138,6 +149,7 @@ static void build_uuid(struct source *s, struct buf *sql)
 }
 
 static const struct ask asks[] = {
+    {FOR_BOTH, "SELECT UNIX_TIMESTAMP()", NULL, NULL, take_clock, ANY_ERROR},
     {FOR_BOTH, "SELECT @@GLOBAL.server_id", NULL, NULL, take_server_id, 0},
     {FOR_MYSQL, "SELECT @@GLOBAL.server_uuid", NULL, NULL, take_server_uuid, 1193},
     {FOR_BOTH, NULL, build_heartbeat, NULL, NULL, 0},
@@ -151,7 +163,7 @@ static const struct ask asks[] = {
     {FOR_MYSQL, "SELECT @@global.rpl_semi_sync_source_enabled", NULL, nearly_level, take_semi_sync, 1193},
     {FOR_MYSQL, "SELECT @@global.rpl_semi_sync_master_enabled", NULL, semi_sync_not_known, take_semi_sync, 1193},
     {FOR_MARIADB, "SHOW VARIABLES LIKE 'rpl_semi_sync_master_enabled'", NULL, nearly_level, take_semi_sync, 0},
-    {FOR_BOTH, "SET @rpl_semi_sync_replica= 1, @rpl_semi_sync_slave= 1", NULL, semi_sync_on, NULL, 0},
+    {FOR_BOTH, "SET @rpl_semi_sync_replica= 1, @rpl_semi_sync_slave= 1", NULL, semi_sync_known, NULL, 0},
     {FOR_MYSQL, "SHOW BINARY LOG STATUS", NULL, starts_now, take_start_file, 1064},
     {FOR_BOTH, "SHOW MASTER STATUS", NULL, starts_now, take_start_file, 1064},
     {FOR_MARIADB, NULL, build_connect_state, finding, NULL, 0},
@@ -194,8 +206,9 @@ static void choose_start(struct source *s)
     const struct state_file *file = state_file(cluster_state(s->cluster));
     const char *start = s->settings.start;
     if (file) {
-        snprintf(s->file, sizeof s->file, "%s", file->name);
-        s->position = file->size;
+        bool next = source_torn(s) && s->peer.next_file[0];
+        snprintf(s->file, sizeof s->file, "%s", next ? s->peer.next_file : file->name);
+        s->position = next ? EVENT_MAGIC_SIZE : file->size;
         s->era = file->era;
         return;
     }
@@ -253,7 +266,7 @@ static void request_dump(struct source *s)
         source_probe_begin(s);
     } else {
         env_log(s->loop, ENV_INFO, "source: dump from file=%s position=%llu behind=%llu semi_sync=%s", s->file[0] ? s->file : "(oldest)",
-                (unsigned long long)s->position, (unsigned long long)s->peer.behind, s->peer.semi_sync ? "yes" : "no");
+                (unsigned long long)s->position, (unsigned long long)s->peer.behind, !s->peer.semi_sync ? "no" : s->peer.semi_sync_on ? "yes" : "off there");
         source_stream_begin(s);
     }
     source_send(s);

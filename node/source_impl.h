@@ -14,17 +14,21 @@
 
 enum {
     SOURCE_HEARTBEAT_S = 1,        /* asked of the source */
-    SOURCE_SILENCE_S = 5,          /* then the connection counts as dead */
+    SOURCE_SILENCE_S = 5,          /* then the connection counts as dead, if a last look finds nothing to read either */
     SOURCE_CONNECT_S = 10,         /* for connect, login and queries together */
     SOURCE_RECENT_S = 60,          /* who has an event younger than this is not far behind */
     SOURCE_RESULT_MAX = 64 << 20,
-    SOURCE_IN_FLIGHT_MAX = 8 << 20 /* bytes proposed and not applied: beyond, the socket is not read */
+    SOURCE_EVENT_MAX = (1 << 30) + (64 << 20),
+    SOURCE_STORE_MAX = 64 << 20,   /* bytes that wait for the binlog files: beyond, the socket is not read */
+    SOURCE_IN_FLIGHT_MAX = 8 << 20, /* bytes proposed and not applied: beyond, the socket is not read */
+    SOURCE_BACKOFF_FIRST_MS = 100,
+    SOURCE_BACKOFF_MAX_MS = 10000
 };
 
 /* Connections before the one that is followed on: short dumps whose answer is one fact. */
 enum source_probe {
     PROBE_NONE, /* the real one */
-    PROBE_HEAD, /* the newest file's format description is the one held here */
+    PROBE_HEAD, /* the newest file's format description, and the GTID state behind it, are those held here */
     PROBE_TAIL, /* so is the last transaction */
     PROBE_FIND, /* which file a first start from a GTID set begins in */
 };
@@ -34,9 +38,12 @@ enum source_probe {
 /* What the queries on one connection told. */
 struct source_peer {
     struct entry_origin origin; /* flavour, version, server id, uuid */
+    uint64_t clock;             /* seconds; 0: it did not say */
     enum event_checksum checksum;
-    bool semi_sync;
+    bool semi_sync;    /* asked for: its packets have the semi-sync header */
+    bool semi_sync_on; /* and it is switched on there, as far as we know */
     char start_file[FILE_NAME_SIZE]; /* where a first dump begins; "" is the oldest */
+    char next_file[FILE_NAME_SIZE];  /* of the source, behind our newest one; "" when there is none, or it did not say */
     char end_file[FILE_NAME_SIZE];   /* the source's end at the time; "" when it did not say */
     uint64_t end_position;
     uint64_t behind;                 /* bytes from our end to it */
@@ -60,7 +67,11 @@ struct source {
     struct source_status status;
     bool leading;
     struct source_settings settings; /* of this connection */
+    struct env_addr addr;            /* the candidate in use */
+    size_t candidate;                /* its number */
+    uint64_t refused;                /* a bit for each candidate that the follow rule forbids */
     struct env_timer timer;          /* next try, connect limit, silence */
+    bool silent;                     /* the limit has passed once; the socket gets a last look */
     uint64_t backoff_ms;
     uint64_t connection; /* counts up; callbacks of an older one do nothing */
 
@@ -68,14 +79,17 @@ struct source {
     struct wire *wire;
     struct client_auth *auth;
     struct tls_ctx *tls;
+    struct pem_request *reading; /* TLS files, for the connection `reading_for` */
+    uint64_t reading_for;
     struct result result;
     uint32_t caps;
     size_t step; /* source_ask.c */
     enum source_probe probe;
     bool asking_logs, skip_logs; /* the source's end: see source_ask.c */
     char found_file[FILE_NAME_SIZE]; /* by PROBE_FIND */
+    char torn_file[FILE_NAME_SIZE];  /* the source cannot read this one to its end: see source_stream.c */
     uint32_t probe_crc;
-    uint64_t probe_got;
+    uint64_t probe_got; /* bytes */
     struct source_peer peer;
 
     struct event_format format;
@@ -89,6 +103,7 @@ struct source {
     uint64_t in_flight;      /* bytes */
     unsigned flights;
     bool paused;
+    bool draining; /* asked storage to say when it has nothing to write any more */
 };
 
 /* source.c: ends the connection and tries again later (or never: `refused`). The text is what an operator sees. */
@@ -96,7 +111,15 @@ void source_failed(struct source *s, uint16_t code, const char *fmt, ...) __attr
 void source_again(struct source *s); /* a new connection at once: this one has told what it was for */
 void source_refused(struct source *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void source_phase(struct source *s, enum source_phase phase);
+void source_well(struct source *s); /* something came of this connection: the next failure is a first one again */
 void source_send(struct source *s);
+
+void source_reach(struct source *s); /* the login is prepared: calls the source */
+
+/* source_login.c */
+void source_login_begin(struct source *s); /* goes on with source_reach or source_failed, maybe later */
+void source_login_note(struct source *s);
+void source_login_end(struct source *s);   /* before the source is freed */
 
 /* source_ask.c */
 void source_ask_begin(struct source *s);
@@ -106,6 +129,9 @@ void source_ask_packet(struct source *s, const struct packet *p);
 enum source_probe source_probe_first(const struct source *s);
 void source_probe_begin(struct source *s);
 void source_probe_packet(struct source *s, const struct packet *p);
+void source_stream_stuck(struct source *s); /* it does not go on where it stands: maybe a torn file */
+bool source_torn(const struct source *s); /* the newest file held here is the torn one */
+bool source_permanent(const struct stream_packet *error); /* an error that trying again cannot mend */
 struct gtid_set *source_start_set(const struct source *s, enum flavour flavour); /* NULL: `start` is no GTID set of that flavour */
 
 /* source_stream.c */

@@ -2,8 +2,8 @@
  *
  * The same server (by uuid) may still have another history than the one held here: it was reset, its disk was set back, or it lost the end
  * of its binlog in a crash and gave the same GTIDs to other transactions. So before following it, its newest file that is held
- * here is looked at: the format description must be the same (PROBE_HEAD), and so must the bytes of the last transaction
- * (PROBE_TAIL). The state keeps sums over both (raft/state.h). A difference, or a file or position that the source has not
+ * here is looked at: the format description and the GTID state behind it must be the same (PROBE_HEAD), and so must the bytes of
+ * the last transaction (PROBE_TAIL). The state keeps sums over both (raft/state.h). A difference, or a file or position that the source has not
  * got, is a stop: no retry can mend it. PROBE_FIND lets the source itself tell the file that a first start from a GTID set begins in. */
 #include "node/source_impl.h"
 
@@ -31,7 +31,7 @@ enum source_probe source_probe_first(const struct source *s)
 {
     const struct state *state = cluster_state(s->cluster);
     if (state_file(state)) {
-        return state->proof.head_len ? PROBE_HEAD : PROBE_NONE;
+        return PROBE_HEAD;
     }
     struct gtid_set *mysql = source_start_set(s, FLAVOUR_MYSQL), *mariadb = source_start_set(s, FLAVOUR_MARIADB);
     bool by_set = mysql || mariadb;
@@ -43,6 +43,7 @@ enum source_probe source_probe_first(const struct source *s)
 void source_probe_begin(struct source *s)
 {
     source_phase(s, SOURCE_PROVING);
+    wire_set_max_packet(s->wire, SOURCE_EVENT_MAX);
     wire_seq_apart(s->wire, true);
     event_format_init(&s->format, s->peer.origin.flavour, s->peer.checksum);
     s->probe_crc = 0;
@@ -58,15 +59,40 @@ static void contradicts(struct source *s, const char *what)
                    what, state_file(state)->name, (unsigned long long)state->boundary);
 }
 
-static void look_at_head(struct source *s, const uint8_t *event, size_t n)
+static void look_at_format(struct source *s, const uint8_t *event, size_t n)
 {
     const struct state_proof *proof = &cluster_state(s->cluster)->proof;
-    if (n != proof->head_len || crc32c_of(0, event, n) != proof->head_crc) {
+    if (proof->head_len && (n != proof->head_len || crc32c_of(0, event, n) != proof->head_crc)) {
         contradicts(s, "the format description");
-        return;
     }
-    s->probe = proof->last_end ? PROBE_TAIL : PROBE_NONE;
-    source_again(s);
+    s->probe_got = n;
+}
+
+/* The event behind the format description; a server that writes no GTID state has another one there, or none yet. */
+static void look_behind_format(struct source *s, uint8_t type, const uint8_t *event, size_t n)
+{
+    const struct state *state = cluster_state(s->cluster);
+    const struct gtid_set *held = state_file(state)->before;
+    struct gtid_set *before = NULL;
+    struct errmsg em;
+    int rv = 0;
+    if (type == EVENT_PREVIOUS_GTIDS) {
+        before = gtid_set_new(FLAVOUR_MYSQL);
+        rv = event_previous_gtids_read(&s->format, event, n, before, &em);
+    } else if (type == EVENT_GTID_LIST) {
+        before = gtid_set_new(FLAVOUR_MARIADB);
+        rv = event_gtid_list_read(&s->format, event, n, before, NULL, &em);
+    }
+    bool same = !before || !held || gtid_set_equal(before, held);
+    gtid_set_free(before);
+    if (rv) {
+        source_failed(s, 0, "what the source sends for comparison cannot be read: %s", em.text);
+    } else if (!same) {
+        contradicts(s, "the GTID state at the head");
+    } else {
+        s->probe = state->proof.last_end ? PROBE_TAIL : PROBE_NONE;
+        source_again(s);
+    }
 }
 
 static void look_at_tail(struct source *s, const uint8_t *event, size_t n)
@@ -121,9 +147,13 @@ static void look_at_event(struct source *s, const uint8_t *event, size_t n)
     } else if (h.type == EVENT_HEARTBEAT || h.type == EVENT_HEARTBEAT_V2) {
         if (s->probe == PROBE_TAIL) { /* it has nothing more to send */
             contradicts(s, "the end");
+        } else if (s->probe == PROBE_HEAD && s->probe_got) {
+            look_behind_format(s, h.type, event, n);
         }
     } else if (h.type == EVENT_FORMAT_DESCRIPTION && s->probe == PROBE_HEAD) {
-        look_at_head(s, event, n);
+        look_at_format(s, event, n);
+    } else if (s->probe == PROBE_HEAD) {
+        look_behind_format(s, h.type, event, n);
     } else if (h.type == EVENT_FORMAT_DESCRIPTION && h.log_pos == 0) {
         return; /* a copy, for a start in the middle */
     } else if (s->probe == PROBE_TAIL) {
@@ -131,9 +161,16 @@ static void look_at_event(struct source *s, const uint8_t *event, size_t n)
     }
 }
 
-static bool permanent(const struct stream_packet *sp)
+bool source_permanent(const struct stream_packet *error)
 {
-    return sp->code == 1236 && !strstr(sp->message, "same server_uuid");
+    /* servers give this number for passing troubles too */
+    static const char *const texts[] = {"position > file size", "impossible position", "position < 4", "find first log file name", "purged"};
+    for (size_t i = 0; error->code == 1236 && i < sizeof texts / sizeof texts[0]; i++) {
+        if (strstr(error->message, texts[i])) {
+            return true;
+        }
+    }
+    return false;
 }
 
 void source_probe_packet(struct source *s, const struct packet *p)
@@ -149,9 +186,12 @@ void source_probe_packet(struct source *s, const struct packet *p)
         source_failed(s, 0, "the source ended the stream");
         break;
     case STREAM_ERROR:
-        if (permanent(&sp)) {
-            source_refused(s, "it cannot give %s from position %llu on, which is held here or asked for: %s", s->file[0] ? s->file : s->settings.start,
-                           (unsigned long long)s->position, sp.message);
+        if (s->probe == PROBE_FIND && source_permanent(&sp)) {
+            source_refused(s, "it cannot start behind %s, as asked for: %s", s->settings.start, sp.message);
+        } else if (source_permanent(&sp)) {
+            source_refused(s, "it has not got what follows on %s, the newest file held here (up to %llu): purged before we had all of it, "
+                              "reset, or lost in a crash. It says: %s",
+                           s->file, (unsigned long long)cluster_state(s->cluster)->boundary, sp.message);
         } else {
             source_failed(s, (uint16_t)sp.code, "the source refuses: %s (%u)", sp.message, sp.code);
         }

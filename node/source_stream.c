@@ -8,6 +8,11 @@
  * A new file is announced by an artificial ROTATE. Its FILE entry carries the GTID state before it, which stands in the file's head: so the
  * entry is proposed when the event behind the format description is known.
  *
+ * A MariaDB source that crashed while it wrote a transaction leaves the torn rest in its file for ever, and cannot send past it: it ends
+ * with an error, or falls silent. All before it is held here then, so the next connection begins in the source's next file, without
+ * semi-sync (a dump request acknowledges what lies before it), and goes on only if the GTID state in that file's head is
+ * exactly what is held.
+ *
  * Failure: what does not fit ends the connection; what was not proposed is forgotten, and the next connection begins at the committed
  * end. Back-pressure: while too much is in flight, the socket is not read. */
 #include "node/source_impl.h"
@@ -25,6 +30,7 @@ struct flight { /* an entry of events that was proposed */
     uint64_t ack;
     size_t bytes;
     uint64_t transactions;
+    bool progress; /* more than a part of a transaction, which a loss of the connection takes away again */
 };
 
 /* ---- batches and proposals ---- */
@@ -58,13 +64,23 @@ struct contradiction {
     struct env_msg msg;
     struct source *source;
     uint64_t connection;
+    int status;
 };
 
 static void contradicted(struct env_msg *msg)
 {
     struct contradiction *c = CONTAINER_OF(msg, struct contradiction, msg);
-    if (c->source->connection == c->connection) {
-        source_failed(c->source, 0, "what was received does not continue the files held here");
+    if (c->source->connection != c->connection) {
+        mem_free(c);
+        return;
+    }
+    if (c->status == E_CONTRADICTION) {
+        source_refused(c->source, "what it sends does not continue the history held here: a file begins with other GTIDs than those held, or has a "
+                                  "name that cannot be or is held already. Was it reset?");
+    } else if (c->status == E_TOOBIG) {
+        source_refused(c->source, "its GTID state is larger than an entry of the log may be (%u bytes)", (unsigned)ENTRY_MAX);
+    } else {
+        source_failed(c->source, 0, "what was received could not be stored: %s", err_text(c->status));
     }
     mem_free(c);
 }
@@ -76,10 +92,13 @@ static void applied(void *arg, int status)
     s->in_flight -= f->bytes;
     s->flights--;
     if (status == 0) {
+        if (f->progress && s->connection == f->connection) {
+            source_well(s);
+        }
         s->status.transactions += f->transactions;
         acknowledge(s, f);
     } else if (s->connection == f->connection) {
-        struct contradiction c = {.msg.run = contradicted, .source = s, .connection = f->connection}, *copy;
+        struct contradiction c = {.msg.run = contradicted, .source = s, .connection = f->connection, .status = status}, *copy;
         copy = mem_dup(&c, sizeof c);
         env_post(s->loop, &copy->msg); /* the connection is not ended from within the state machine */
     }
@@ -90,14 +109,15 @@ static void applied(void *arg, int status)
     }
 }
 
-static void fly(struct source *s, struct buf *entry, size_t bytes, uint64_t transactions)
+static void fly(struct source *s, struct buf *entry, size_t bytes, uint64_t transactions, bool progress)
 {
     struct flight *f = mem_new(sizeof *f);
     *f = (struct flight){.source = s,
                          .connection = s->connection,
                          .ack = s->batch.ack,
                          .bytes = bytes,
-                         .transactions = transactions};
+                         .transactions = transactions,
+                         .progress = progress};
     snprintf(f->file, sizeof f->file, "%s", s->file);
     s->in_flight += bytes;
     s->flights++;
@@ -122,7 +142,7 @@ static void propose_batch(struct source *s)
     buf_init(&entry, ENTRY_MAX);
     entry_put_events(&entry, &e, &b->txns, b->bytes.data, b->bytes.len);
     size_t n = b->bytes.len;
-    fly(s, &entry, n, transactions);
+    fly(s, &entry, n, transactions, b->complete);
     b->offset += n;
     buf_reset(&b->bytes);
     buf_reset(&b->txns);
@@ -156,7 +176,7 @@ static void propose_file(struct source *s, struct gtid_set *before)
     snprintf(f.name, sizeof f.name, "%s", s->file);
     buf_init(&entry, ENTRY_MAX);
     entry_put_file(&entry, &f);
-    fly(s, &entry, 0, 0);
+    fly(s, &entry, 0, 0, true);
     gtid_set_free(before);
     s->file_pending = false;
     env_log(s->loop, ENV_INFO, "source: new file=%s era=%llu", s->file, (unsigned long long)s->era);
@@ -180,6 +200,14 @@ static void settle_file(struct source *s, const struct event_header *h, const ui
         source_failed(s, 0, "the GTID state at the head of %s cannot be read: %s", s->file, em.text);
         return;
     }
+    if (source_torn(s) && !(before && gtid_set_equal(before, cluster_state(s->cluster)->executed))) {
+        gtid_set_free(before);
+        s->torn_file[0] = 0; /* no torn rest, then */
+        source_failed(s, 0, "the source does not go on in %s behind position %llu, and the GTID state at the head of %s says that more "
+                            "transactions are in it",
+                      state_file(cluster_state(s->cluster))->name, (unsigned long long)cluster_state(s->cluster)->boundary, s->file);
+        return;
+    }
     propose_file(s, before);
 }
 
@@ -192,7 +220,8 @@ static void take_place(struct source *s, const uint8_t *event, size_t n)
         source_failed(s, 0, "an event cannot be read: %s", em.text);
         return;
     }
-    bool same = !strcmp(r.name, s->file) && state_file(cluster_state(s->cluster));
+    const struct state_file *held = state_file(cluster_state(s->cluster));
+    bool same = !strcmp(r.name, s->file) && held && (s->located || !strcmp(held->name, r.name));
     if (same && s->located) {
         return;
     }
@@ -258,6 +287,7 @@ static void add_event(struct source *s, const struct event_header *h, const uint
     }
     if (wants_ack) {
         s->batch.ack = end;
+        s->status.semi_sync = true; /* maybe it was off when we connected */
     }
     if (s->batch.bytes.len >= ENTRY_EVENTS_TARGET) {
         propose_batch(s);
@@ -292,7 +322,8 @@ static void take_event(struct source *s, const uint8_t *event, size_t n, bool wa
         return;
     }
     s->status.last_event_wall = env_wall(s->loop);
-    if (h.type == EVENT_HEARTBEAT || h.type == EVENT_HEARTBEAT_V2) {
+    if (h.type == EVENT_HEARTBEAT || h.type == EVENT_HEARTBEAT_V2) { /* all that it has was sent */
+        source_well(s);
         return;
     }
     if (h.flags & EVENT_FLAG_ARTIFICIAL) {
@@ -310,7 +341,7 @@ static void take_event(struct source *s, const uint8_t *event, size_t n, bool wa
         return;
     }
     if (h.type == EVENT_START_ENCRYPTION) {
-        source_refused(s, "its binlog is encrypted, which cannot be followed yet");
+        source_refused(s, "%s is encrypted (encrypt_binlog=ON), and an encrypted binlog cannot be followed: switch that off on the source", s->file);
         return;
     }
     if (s->file_pending) {
@@ -328,6 +359,7 @@ static void take_event(struct source *s, const uint8_t *event, size_t n, bool wa
 void source_stream_begin(struct source *s)
 {
     source_phase(s, SOURCE_STREAMING);
+    wire_set_max_packet(s->wire, SOURCE_EVENT_MAX);
     wire_seq_apart(s->wire, true);
     event_format_init(&s->format, s->peer.origin.flavour, s->peer.checksum);
     txn_init(&s->txn);
@@ -336,10 +368,37 @@ void source_stream_begin(struct source *s)
     s->paused = false;
     s->batch.boundary = cluster_state(s->cluster)->boundary;
     begin_batch(s);
-    s->status.semi_sync = s->peer.semi_sync;
-    s->status.catching_up = s->peer.behind > SOURCE_LEVEL_BYTES;
+    s->status.semi_sync = s->peer.semi_sync && s->peer.semi_sync_on;
+    s->status.catching_up = s->peer.behind > SOURCE_LEVEL_BYTES || source_torn(s);
     s->status.behind = s->peer.behind;
     env_timer_start(&s->timer, SOURCE_SILENCE_S * ENV_S);
+}
+
+bool source_torn(const struct source *s)
+{
+    const struct state_file *file = state_file(cluster_state(s->cluster));
+    return s->torn_file[0] && file && !strcmp(file->name, s->torn_file);
+}
+
+void source_stream_stuck(struct source *s)
+{
+    const struct state_file *held = state_file(cluster_state(s->cluster));
+    if (s->peer.origin.flavour == FLAVOUR_MARIADB && held && !strcmp(held->name, s->file) && !s->file_pending) {
+        snprintf(s->torn_file, sizeof s->torn_file, "%s", s->file);
+    }
+}
+
+static void stream_error(struct source *s, const struct stream_packet *sp)
+{
+    if (!s->located && source_permanent(sp)) {
+        source_refused(s, "it cannot give %s from position %llu on: %s", s->file[0] ? s->file : "its oldest file",
+                       (unsigned long long)s->position, sp->message);
+        return;
+    }
+    if (sp->code == 1236 && strstr(sp->message, "binlog truncated in the middle of event")) {
+        source_stream_stuck(s);
+    }
+    source_failed(s, (uint16_t)sp->code, "the source refuses to go on: %s (%u)", sp->message, sp->code);
 }
 
 void source_stream_packet(struct source *s, const struct packet *p)
@@ -355,18 +414,35 @@ void source_stream_packet(struct source *s, const struct packet *p)
         source_failed(s, 0, "the source ended the stream (it is shutting down, or another replica has our identity)");
         break;
     case STREAM_ERROR:
-        source_failed(s, (uint16_t)sp.code, "the source refuses to go on: %s (%u)", sp.message, sp.code);
+        stream_error(s, &sp);
         break;
     case STREAM_EVENT:
-        s->backoff_ms = 100;
         take_event(s, sp.event, sp.n, sp.wants_ack);
         break;
     }
 }
 
+static void throttle(struct source *s);
+
+static void store_drained(void *arg)
+{
+    struct source *s = arg;
+    s->draining = false;
+    if (s->status.phase == SOURCE_STREAMING) {
+        throttle(s);
+    }
+}
+
+/* The socket is not read while too much waits, for the log or (a disk that is slower than the log's) for the binlog files. */
 static void throttle(struct source *s)
 {
-    bool pause = s->in_flight > SOURCE_IN_FLIGHT_MAX;
+    struct store *store = cluster_store(s->cluster);
+    bool slow = store_pending(store) > SOURCE_STORE_MAX;
+    bool pause = s->in_flight > SOURCE_IN_FLIGHT_MAX || slow;
+    if (slow && !s->draining) {
+        s->draining = true;
+        store_drain(store, store_drained, s);
+    }
     if (s->stream && pause != s->paused) {
         s->paused = pause;
         env_stream_pause(s->stream, pause);

@@ -50,5 +50,7 @@ void sql_statement_free(struct sql_statement *statement);
 struct control_request;
 struct control;
 void sql_run(struct control *control, struct control_request *request);
+/* On the loop, when the node closes: a CHECK BINARY LOGS that is under way is stopped and answered. */
+void sql_verify_stop(struct control *control);
 
 #endif

@@ -155,6 +155,9 @@ bool sql_account(struct sql_call *call, char *name, size_t size);
 /* 'name' with quotes doubled. */
 void sql_put_quoted(struct buf *b, const char *name);
 struct sql_vars *sql_vars_copy(const struct sql_vars *vars);
+/* Wall clock in microseconds as 2026-11-21T03:12:07Z; "" for 0. */
+enum { SQL_TIME_SIZE = 32 };
+void sql_time_text(uint64_t wall, char text[SQL_TIME_SIZE]);
 
 /* ---- handlers ---- */
 
@@ -164,7 +167,8 @@ struct sql_vars *sql_vars_copy(const struct sql_vars *vars);
         X(show_status) X(show_members) X(show_replica_status) X(show_slave_status) X(show_log_status)        \
             X(show_logs) X(show_replicas) X(show_slave_hosts) X(show_processlist) X(show_grants)             \
                 X(show_users) X(flush_logs) X(kill) X(change_source) X(start_replica) X(stop_replica)        \
-                    X(reset_replica) X(create_user) X(alter_user) X(drop_user) X(grant) X(revoke)
+                    X(reset_replica) X(create_user) X(alter_user) X(drop_user) X(grant) X(revoke) X(check_source) X(check_logs)      \
+                        X(show_alarms) X(acknowledge_alarm)
 
 #define SQL_HANDLER(name) void sql_##name(struct sql_call *call);
 SQL_HANDLERS(SQL_HANDLER)

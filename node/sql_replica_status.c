@@ -46,7 +46,7 @@ static void c_io_state(const struct facts *f, struct table *t)
 
 static void c_host(const struct facts *f, struct table *t)
 {
-    table_text(t, f->settings->host);
+    table_text(t, f->status.host);
 }
 
 static void c_user(const struct facts *f, struct table *t)
@@ -56,7 +56,7 @@ static void c_user(const struct facts *f, struct table *t)
 
 static void c_port(const struct facts *f, struct table *t)
 {
-    table_number(t, f->settings->port);
+    table_number(t, f->status.port);
 }
 
 /* What is being received; when nothing is, where the files end. */
@@ -115,6 +115,21 @@ static void c_behind(const struct facts *f, struct table *t)
 static void c_ssl_allowed(const struct facts *f, struct table *t)
 {
     table_text(t, strcmp(f->settings->ssl_mode, "disabled") == 0 ? "No" : "Yes");
+}
+
+static void c_ssl_ca(const struct facts *f, struct table *t)
+{
+    table_text(t, f->settings->ssl_ca);
+}
+
+static void c_ssl_cert(const struct facts *f, struct table *t)
+{
+    table_text(t, f->settings->ssl_cert);
+}
+
+static void c_ssl_key(const struct facts *f, struct table *t)
+{
+    table_text(t, f->settings->ssl_key);
 }
 
 static void c_ssl_verify(const struct facts *f, struct table *t)
@@ -189,11 +204,11 @@ static const struct status_column columns[] = {
     {"Until_Log_File", BOTH, "", NULL},
     {"#Until_Log_Pos", BOTH, "0", NULL},
     {"Source_SSL_Allowed", BOTH, NULL, c_ssl_allowed},
-    {"Source_SSL_CA_File", BOTH, "", NULL},
+    {"Source_SSL_CA_File", BOTH, NULL, c_ssl_ca},
     {"Source_SSL_CA_Path", BOTH, "", NULL},
-    {"Source_SSL_Cert", BOTH, "", NULL},
+    {"Source_SSL_Cert", BOTH, NULL, c_ssl_cert},
     {"Source_SSL_Cipher", BOTH, "", NULL},
-    {"Source_SSL_Key", BOTH, "", NULL},
+    {"Source_SSL_Key", BOTH, NULL, c_ssl_key},
     {"Seconds_Behind_Source", BOTH, NULL, c_behind},
     {"Source_SSL_Verify_Server_Cert", BOTH, NULL, c_ssl_verify},
     {"#Last_IO_Errno", BOTH, NULL, c_io_errno},

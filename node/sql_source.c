@@ -6,6 +6,7 @@
  * ignored that matters). */
 #include "node/sql_impl.h"
 
+#include "protocol/compress.h"
 #include "protocol/tls.h"
 
 #include <stdio.h>
@@ -22,7 +23,12 @@ enum {
     GIVEN_USER = 4,
     GIVEN_PASSWORD = 8,
     GIVEN_SSL_MODE = 16,
-    GIVEN_START = 32
+    GIVEN_START = 32,
+    GIVEN_SSL_CA = 64,
+    GIVEN_SSL_CERT = 128,
+    GIVEN_SSL_KEY = 256,
+    GIVEN_COMPRESSION = 512,
+    GIVEN_EXACT_MODE = 1024 /* by its name, not by SOURCE_SSL=1 */
 };
 
 struct source_change {
@@ -99,6 +105,9 @@ static bool o_ssl(struct sql_call *call, const char *option, struct source_chang
     if (!take_number(call, option, 1, &on)) {
         return false;
     }
+    if (!on) {
+        change->given |= GIVEN_EXACT_MODE;
+    }
     if (!(change->given & GIVEN_SSL_MODE)) { /* the mode says more */
         change->given |= GIVEN_SSL_MODE;
         snprintf(change->settings.ssl_mode, sizeof change->settings.ssl_mode, "%s",
@@ -118,8 +127,74 @@ static bool o_ssl_mode(struct sql_call *call, const char *option, struct source_
         return sql_error(call, 1231, "42000",
                          "%s is one of disabled, preferred, required, verify_ca, verify_identity", option);
     }
-    change->given |= GIVEN_SSL_MODE;
+    change->given |= GIVEN_SSL_MODE | GIVEN_EXACT_MODE;
     snprintf(change->settings.ssl_mode, sizeof change->settings.ssl_mode, "%s", tls_mode_name(mode));
+    return true;
+}
+
+static bool o_ssl_verify(struct sql_call *call, const char *option, struct source_change *change)
+{
+    unsigned long on = 0;
+    if (!take_number(call, option, 1, &on)) {
+        return false;
+    }
+    if (on) {
+        change->given |= GIVEN_SSL_MODE | GIVEN_EXACT_MODE;
+        snprintf(change->settings.ssl_mode, sizeof change->settings.ssl_mode, "%s", tls_mode_name(TLS_VERIFY_IDENTITY));
+    }
+    return true;
+}
+
+/* Paths on the nodes: each of them may lead. The files are read at each connect. */
+static bool take_path(struct sql_call *call, const char *option, char *to, size_t size)
+{
+    return take_text(call, option, to, size) &&
+           (!to[0] || to[0] == '/' ||
+            sql_error(call, 1231, "42000", "%s is the absolute path of a PEM file on each node, or '' for none", option));
+}
+
+static bool o_ssl_ca(struct sql_call *call, const char *option, struct source_change *change)
+{
+    change->given |= GIVEN_SSL_CA;
+    return take_path(call, option, change->settings.ssl_ca, sizeof change->settings.ssl_ca);
+}
+
+static bool o_ssl_cert(struct sql_call *call, const char *option, struct source_change *change)
+{
+    change->given |= GIVEN_SSL_CERT;
+    return take_path(call, option, change->settings.ssl_cert, sizeof change->settings.ssl_cert);
+}
+
+static bool o_ssl_key(struct sql_call *call, const char *option, struct source_change *change)
+{
+    change->given |= GIVEN_SSL_KEY;
+    return take_path(call, option, change->settings.ssl_key, sizeof change->settings.ssl_key);
+}
+
+/* Also MySQL's list of algorithms: its first one counts, and where a source does not offer it there is none. */
+static bool o_compression(struct sql_call *call, const char *option, struct source_change *change)
+{
+    char text[64];
+    struct compress_choice choice;
+    if (!take_text(call, option, text, sizeof text)) {
+        return false;
+    }
+    text[strcspn(text, ",")] = 0;
+    if (strcasecmp(text, "uncompressed") == 0) {
+        snprintf(text, sizeof text, "none");
+    }
+    if (compress_parse(text, &choice)) {
+        return sql_error(call, 1231, "42000", "%s is none, zlib, zstd or zstd:LEVEL (1 to %d)", option,
+                         COMPRESS_ZSTD_LEVEL_MAX);
+    }
+    change->given |= GIVEN_COMPRESSION;
+    char *to = change->settings.compression;
+    size_t size = sizeof change->settings.compression;
+    if (choice.kind == COMPRESS_ZSTD) {
+        snprintf(to, size, "zstd:%d", choice.level);
+    } else {
+        snprintf(to, size, "%s", compress_name(choice.kind));
+    }
     return true;
 }
 
@@ -159,6 +234,9 @@ static const struct {
     bool (*read)(struct sql_call *call, const char *option, struct source_change *change);
 } options[] = {
     {"HOST", o_host},        {"PORT", o_port},         {"USER", o_user},   {"PASSWORD", o_password},
+    {"SSL_CA", o_ssl_ca},    {"SSL_CERT", o_ssl_cert}, {"SSL_KEY", o_ssl_key},
+    {"SSL_VERIFY_SERVER_CERT", o_ssl_verify},
+    {"COMPRESSION", o_compression}, {"COMPRESSION_ALGORITHMS", o_compression},
     {"SSL", o_ssl},          {"SSL_MODE", o_ssl_mode}, {"START", o_start}, {"AUTO_POSITION", o_ignored},
     {"USE_GTID", o_ignored},
 };
@@ -204,6 +282,16 @@ static const struct source_settings *settings_of(const struct control *control)
     return state->has_source && state->source.host[0] ? &state->source : NULL;
 }
 
+/* Who names a CA and no mode wants the source's certificate to be signed by it, as MySQL understands it too. */
+static void verify_by_ca(const struct source_change *change, struct source_settings *s)
+{
+    enum tls_mode mode;
+    if (change->given & GIVEN_SSL_CA && !(change->given & GIVEN_EXACT_MODE) && s->ssl_ca[0] &&
+        !tls_mode_parse(s->ssl_mode, &mode) && mode < TLS_VERIFY_CA) {
+        snprintf(s->ssl_mode, sizeof s->ssl_mode, "%s", tls_mode_name(TLS_VERIFY_CA));
+    }
+}
+
 static bool build_change(struct control *control, const void *what, struct reply *reply, struct buf *entry)
 {
     const struct source_change *change = what;
@@ -229,8 +317,17 @@ static bool build_change(struct control *control, const void *what, struct reply
     TAKE(GIVEN_USER, user)
     TAKE(GIVEN_PASSWORD, password)
     TAKE(GIVEN_SSL_MODE, ssl_mode)
+    TAKE(GIVEN_SSL_CA, ssl_ca)
+    TAKE(GIVEN_SSL_CERT, ssl_cert)
+    TAKE(GIVEN_SSL_KEY, ssl_key)
+    TAKE(GIVEN_COMPRESSION, compression)
     TAKE(GIVEN_START, start)
 #undef TAKE
+    if (!s.ssl_cert[0] != !s.ssl_key[0]) {
+        reply_error(reply, 1210, "HY000", "SOURCE_SSL_CERT and SOURCE_SSL_KEY are given together or not at all");
+        return false;
+    }
+    verify_by_ca(change, &s);
     entry_put_source(entry, &s);
     explicit_bzero(&s, sizeof s);
     return true;

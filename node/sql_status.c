@@ -1,5 +1,6 @@
 /* sql_status.c: SHOW STATUS: one row for each name, the verdict first among ours. All on the loop. */
 #include "build.h"
+#include "node/monitor.h"
 #include "node/serve.h"
 #include "node/source.h"
 #include "node/sql_impl.h"
@@ -35,8 +36,12 @@ static void put_place(struct buf *out, const char *file, uint64_t position)
     }
 }
 
-static bool decide(const struct facts *f, char *reason, size_t size)
+static bool decide(const struct facts *f, char *reason, size_t size, uint64_t *since)
 {
+    *since = 0;
+    if (f->control->monitor) {
+        return monitor_verdict(f->control->monitor, reason, size, since);
+    }
     struct verdict_facts facts = {.voters = f->voters,
                                   .self = cluster_id(f->control->cluster),
                                   .leader = cluster_leader(f->control->cluster),
@@ -47,14 +52,25 @@ static bool decide(const struct facts *f, char *reason, size_t size)
 
 static void s_protected(const struct facts *f, struct buf *out)
 {
-    char reason[2048];
-    buf_str(out, decide(f, reason, sizeof reason) ? "yes" : "no");
+    char reason[4096];
+    uint64_t since;
+    buf_str(out, decide(f, reason, sizeof reason, &since) ? "yes" : "no");
+}
+
+static void s_protected_since(const struct facts *f, struct buf *out)
+{
+    char reason[4096], text[SQL_TIME_SIZE];
+    uint64_t since;
+    decide(f, reason, sizeof reason, &since);
+    sql_time_text(since, text);
+    buf_str(out, text);
 }
 
 static void s_protected_reason(const struct facts *f, struct buf *out)
 {
-    char reason[2048];
-    decide(f, reason, sizeof reason);
+    char reason[4096];
+    uint64_t since;
+    decide(f, reason, sizeof reason, &since);
     buf_str(out, reason);
 }
 
@@ -87,7 +103,7 @@ static void s_applied_index(const struct facts *f, struct buf *out)
 static void s_source(const struct facts *f, struct buf *out)
 {
     if (f->state->has_source) {
-        put_place(out, f->state->source.host, f->state->source.port);
+        put_place(out, f->source.host, f->source.port);
     }
 }
 
@@ -104,6 +120,82 @@ static void s_source_error(const struct facts *f, struct buf *out)
 static void s_source_semi_sync(const struct facts *f, struct buf *out)
 {
     buf_str(out, f->source.semi_sync ? "yes" : "no");
+}
+
+/* What the second connection to the source told; "" while it tells nothing. */
+static bool report_of(const struct facts *f, struct monitor_report *report)
+{
+    if (!f->control->monitor) {
+        return false;
+    }
+    monitor_get_report(f->control->monitor, report);
+    return true;
+}
+
+static void s_source_checks(const struct facts *f, struct buf *out)
+{
+    struct monitor_report r;
+    if (report_of(f, &r) && r.checks->n) {
+        buf_printf(out, "%zu critical, %zu warn, %zu unknown, %zu ok", checks_count(r.checks, CHECK_CRITICAL),
+                   checks_count(r.checks, CHECK_WARN), checks_count(r.checks, CHECK_UNKNOWN), checks_count(r.checks, CHECK_OK));
+    }
+}
+
+static void s_source_checked(const struct facts *f, struct buf *out)
+{
+    struct monitor_report r;
+    char text[SQL_TIME_SIZE];
+    if (report_of(f, &r)) {
+        sql_time_text(r.checked_wall, text);
+        buf_str(out, text);
+    }
+}
+
+static void s_source_status(const struct facts *f, struct buf *out)
+{
+    struct monitor_report r;
+    if (report_of(f, &r) && r.counters.known) {
+        buf_str(out, r.counters.on ? "ON" : "OFF");
+    }
+}
+
+static void s_source_clients(const struct facts *f, struct buf *out)
+{
+    struct monitor_report r;
+    if (report_of(f, &r) && r.counters.known) {
+        put_u64(out, r.counters.clients);
+    }
+}
+
+static void s_source_yes_tx(const struct facts *f, struct buf *out)
+{
+    struct monitor_report r;
+    if (report_of(f, &r) && r.counters.known) {
+        put_u64(out, r.counters.yes_tx);
+    }
+}
+
+static void s_source_no_tx(const struct facts *f, struct buf *out)
+{
+    struct monitor_report r;
+    if (report_of(f, &r) && r.counters.known) {
+        put_u64(out, r.counters.no_tx);
+    }
+}
+
+/* Those that somebody has to look at. */
+static void s_alarms(const struct facts *f, struct buf *out)
+{
+    uint64_t n = 0;
+    for (size_t i = 0; i < f->state->n_alarms; i++) {
+        n += !f->state->alarms[i].acknowledged || !f->state->alarms[i].until;
+    }
+    put_u64(out, n);
+}
+
+static void s_alarms_dropped(const struct facts *f, struct buf *out)
+{
+    put_u64(out, f->state->dropped_alarms);
 }
 
 static void s_acks(const struct facts *f, struct buf *out)
@@ -172,6 +264,7 @@ static void s_ssl_version(const struct facts *f, struct buf *out)
 static const struct status_row status_rows[] = {
     {"Holdfast_protected", s_protected},
     {"Holdfast_protected_reason", s_protected_reason},
+    {"Holdfast_protected_since", s_protected_since},
     {"Holdfast_version", s_version},
     {"Holdfast_node_id", s_node_id},
     {"Holdfast_leader_id", s_leader_id},
@@ -181,6 +274,14 @@ static const struct status_row status_rows[] = {
     {"Holdfast_source_phase", s_source_phase},
     {"Holdfast_source_error", s_source_error},
     {"Holdfast_source_semi_sync", s_source_semi_sync},
+    {"Holdfast_source_checks", s_source_checks},
+    {"Holdfast_source_checked", s_source_checked},
+    {"Holdfast_source_status", s_source_status},
+    {"Holdfast_source_clients", s_source_clients},
+    {"Holdfast_source_yes_tx", s_source_yes_tx},
+    {"Holdfast_source_no_tx", s_source_no_tx},
+    {"Holdfast_alarms", s_alarms},
+    {"Holdfast_alarms_dropped", s_alarms_dropped},
     {"Holdfast_acks", s_acks},
     {"Holdfast_ack_position", s_ack_position},
     {"Holdfast_received_position", s_received_position},

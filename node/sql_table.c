@@ -55,7 +55,8 @@ static const struct sql_row rows[] = {
      "ends a connection; without CLUSTER_ADMIN one's own dumps only"},
     {"CHANGE REPLICATION SOURCE TO",
      "SOURCE_HOST='host', SOURCE_PORT=n, SOURCE_USER='user', SOURCE_PASSWORD='password', SOURCE_SSL=0|1, "
-     "SOURCE_SSL_MODE='mode', "
+     "SOURCE_SSL_MODE='mode', SOURCE_SSL_CA='/file', SOURCE_SSL_CERT='/file', SOURCE_SSL_KEY='/file', "
+     "SOURCE_COMPRESSION='none|zlib|zstd[:LEVEL]', "
      "SOURCE_START='oldest|now|FILE|GTIDSET'",
      SQL_ADMIN, ON_LOOP, sql_change_source, "which source to follow; what is left out stays as it was"},
     {"CHANGE MASTER TO", "MASTER_HOST='host', ...", SQL_ADMIN, ON_LOOP, sql_change_source, "the same"},
@@ -71,6 +72,12 @@ static const struct sql_row rows[] = {
      ON_LOOP, sql_grant, "lets an account replicate, monitor, administer"},
     {"REVOKE", "REPLICATION SLAVE | REPLICATION CLIENT | CLUSTER_ADMIN, ... ON *.* FROM 'user'", SQL_ADMIN,
      ON_LOOP, sql_revoke, "takes that back"},
+    {"CHECK BINARY LOGS", "[FROM 'file'] [TO 'file']", SQL_MONITOR, ON_LOOP, sql_check_logs,
+     "reads the binlog files of this node and says whether they are sound"},
+    {"CHECK REPLICATION SOURCE", "", SQL_MONITOR, ON_LOOP, sql_check_source,
+     "the source's settings that the promise depends on, and the statement that mends each"},
+    {"SHOW ALARMS", "", SQL_MONITOR, ON_LOOP, sql_show_alarms, "what an operator has to know of, also when it is over"},
+    {"ACKNOWLEDGE ALARM", "n", SQL_ADMIN, ON_LOOP, sql_acknowledge_alarm, "it was read: status does not show it any more"},
     {"HELP", "['word']", SQL_ANYBODY, ON_WORKER, sql_help, "this list"},
 };
 

@@ -115,7 +115,7 @@ static void read_password(struct sql_call *call, struct user_change *change)
     if (sql_word(call, "WITH")) {
         const struct sql_token *token = sql_peek(call);
         bool named = token->kind == TOKEN_WORD || token->kind == TOKEN_STRING || token->kind == TOKEN_QUOTED;
-        if (!named || auth_plugin_of(token->text, strlen(token->text)) == AUTH_OTHER) {
+        if (!named || !auth_plugin_served(auth_plugin_of(token->text, strlen(token->text)))) {
             sql_error(
                 call, 1524, "HY000",
                 "Only caching_sha2_password and mysql_native_password are there; every account has both");

@@ -98,6 +98,11 @@ static void get_executed(const struct sql_call *call, struct buf *out)
     }
 }
 
+static void get_gtid_mode(const struct sql_call *call, struct buf *out)
+{
+    buf_str(out, call->session->view->gtids_off ? "OFF" : "ON");
+}
+
 static void get_position(const struct sql_call *call, struct buf *out)
 {
     const struct state *state = cluster_state(call->control->cluster);
@@ -160,7 +165,7 @@ static const struct sql_variable variables[] = {
     ASK(gtid_current_pos, MARIADB, TEXT, get_position),
     CONST(gtid_domain_id, MARIADB, NUMBER, SETTABLE, "0"),
     ASK(gtid_executed, MYSQL, TEXT, get_executed),
-    CONST(gtid_mode, MYSQL, TEXT, FIXED, "ON"),
+    GET(gtid_mode, MYSQL, TEXT, get_gtid_mode),
     CONST(gtid_next, MYSQL, TEXT, FIXED, "AUTOMATIC"),
     CONST(gtid_owned, MYSQL, TEXT, FIXED, ""),
     ASK(gtid_purged, MYSQL, TEXT, get_purged),

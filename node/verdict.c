@@ -1,6 +1,8 @@
 /* verdict.c: see verdict.h. Each reason is a condition of its own, so that mending one shows what is left. */
 #include "node/verdict.h"
 
+#include "node/monitor.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -11,6 +13,18 @@ struct reasons {
 };
 
 static void add(struct reasons *r, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* Goes on with the last reason. */
+static void add_to(struct reasons *r, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+static void add_to(struct reasons *r, const char *fmt, ...)
+{
+    size_t at = strlen(r->text);
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(r->text + at, r->size - at, fmt, ap);
+    va_end(ap);
+}
 
 static void add(struct reasons *r, const char *fmt, ...)
 {
@@ -25,15 +39,46 @@ static void add(struct reasons *r, const char *fmt, ...)
     va_end(ap);
 }
 
-static void following(struct reasons *r, const struct source_settings *settings,
-                      const struct source_status *status)
+static void catching_up(struct reasons *r, const struct source_status *link, const struct monitor_report *report)
 {
-    if (status->phase != SOURCE_STREAMING) {
-        add(r, "not following %s:%u (%s%s%s)", settings->host, settings->port,
-            source_phase_text(status->phase), status->error[0] ? ": " : "", status->error);
-    } else if (!status->semi_sync) {
-        add(r, "the source %s:%u does not wait for acknowledgements (semi-sync is off)", settings->host,
-            settings->port);
+    add(r, "catching up: %llu bytes behind", (unsigned long long)link->behind);
+    if (report && report->catch_up_s) {
+        add_to(r, ", about %llu s", (unsigned long long)report->catch_up_s);
+    }
+}
+
+/* What the source says of itself; only what breaks the promise. */
+static void source_says(struct reasons *r, const struct source_status *link, const struct monitor_report *report)
+{
+    const struct checks *checks = report->checks;
+    if (report->counters.known && !report->counters.on && link->semi_sync) {
+        add(r, "the source %s:%u commits without waiting (its semi-sync status is OFF)", link->host, link->port);
+    }
+    if (!checks->n) {
+        add(r, "the source's settings were not checked yet%s%s", report->error[0] ? ": " : "", report->error);
+    }
+    for (size_t i = 0; i < checks->n; i++) {
+        const struct check_result *c = &checks->results[i];
+        if (c->state == CHECK_CRITICAL) {
+            add(r, "the source's %s is %s, not %s", c->name, c->value, c->wanted);
+        }
+    }
+}
+
+static void following(struct reasons *r, const struct source_status *link, const struct monitor_report *report)
+{
+    if (link->phase != SOURCE_STREAMING) {
+        add(r, "not following %s:%u (%s%s%s)", link->host, link->port, source_phase_text(link->phase),
+            link->error[0] ? ": " : "", link->error);
+        return;
+    }
+    if (link->catching_up) {
+        catching_up(r, link, report);
+    } else if (!link->semi_sync) {
+        add(r, "the source %s:%u does not wait for acknowledgements (semi-sync is off)", link->host, link->port);
+    }
+    if (report) {
+        source_says(r, link, report);
     }
 }
 
@@ -54,7 +99,7 @@ bool verdict(const struct verdict_facts *facts, char *reason, size_t size)
     } else if (facts->leader != facts->self) {
         add(&r, "node %llu leads and knows the rest; ask it", (unsigned long long)facts->leader);
     } else {
-        following(&r, &state->source, facts->source);
+        following(&r, facts->source, facts->report);
     }
     return !reason[0];
 }

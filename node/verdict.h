@@ -7,11 +7,14 @@
 #include "node/source.h"
 #include "raft/state.h"
 
+struct monitor_report;
+
 struct verdict_facts {
     size_t voters;
     uint64_t self, leader; /* leader 0: nobody known */
     const struct state *state;
     const struct source_status *source; /* this node's link: it follows while this node leads */
+    const struct monitor_report *report; /* what the source says of itself; NULL: nobody asks it */
 };
 
 /* True: protected. Else `reason` says all that is missing, separated by "; ". */

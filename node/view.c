@@ -5,6 +5,7 @@
 
 #include "protocol/base/check.h"
 #include "protocol/base/mem.h"
+#include "protocol/tls.h"
 
 #include <string.h>
 
@@ -23,6 +24,8 @@ void view_unref(struct view *view)
     unsigned before = atomic_fetch_sub_explicit(&view->refs, 1, memory_order_acq_rel);
     CHECK(before > 0);
     if (before == 1) {
+        tls_ctx_free(view->tls);
+        auth_rsa_free(view->rsa);
         mem_free(view->users);
         mem_free(view);
     }
@@ -36,4 +39,14 @@ const struct user_account *view_user(const struct view *view, const char *name)
         }
     }
     return NULL;
+}
+
+bool view_has_cold(const struct view *view)
+{
+    for (size_t i = 0; i < view->n_users; i++) {
+        if (view->users[i].secret.cold) {
+            return true;
+        }
+    }
+    return false;
 }

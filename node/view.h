@@ -16,13 +16,16 @@ struct view {
     char server_uuid[UUID_TEXT_SIZE];   /* this node's own */
     uint32_t server_id;                 /* this node's own */
     bool leader;
+    bool gtids_off;                     /* MySQL: there are transactions, and none has a GTID */
     struct user_account *users;
     size_t n_users;
-    struct tls_ctx *tls;                /* NULL: not offered; outlives all views */
+    struct tls_ctx *tls;                /* a reference; NULL: not offered */
+    struct auth_rsa *rsa;               /* a reference; NULL: no passwords over open connections */
 };
 
 struct view *view_ref(struct view *view);
 void view_unref(struct view *view); /* NULL is fine */
+bool view_has_cold(const struct view *view); /* an account that has to tell its password */
 const struct user_account *view_user(const struct view *view, const char *name);
 
 #endif

@@ -62,7 +62,7 @@ static inline struct view *new_view(enum flavour flavour)
     v->users = mem_array(v->n_users, sizeof *v->users);
     account(&v->users[0], "repl", "secret", ROLE_REPLICA);
     account(&v->users[1], "eye", "glass", ROLE_MONITOR);
-    v->tls = node.tls;
+    v->tls = tls_ctx_ref(node.tls);
     return v;
 }
 

@@ -291,6 +291,21 @@ static void source_set_quotes(void)
     fake_node_stop(&node);
 }
 
+static void source_set_knows_tls_and_compression(void)
+{
+    START(node, {"CHANGE", "OK"});
+    struct ran r = run("", "-S", node.socket, "source", "set", "ssl_ca=/ca.pem", "ssl_cert=", "ssl_key=/k y.pem",
+                       "compression=zstd:9", NULL);
+    EXPECT(r, 0, "holdfast source start", "");
+    expect_log(&node, "CHANGE REPLICATION SOURCE TO SOURCE_SSL_CA='/ca.pem', SOURCE_SSL_CERT='', "
+                      "SOURCE_SSL_KEY='/k y.pem', SOURCE_COMPRESSION='zstd:9'\n");
+    r = run("", "-S", node.socket, "source", "set", "ssl_ca=ca.pem", NULL);
+    EXPECT(r, 2, "", "no absolute path");
+    r = run("", "-S", node.socket, "source", "set", "compression=lz4", NULL);
+    EXPECT(r, 2, "", "compression=lz4 is none of");
+    fake_node_stop(&node);
+}
+
 static void source_starts_and_stops(void)
 {
     START(node, {"START REPLICA", "OK"}, {"STOP REPLICA", "ERR 1105 node 1 is not the leader"});
@@ -347,6 +362,51 @@ static void passwords_are_wanted(void)
     r = run("new\n", "-S", node.socket, "user", "passwd", "repl", NULL);
     EXPECT(r, 0, "The password is changed.", "");
     expect_log(&node, "ALTER USER 'repl' IDENTIFIED BY 'new'\n");
+    fake_node_stop(&node);
+}
+
+/* ---- checks and alarms ---- */
+
+static void source_check_says_what_to_do(void)
+{
+    START(node, {"CHECK REPLICATION SOURCE",
+                 "Name\tState\tValue\tWanted\tStatement\tRun\tWhy\nsemi_sync\tok\tON\tON\t\t\tw\n"
+                 "timeout\twarn\t10000\tan hour\tSET PERSIST t = 1\ton the source\tafter it\n"
+                 "filters\tcritical\tdo x\tnone\t\trestart it\tlost"});
+    struct ran r = run("", "-S", node.socket, "source", "check", NULL);
+    UNIT_TRUE(has(&r.out, "NAME       STATE     VALUE  WANTED\nsemi_sync  ok        ON     ON\n"));
+    UNIT_TRUE(has(&r.out, "\ntimeout (warn): after it\n  on the source:\n  SET PERSIST t = 1;\n"));
+    EXPECT(r, 0, "\nfilters (critical): lost\n  restart it\n", "");
+    r = run("", "-S", node.socket, "--format=json", "source", "check", NULL);
+    EXPECT(r, 0, "\"statement\": \"SET PERSIST t = 1\"", "");
+    fake_node_stop(&node);
+}
+
+static void alarms_are_listed_and_acknowledged(void)
+{
+    START(node, {"SHOW ALARMS", "Id#\tKind\tState\tAcknowledged\tSince\tUntil\tSource\tFrom_gtid\tTo_gtid\tText\n"
+                                "3\tloss_window\tended\tno\tT1\tT2\tdb1:3306\tu:1\tu:2\tone commit\n"
+                                "4\tloss_window\tended\tyes\tT3\tT4\tdb1:3306\tu:1\tu:2\tread already\n"
+                                "5\tother_client\topen\tyes\tT5\t\\N\tdb1:3306\tu:1\t\\N\tsomebody"},
+          {"ACKNOWLEDGE ALARM 3", "OK"}, {"ACKNOWLEDGE ALARM 9", "ERR 1105 there is no alarm 9"},
+          {"SHOW STATUS", STATUS_ROWS "\nHoldfast_source_checks\t0 critical, 2 warn, 0 unknown, 9 ok\n"
+                                      "Holdfast_protected_since\t2026-11-21T03:12:07Z"},
+          {"SHOW", "Id#"});
+    struct ran r = run("", "-S", node.socket, "status", NULL);
+    UNIT_TRUE(has(&r.out, "protected: no since 2026-11-21T03:12:07Z (one voter, no redundancy)\n"));
+    UNIT_TRUE(has(&r.out, "\n  settings of db1:3306: 0 critical, 2 warn, 0 unknown, 9 ok. Run: holdfast source check\n"));
+    UNIT_TRUE(has(&r.out, "\n  loss_window on db1:3306 since T1 until T2: one commit. When it is read: holdfast alarm ack 3\n"));
+    UNIT_TRUE(has(&r.out, "\n  other_client on db1:3306 since T5, going on: somebody\n"));
+    UNIT_TRUE(!has(&r.out, "read already"));
+    EXPECT(r, 0, "", "");
+    r = run("", "-S", node.socket, "alarm", "list", NULL);
+    EXPECT(r, 0, "read already", "");
+    r = run("", "-S", node.socket, "alarm", "ack", "3", NULL);
+    EXPECT(r, 0, "acknowledged", "");
+    r = run("", "-S", node.socket, "alarm", "ack", "9", NULL);
+    EXPECT(r, 1, "", "there is no alarm 9");
+    r = run("", "-S", node.socket, "alarm", "ack", "3x", NULL);
+    EXPECT(r, 2, "", "'3x' is no alarm's number");
     fake_node_stop(&node);
 }
 
@@ -576,9 +636,10 @@ static void early_reader_is_no_failure(void)
 UNIT_MAIN("cli", UNIT_TEST(wrong_use_is_2), UNIT_TEST(help_comes_from_the_table), UNIT_TEST(no_node_is_3),
           UNIT_TEST(status_for_people), UNIT_TEST(status_for_programs),
           UNIT_TEST(alarms_are_what_is_wrong_now), UNIT_TEST(another_server_is_recognized),
-          UNIT_TEST(source_set_quotes), UNIT_TEST(source_starts_and_stops),
+          UNIT_TEST(source_set_quotes), UNIT_TEST(source_set_knows_tls_and_compression), UNIT_TEST(source_starts_and_stops),
           UNIT_TEST(source_show_knows_both_flavours), UNIT_TEST(user_add_creates_and_grants),
           UNIT_TEST(user_add_takes_back), UNIT_TEST(passwords_are_wanted), UNIT_TEST(lists_show_what_comes),
+          UNIT_TEST(source_check_says_what_to_do), UNIT_TEST(alarms_are_listed_and_acknowledged),
           UNIT_TEST(sql_is_sent_as_it_is), UNIT_TEST(lost_connections_are_3), UNIT_TEST(network_login),
           UNIT_TEST(ps_shows_no_secret), UNIT_TEST(terminal_asks_twice_without_echo),
           UNIT_TEST(interrupt_gives_echo_back),

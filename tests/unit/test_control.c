@@ -368,6 +368,12 @@ static void a_new_node_shows_itself(void)
         {"START REPLICA", "1200 "},
         {"STOP REPLICA", "1200 "},
         {"RESET REPLICA ALL", "OK"},
+        {"SHOW ALARMS", "Id,Kind,State,Acknowledged,Since,Until,Source,From_gtid,To_gtid,Text"},
+        {"ACKNOWLEDGE ALARM 7", "1105 there is no alarm 7"},
+        {"ACKNOWLEDGE ALARM x", "1064 "},
+        {"ACKNOWLEDGE ALARM 7 8", "1064 "},
+        {"SHOW STATUS LIKE 'Holdfast_alarms'", "Variable_name,Value|Holdfast_alarms,0"},
+        {"CHECK REPLICATION SOURCE", "1105 "},
     };
     struct script script = {STEPS(steps), .roles = SQL_ALL_ROLES};
     run_alone(&script);
@@ -413,6 +419,30 @@ static void a_source_is_set_and_changed(void)
     run_alone(&script);
 }
 
+/* TLS files and compression; a CA alone asks for its signature, whatever SOURCE_SSL says beside 0. */
+static void a_source_by_tls(void)
+{
+    static const char *const steps[][2] = {
+        {"CHANGE REPLICATION SOURCE TO SOURCE_HOST='h', SOURCE_SSL_CA='relative.pem'", "1231 "},
+        {"CHANGE REPLICATION SOURCE TO SOURCE_HOST='h', SOURCE_SSL_CERT='/c.pem'", "1210 "},
+        {"CHANGE REPLICATION SOURCE TO SOURCE_HOST='h', SOURCE_SSL_KEY='/k.pem'", "1210 "},
+        {"CHANGE REPLICATION SOURCE TO SOURCE_HOST='h', SOURCE_COMPRESSION='lz4'", "1231 "},
+        {"CHANGE REPLICATION SOURCE TO SOURCE_HOST='h', SOURCE_COMPRESSION='zstd:23'", "1231 "},
+        {"CHANGE REPLICATION SOURCE TO SOURCE_HOST='h', SOURCE_COMPRESSION_ALGORITHMS='zstd,uncompressed'", "OK"},
+        {"CHANGE REPLICATION SOURCE TO SOURCE_SSL_CERT='/c.pem', SOURCE_SSL_KEY='/k.pem', SOURCE_COMPRESSION='zlib'", "OK"},
+        {"SHOW REPLICA STATUS", "*,Yes,,,/c.pem,,/k.pem,~,No,"},
+        {"CHANGE MASTER TO MASTER_SSL=1, MASTER_SSL_CA='/ca.pem', MASTER_SSL_CERT='', MASTER_SSL_KEY=''", "OK"},
+        {"SHOW REPLICA STATUS", "*,Yes,/ca.pem,,,,,~,Yes,"},
+        {"CHANGE REPLICATION SOURCE TO SOURCE_SSL_CERT='/c.pem'", "1210 "},
+        {"CHANGE REPLICATION SOURCE TO SOURCE_SSL_CA='/ca.pem', SOURCE_SSL=0", "OK"},
+        {"SHOW REPLICA STATUS", "*,No,/ca.pem,,,,,~,No,"},
+        {"CHANGE REPLICATION SOURCE TO SOURCE_SSL_VERIFY_SERVER_CERT=1", "OK"},
+        {"SHOW REPLICA STATUS", "*,Yes,/ca.pem,,,,,~,Yes,"},
+    };
+    struct script script = {STEPS(steps), .roles = SQL_ALL_ROLES};
+    run_alone(&script);
+}
+
 static void accounts_come_and_go(void)
 {
     static const char *const steps[][2] = {
@@ -424,6 +454,7 @@ static void accounts_come_and_go(void)
         {"CREATE USER '' IDENTIFIED BY 'geheim'", "1470 "},
         {"CREATE USER mon IDENTIFIED WITH caching_sha2_password BY 'geheim'", "OK"},
         {"CREATE USER x IDENTIFIED WITH sha256_password BY 'geheim'", "1524 "},
+        {"CREATE USER x IDENTIFIED WITH client_ed25519 BY 'geheim'", "1524 "},
         {"GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO 'repl'@'%'", "OK"},
         {"GRANT REPLICATION CLIENT ON *.* TO mon", "OK"},
         {"GRANT SELECT ON *.* TO mon", "1064 "},
@@ -563,6 +594,6 @@ static void changes_wait_until_the_node_leads(void)
 }
 
 UNIT_MAIN("control", UNIT_TEST(a_new_node_shows_itself), UNIT_TEST(a_source_is_set_and_changed),
-          UNIT_TEST(accounts_come_and_go), UNIT_TEST(files_are_shown), UNIT_TEST(who_may_kill_and_look),
+          UNIT_TEST(a_source_by_tls), UNIT_TEST(accounts_come_and_go), UNIT_TEST(files_are_shown), UNIT_TEST(who_may_kill_and_look),
           UNIT_TEST(a_node_that_closes_answers_everything), UNIT_TEST(changes_do_not_undo_each_other),
           UNIT_TEST(changes_wait_until_the_node_leads))

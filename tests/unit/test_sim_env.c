@@ -1,5 +1,5 @@
-/* test_sim_env: the simulated world keeps the contract of protocol/base/env.h, is repeatable, and is as unkind as it should be: what was not
- * synced may be lost, torn or there; what was synced is always there. */
+/* test_sim_env: the simulated world keeps the contract of protocol/base/env.h, is repeatable, and is as
+ * unkind as it should be: what was not synced may be lost, torn or there; what was synced is always there. */
 #include "tests/unit/unit.h"
 
 #include "protocol/base/buf.h"
@@ -11,7 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* ---- a program that is one function --------------------------------------------------------------------------- */
+/* ---- a program that is one function -------------------------------------------------------------------- */
 
 struct small {
     struct sim *sim;
@@ -94,7 +94,7 @@ static void run_body(struct small *s, struct sim_host *host, void (*body)(struct
     sim_run(s->sim, 100 * ENV_S);
 }
 
-/* ---- posts, timers, joins ------------------------------------------------------------------------------------- */
+/* ---- posts, timers, joins ------------------------------------------------------------------------------ */
 
 struct note {
     struct env_msg msg;
@@ -137,8 +137,13 @@ static void post_all(struct small *s, struct env *env)
     notes_next = 0;
     notes_in_order = true;
     for (unsigned i = 0; i < NOTES; i++) {
-        notes[i] = (struct note){.msg.run = note_run, .number = i, .next = &notes_next, .in_order = &notes_in_order,
-                                 .env = s->child, .ran_at = &note_times[i], .write = i % 50 == 0};
+        notes[i] = (struct note){.msg.run = note_run,
+                                 .number = i,
+                                 .next = &notes_next,
+                                 .in_order = &notes_in_order,
+                                 .env = s->child,
+                                 .ran_at = &note_times[i],
+                                 .write = i % 50 == 0};
         env_post(s->child, &notes[i].msg);
     }
     UNIT_UINT(notes_next, 0); /* never inside the call */
@@ -232,7 +237,7 @@ static void what_is_left_open_is_a_failure(void)
     sim_free(sim);
 }
 
-/* ---- files ---------------------------------------------------------------------------------------------------- */
+/* ---- files --------------------------------------------------------------------------------------------- */
 
 enum { SECTORS = 16, BYTES = SECTORS * 4096 };
 
@@ -371,7 +376,8 @@ static void replaced_file_is_whole_after_any_crash(void)
             UNIT_UINT(s.stops, 2); /* the ghost too was told to end, once */
             buf_init(&b, 100);
             UNIT_INT(sim_host_read(host, "/f", &b), 0);
-            bool is_old = strcmp(buf_cstr(&b), "old") == 0, is_new = strcmp(buf_cstr(&b), "new and longer") == 0;
+            bool is_old = strcmp(buf_cstr(&b), "old") == 0,
+                 is_new = strcmp(buf_cstr(&b), "new and longer") == 0;
             UNIT_TRUE(is_old || is_new);
             old += is_old;
             new += is_new;
@@ -435,7 +441,10 @@ static void directories(struct small *s, struct env *env)
     UNIT_UINT(size, 6);
     UNIT_INT(env_pread(file, data, 8, 2, &got, &em), 0);
     UNIT_UINT(got, 4);
-    UNIT_MEM(data, "\0" "123", 4);
+    UNIT_MEM(data,
+             "\0"
+             "123",
+             4);
     env_close(file);
     UNIT_INT(env_open(env, "/d/x", ENV_WRITE | ENV_CREATE | ENV_EXCL, &file, &em), E_EXISTS);
     UNIT_INT(env_unlink(env, "/d", &em), E_INVALID);
@@ -509,7 +518,7 @@ static void planted_faults_hit_the_nth_call(void)
     }
 }
 
-/* ---- death ---------------------------------------------------------------------------------------------------- */
+/* ---- death --------------------------------------------------------------------------------------------- */
 
 static void die(struct small *s, struct env *env)
 {
@@ -579,7 +588,8 @@ static void nobody_sees_what_a_ghost_does(void)
 
 UNIT_MAIN("sim_env", UNIT_TEST(posts_arrive_in_order_and_joins_wait), UNIT_TEST(timers_fire_when_due),
           UNIT_TEST(what_is_left_open_is_a_failure), UNIT_TEST(power_loss_takes_what_was_not_synced),
-          UNIT_TEST(replaced_file_is_whole_after_any_crash), UNIT_TEST(rename_without_sync_can_lose_the_content),
+          UNIT_TEST(replaced_file_is_whole_after_any_crash),
+          UNIT_TEST(rename_without_sync_can_lose_the_content),
           UNIT_TEST(file_calls_behave_like_a_file_system), UNIT_TEST(sync_after_a_failed_one_lies),
           UNIT_TEST(planted_faults_hit_the_nth_call), UNIT_TEST(fatal_ends_the_process_alone),
           UNIT_TEST(nobody_sees_what_a_ghost_does))

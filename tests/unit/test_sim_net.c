@@ -1,5 +1,6 @@
-/* test_sim_net: streams of the simulated world: bytes arrive whole and in order, in chunks of any size; a slow reader stops its writer; closes,
- * crashes, resets and cuts are heard of as the contract says; and the whole repeats from its seed. */
+/* test_sim_net: streams of the simulated world: bytes arrive whole and in order, in chunks of any size; a
+ * slow reader stops its writer; closes, crashes, resets and cuts are heard of as the contract says; and the
+ * whole repeats from its seed. */
 #include "tests/unit/unit.h"
 
 #include "protocol/base/buf.h"
@@ -18,7 +19,7 @@ static uint8_t pattern(uint64_t at)
     return (uint8_t)(at * 7 + at / 251);
 }
 
-/* ---- a server that echoes on a worker env --------------------------------------------------------------------- */
+/* ---- a server that echoes on a worker env -------------------------------------------------------------- */
 
 struct server;
 
@@ -81,7 +82,8 @@ static void echo_closed(void *owner, int code, const char *why)
     session_end(s);
 }
 
-static const struct env_stream_handler echo_handler = {.readable = echo_readable, .drained = echo_drained, .closed = echo_closed};
+static const struct env_stream_handler echo_handler = {
+    .readable = echo_readable, .drained = echo_drained, .closed = echo_closed};
 
 static void session_begin(struct env_msg *msg)
 {
@@ -145,7 +147,7 @@ static void server_stop(struct sim_process *process, void *arg)
 
 static const struct sim_program server_program = {server_start, server_stop, NULL};
 
-/* ---- a client -------------------------------------------------------------------------------------------------- */
+/* ---- a client ------------------------------------------------------------------------------------------ */
 
 struct client {
     struct sim *sim;
@@ -217,7 +219,8 @@ static void client_closed(void *owner, int code, const char *why)
     c->code = code;
 }
 
-static const struct env_stream_handler client_handler = {client_connected, client_readable, client_drained, client_closed};
+static const struct env_stream_handler client_handler = {client_connected, client_readable, client_drained,
+                                                         client_closed};
 
 static void client_resume(struct env_timer *timer)
 {
@@ -251,7 +254,7 @@ static void client_stop(struct sim_process *process, void *arg)
 
 static const struct sim_program client_program = {client_start, client_stop, NULL};
 
-/* ---- two hosts -------------------------------------------------------------------------------------------------- */
+/* ---- two hosts ----------------------------------------------------------------------------------------- */
 
 struct pair {
     struct sim *sim;
@@ -419,7 +422,7 @@ static void connecting_into_a_cut_times_out(void)
     pair_free(p);
 }
 
-/* ---- repeatable ------------------------------------------------------------------------------------------------ */
+/* ---- repeatable ---------------------------------------------------------------------------------------- */
 
 /* A run with a bit of everything; gives its hash. */
 static uint64_t hash_of(uint64_t seed)
@@ -442,8 +445,8 @@ static uint64_t hash_of(uint64_t seed)
         mem_free(noise[i]);
     }
     uint64_t hash = sim_hash(p->sim);
-    printf("seed=%llu events=%llu hash=%016llx\n", (unsigned long long)seed, (unsigned long long)sim_events(p->sim),
-           (unsigned long long)hash);
+    printf("seed=%llu events=%llu hash=%016llx\n", (unsigned long long)seed,
+           (unsigned long long)sim_events(p->sim), (unsigned long long)hash);
     pair_free(p);
     return hash;
 }
@@ -457,6 +460,7 @@ static void same_seed_same_history(void)
     }
 }
 
-UNIT_MAIN("sim_net", UNIT_TEST(bytes_come_back_whole_and_in_order), UNIT_TEST(local_sockets_tell_who_is_there),
-          UNIT_TEST(nobody_there), UNIT_TEST(crash_of_the_server_is_heard), UNIT_TEST(a_cut_holds_bytes_until_it_is_healed),
+UNIT_MAIN("sim_net", UNIT_TEST(bytes_come_back_whole_and_in_order),
+          UNIT_TEST(local_sockets_tell_who_is_there), UNIT_TEST(nobody_there),
+          UNIT_TEST(crash_of_the_server_is_heard), UNIT_TEST(a_cut_holds_bytes_until_it_is_healed),
           UNIT_TEST(connecting_into_a_cut_times_out), UNIT_TEST(same_seed_same_history))

@@ -773,7 +773,7 @@ static void like_matches(void)
 static void verdicts(void)
 {
     struct state state = {0};
-    struct source_status status = {.phase = SOURCE_WAITING, .error = "refused"};
+    struct source_status status = {.phase = SOURCE_WAITING, .host = "db1", .port = 3306, .error = "refused"};
     struct verdict_facts f = {.voters = 1, .self = 1, .leader = 1, .state = &state, .source = &status};
     char text[1024];
     UNIT_TRUE(!verdict(&f, text, sizeof text));

@@ -148,6 +148,7 @@ int cmd_status(struct cli *cli);
 
 int cmd_source_show(struct cli *cli);
 int cmd_source_set(struct cli *cli);
+int cmd_source_check(struct cli *cli);
 int cmd_source_start(struct cli *cli);
 int cmd_source_stop(struct cli *cli);
 
@@ -159,6 +160,9 @@ int cmd_user_drop(struct cli *cli);
 int cmd_member_list(struct cli *cli);
 int cmd_replica_list(struct cli *cli);
 int cmd_log_list(struct cli *cli);
+int cmd_log_verify(struct cli *cli);
+int cmd_alarm_list(struct cli *cli);
+int cmd_alarm_ack(struct cli *cli);
 int cmd_gtid_show(struct cli *cli);
 int cmd_sql(struct cli *cli);
 

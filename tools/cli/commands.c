@@ -13,19 +13,28 @@ const struct command COMMANDS_TABLE[] = {
      0, 0, cmd_source_show},
     {"source set", "KEY=VALUE...", "say which source to follow, and how",
      "Keys:\n"
-     "  host=HOST        name or address of the source\n"
+     "  host=HOST        name or address of the source. HOST[:PORT],... are several: the next is tried when one\n"
+     "                   cannot be reached, or is not the server that is followed\n"
      "  port=PORT        its port (3306)\n"
      "  user=USER        account on the source, with REPLICATION SLAVE\n"
      "  password=-       its password: asked for, or a line of standard input\n"
      "  password=TEXT    the password itself, which the shell will remember\n"
      "  ssl_mode=MODE    disabled, preferred, required, verify_ca, verify_identity\n"
+     "  ssl_ca=FILE      CA that the source's certificate must be signed by; without ssl_mode= implies verify_ca\n"
+     "  ssl_cert=FILE    own certificate, for a source that asks for one; with it\n"
+     "  ssl_key=FILE     its key. Paths of PEM files on each node, read again at each connect; nothing for none\n"
+     "  compression=HOW  none, zlib, zstd or zstd:LEVEL, where the source offers it\n"
      "  start=WHERE      oldest (default), now, the name of a binlog file, or a GTID set\n"
      "\n"
      "What is left out keeps its value. The source has to be stopped (holdfast source stop); following "
      "begins with holdfast source start.\n",
      "holdfast source set host=db1 port=3306 user=holdfast password=- start=oldest\n"
      "holdfast source set password=- < /root/new-password\n",
-     "host= port= user= password=- ssl_mode= start=oldest start=now", 1, 16, cmd_source_set},
+     "host= port= user= password=- ssl_mode= ssl_ca= ssl_cert= ssl_key= compression= start=oldest start=now", 1, 16, cmd_source_set},
+    {"source check", "", "the settings of the source that the promise depends on",
+     "Asks the source now, also if it is not followed yet. Each setting is ok, warn or critical (then commits "
+     "are not protected); below the table stands the statement that mends each one.\n",
+     "holdfast source check\nholdfast --format json source check\n", "", 0, 0, cmd_source_check},
     {"source start", "", "follow the source", "", "holdfast source start\n", "", 0, 0, cmd_source_start},
     {"source stop", "", "do not follow it any longer",
      "Commits on a source that waits for our acknowledgement wait until it is followed again, or until its "
@@ -36,8 +45,19 @@ const struct command COMMANDS_TABLE[] = {
      "holdfast replica list\nholdfast -h db-a -u monitor -p replica list --format json\n", "", 0, 0,
      cmd_replica_list},
     {"log list", "", "the binlog files", "", "holdfast log list\n", "", 0, 0, cmd_log_list},
+    {"log verify", "", "reads the binlog files of this node and says whether they are sound",
+     "File after file of the newest era: the checksum of every event, and the hashes that were kept when it was written. "
+     "Standard error shows how far it is when it is a terminal. --timeout is for one file.\n",
+     "holdfast log verify\nholdfast --timeout 600 log verify\n", "", 0, 0, cmd_log_verify},
     {"gtid show", "", "the GTIDs that the cluster holds", "", "holdfast gtid show\n", "", 0, 0,
      cmd_gtid_show},
+    {"alarm list", "", "what happened that somebody has to know of",
+     "Loss windows (commits on the source returned without the cluster's acknowledgement) and the like: since when, until "
+     "when, which transactions. Kept until 64 newer ones need the room.\n",
+     "holdfast alarm list\n", "", 0, 0, cmd_alarm_list},
+    {"alarm ack", "ID", "it was read: status does not show it any more",
+     "One that goes on is shown until it has ended, and has to be acknowledged again then.\n", "holdfast alarm ack 3\n", "", 1, 1,
+     cmd_alarm_ack},
     {"user list", "", "the accounts and their roles", "", "holdfast user list\n", "", 0, 0, cmd_user_list},
     {"user add", "NAME [--role ROLE,...]", "make an account",
      "The password is asked for twice on a terminal; otherwise it is a line of standard input.\n"

@@ -20,9 +20,110 @@ int cmd_replica_list(struct cli *cli)
     return cli_list(cli, "SHOW REPLICAS", "No replica is connected to this node.");
 }
 
+int cmd_alarm_list(struct cli *cli)
+{
+    return cli_list(cli, "SHOW ALARMS", "There are no alarms.");
+}
+
+int cmd_alarm_ack(struct cli *cli)
+{
+    char sql[64];
+    const char *id = cli->words[0];
+    if (!id[0] || strspn(id, "0123456789") != strlen(id) || strlen(id) > 18) {
+        return cli_fail(CLI_USAGE, "alarm ack: '%s' is no alarm's number; holdfast alarm list shows them", id);
+    }
+    snprintf(sql, sizeof sql, "ACKNOWLEDGE ALARM %s", id);
+    return cli_change(cli, sql, "The alarm is acknowledged.");
+}
+
 int cmd_log_list(struct cli *cli)
 {
     return cli_list(cli, "SHOW BINARY LOGS", "There are no binlog files yet.");
+}
+
+static void show_verdict(struct cli *cli, const struct result *r)
+{
+    static const char *const joins[] = {"", ": ", " bytes, ", " events, ", ""};
+    static const size_t columns[] = {0, 2, 3, 4};
+    size_t n;
+    for (size_t i = 0; i < 4; i++) {
+        const char *text = result_value(r, 0, columns[i], &n);
+        buf_str(&cli->out, joins[i]);
+        out_plain(&cli->out, text ? text : "", text ? n : 0);
+    }
+    const char *what = result_value(r, 0, 5, &n);
+    if (what && n > 0) {
+        buf_str(&cli->out, ": ");
+        out_plain(&cli->out, what, n);
+    }
+    buf_u8(&cli->out, '\n');
+}
+
+/* One file, into the output or the list; *sound is its verdict. */
+static int verify_one(struct cli *cli, const char *name, struct json *j, bool *sound)
+{
+    struct buf sql;
+    struct result r;
+    size_t n = 0;
+    buf_init(&sql, STATEMENT_MAX);
+    cli_result_init(&r);
+    buf_str(&sql, "CHECK BINARY LOGS FROM ");
+    sql_literal(&sql, name);
+    buf_str(&sql, " TO ");
+    sql_literal(&sql, name);
+    int rv = cli_query(cli, buf_cstr(&sql), &r);
+    if (!rv && (r.nrows != 1 || r.ncols < 6)) {
+        rv = cli_fail(CLI_SERVER, "log verify: the node's answer on %s cannot be understood", name);
+    } else if (!rv) {
+        const char *state = result_value(&r, 0, 4, &n);
+        *sound = state && n == 5 && memcmp(state, "sound", 5) == 0;
+        if (j) {
+            json_open(j, NULL, '{');
+            for (size_t i = 0; i < r.ncols; i++) {
+                json_cell(j, result_column_name(&r, i), &r, 0, i);
+            }
+            json_close(j, '}');
+        } else {
+            show_verdict(cli, &r);
+        }
+    }
+    result_free(&r);
+    buf_free(&sql);
+    return rv;
+}
+
+int cmd_log_verify(struct cli *cli)
+{
+    struct result files;
+    struct json j;
+    size_t n, bad = 0;
+    bool terminal = isatty(STDERR_FILENO);
+    cli_result_init(&files);
+    int rv = cli_query(cli, "SHOW BINARY LOGS", &files);
+    if (!rv && cli->json) {
+        json_begin(&j, &cli->out);
+        json_open(&j, NULL, '[');
+    }
+    for (size_t i = 0; !rv && i < files.nrows; i++) {
+        const char *name = result_value(&files, i, 0, &n);
+        bool sound = false;
+        if (terminal) {
+            fprintf(stderr, "\r%zu of %zu files", i, files.nrows);
+        }
+        rv = verify_one(cli, name ? name : "", cli->json ? &j : NULL, &sound);
+        bad += !rv && !sound;
+    }
+    if (terminal && files.nrows > 0) {
+        fprintf(stderr, "\r%40s\r", "");
+    }
+    if (!rv && cli->json) {
+        json_close(&j, ']');
+        json_end(&j);
+    } else if (!rv && files.nrows == 0) {
+        buf_str(&cli->out, "There are no binlog files yet.\n");
+    }
+    result_free(&files);
+    return rv || !bad ? rv : cli_fail(CLI_SERVER, "log verify: %zu of the files are not sound", bad);
 }
 
 int cmd_gtid_show(struct cli *cli)

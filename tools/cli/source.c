@@ -6,13 +6,15 @@
  * in its words. */
 #include "tools/cli/cli.h"
 
+#include "protocol/compress.h"
+
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
 enum { SQL_MAX = 1 << 20 };
 
-enum key_kind { KEY_TEXT, KEY_PORT, KEY_SECRET, KEY_SSL_MODE };
+enum key_kind { KEY_TEXT, KEY_PORT, KEY_SECRET, KEY_SSL_MODE, KEY_PATH, KEY_COMPRESSION };
 
 static const struct source_key {
     const char *key;
@@ -24,6 +26,10 @@ static const struct source_key {
     {"user", "SOURCE_USER", KEY_TEXT},
     {"password", "SOURCE_PASSWORD", KEY_SECRET},
     {"ssl_mode", "SOURCE_SSL_MODE", KEY_SSL_MODE},
+    {"ssl_ca", "SOURCE_SSL_CA", KEY_PATH},
+    {"ssl_cert", "SOURCE_SSL_CERT", KEY_PATH},
+    {"ssl_key", "SOURCE_SSL_KEY", KEY_PATH},
+    {"compression", "SOURCE_COMPRESSION", KEY_COMPRESSION},
     {"start", "SOURCE_START", KEY_TEXT},
 };
 enum { NKEYS = sizeof KEYS / sizeof KEYS[0] };
@@ -43,13 +49,15 @@ static int find_key(const char *word, size_t *key, const char **value)
         }
     }
     return cli_fail(CLI_USAGE,
-                    "source set: '%.*s' is no key; host, port, user, password, ssl_mode and start are",
+                    "source set: '%.*s' is no key; host, port, user, password, ssl_mode, ssl_ca, ssl_cert, "
+                    "ssl_key, compression and start are",
                     (int)n, word);
 }
 
 static int check_value(enum key_kind kind, const char *value)
 {
     enum tls_mode mode;
+    struct compress_choice compression;
     if (kind == KEY_PORT) {
         unsigned long port = 0;
         size_t n = strspn(value, "0123456789");
@@ -64,6 +72,11 @@ static int check_value(enum key_kind kind, const char *value)
                         "source set: ssl_mode=%s is none of disabled, preferred, required, verify_ca, "
                         "verify_identity",
                         value);
+    } else if (kind == KEY_PATH && value[0] && value[0] != '/') {
+        return cli_fail(CLI_USAGE, "source set: %s is no absolute path (of a PEM file on each node)", value);
+    } else if (kind == KEY_COMPRESSION && compress_parse(value, &compression)) {
+        return cli_fail(CLI_USAGE, "source set: compression=%s is none of none, zlib, zstd, zstd:LEVEL (1 to %d)", value,
+                        COMPRESS_ZSTD_LEVEL_MAX);
     } else if (kind == KEY_TEXT && !value[0]) {
         return cli_fail(CLI_USAGE, "source set: a value is empty; leave the key out to keep what is there");
     }
@@ -222,5 +235,79 @@ int cmd_source_show(struct cli *cli)
     }
     result_free(&status);
     result_free(&replica);
+    return rv;
+}
+
+/* ---- check ---- */
+
+/* What is not ok, with what to do about it, below the table. */
+static void check_advice(struct buf *b, const struct result *r)
+{
+    size_t wrong = 0;
+    for (size_t i = 0; i < r->nrows; i++) {
+        const char *name = result_get(r, i, "Name"), *state = result_get(r, i, "State"), *why = result_get(r, i, "Why");
+        const char *sql = result_get(r, i, "Statement"), *run = result_get(r, i, "Run");
+        if (!name || !state || strcmp(state, "ok") == 0) {
+            continue;
+        }
+        wrong++;
+        buf_str(b, "\n");
+        out_plain(b, name, strlen(name));
+        buf_printf(b, " (%s): ", state);
+        out_plain(b, why ? why : "", why ? strlen(why) : 0);
+        buf_str(b, "\n");
+        if (run && run[0]) {
+            buf_str(b, "  ");
+            out_plain(b, run, strlen(run));
+            buf_str(b, sql && sql[0] ? ":\n" : "\n");
+        }
+        if (sql && sql[0]) {
+            buf_str(b, "  ");
+            out_plain(b, sql, strlen(sql));
+            buf_str(b, ";\n");
+        }
+    }
+    if (!wrong) {
+        buf_str(b, "\nAll settings are as they should be.\n");
+    }
+}
+
+static void check_table(struct buf *b, const struct result *r)
+{
+    unsigned width[3] = {4, 8, 5};
+    static const char *const names[] = {"Name", "State", "Value", "Wanted"};
+    for (size_t i = 0; i < r->nrows; i++) {
+        for (size_t c = 0; c < 3; c++) {
+            const char *v = result_get(r, i, names[c]);
+            width[c] = v && strlen(v) > width[c] ? (unsigned)strlen(v) : width[c];
+        }
+    }
+    buf_printf(b, "%-*s  %-*s  %-*s  WANTED\n", (int)width[0], "NAME", (int)width[1], "STATE", (int)width[2], "VALUE");
+    for (size_t i = 0; i < r->nrows; i++) {
+        for (size_t c = 0; c < 4; c++) {
+            const char *v = result_get(r, i, names[c]);
+            size_t n = v ? strlen(v) : 0;
+            out_plain(b, v ? v : "", n);
+            buf_printf(b, "%*s", c < 3 ? (int)(width[c] - n + 2) : 0, "");
+        }
+        buf_str(b, "\n");
+    }
+}
+
+int cmd_source_check(struct cli *cli)
+{
+    struct result r;
+    cli_result_init(&r);
+    int rv = cli_query(cli, "CHECK REPLICATION SOURCE", &r);
+    if (!rv && cli->json) {
+        struct json j;
+        json_begin(&j, &cli->out);
+        json_rows(&j, NULL, &r);
+        json_end(&j);
+    } else if (!rv) {
+        check_table(&cli->out, &r);
+        check_advice(&cli->out, &r);
+    }
+    result_free(&r);
     return rv;
 }

@@ -10,7 +10,7 @@
 #include <string.h>
 #include <strings.h>
 
-enum { ALARMS_MAX = 4, ALARM_SIZE = 1600, TITLE_WIDTH = 15 };
+enum { ALARMS_MAX = 72, ALARM_SIZE = 1600, TITLE_WIDTH = 15 };
 
 struct alarms {
     char text[ALARMS_MAX][ALARM_SIZE];
@@ -60,6 +60,9 @@ static const struct {
     {"source_phase", "phase", "phase", SHOWN_TEXT},
     {"source_error", "last error", "error", SHOWN_TEXT},
     {"source_semi_sync", "semi-sync", "semi_sync", SHOWN_BOOL},
+    {"source_status", "it waits", "status", SHOWN_TEXT},
+    {"source_no_tx", "without ACK", "no_tx", SHOWN_NUMBER},
+    {"source_checks", "settings", "checks", SHOWN_TEXT},
     {"received_position", "received", "received", SHOWN_TEXT},
     {"committed_position", "committed", "committed", SHOWN_TEXT},
     {"ack_position", "acknowledged", "acknowledged", SHOWN_TEXT},
@@ -104,6 +107,35 @@ static void __attribute__((format(printf, 2, 3))) alarm_add(struct alarms *alarm
     }
 }
 
+/* Those that the cluster keeps, until they are over and acknowledged. */
+static void kept_alarms(const struct part *kept, struct alarms *alarms)
+{
+    for (size_t i = 0; i < kept->rows.nrows && !kept->em.text[0]; i++) {
+        const char *cells[8];
+        static const char *const names[] = {"Id", "Kind", "State", "Acknowledged", "Since", "Until", "Source", "Text"};
+        for (size_t c = 0; c < 8; c++) {
+            const char *cell = result_get(&kept->rows, i, names[c]);
+            cells[c] = cell ? cell : "";
+        }
+        bool open = strcmp(cells[2], "open") == 0;
+        if (open || !status_yes(cells[3])) {
+            alarm_add(alarms, "%s on %s since %s%s%s: %s%s%s", cells[1], cells[6], cells[4], open ? "" : " until ",
+                      open ? ", going on" : cells[5], cells[7], open ? "" : ". When it is read: holdfast alarm ack ",
+                      open ? "" : cells[0]);
+        }
+    }
+}
+
+/* "2 critical, 1 warn, 0 unknown, 10 ok": is there something to mend? */
+static void settings_alarm(const struct result *status, struct alarms *alarms)
+{
+    const char *checks = get(status, "source_checks");
+    const char *warn = strstr(checks, ", ");
+    if (checks[0] && (checks[0] != '0' || (warn && warn[2] != '0'))) {
+        alarm_add(alarms, "settings of %s: %s. Run: holdfast source check", get(status, "source"), checks);
+    }
+}
+
 /* What somebody has to do something about. */
 static void find_alarms(const struct result *status, struct alarms *alarms)
 {
@@ -133,6 +165,7 @@ static void find_alarms(const struct result *status, struct alarms *alarms)
                   "(MariaDB, MySQL before 8.0.26: rpl_semi_sync_master_enabled)",
                   source);
     }
+    settings_alarm(status, alarms);
 }
 
 /* ---- text ---- */
@@ -273,11 +306,12 @@ static int read_part(struct cli *cli, const char *sql, struct part *part)
 int cmd_status(struct cli *cli)
 {
     struct result status;
-    struct part members = {.em = {""}}, replicas = {.em = {""}};
+    struct part members = {.em = {""}}, replicas = {.em = {""}}, kept = {.em = {""}};
     struct alarms alarms;
     cli_result_init(&status);
     cli_result_init(&members.rows);
     cli_result_init(&replicas.rows);
+    cli_result_init(&kept.rows);
     int rv = cli_query(cli, "SHOW STATUS LIKE 'Holdfast_%'", &status);
     if (!rv && !status_get(&status, "protected")) {
         rv = cli_fail(CLI_SERVER, "this is no Holdfast node: the server calls itself %s",
@@ -290,11 +324,16 @@ int cmd_status(struct cli *cli)
         rv = read_part(cli, "SHOW REPLICAS", &replicas);
     }
     if (!rv) {
+        rv = read_part(cli, "SHOW ALARMS", &kept);
+    }
+    if (!rv) {
         find_alarms(&status, &alarms);
+        kept_alarms(&kept, &alarms);
         (cli->json ? json_status : text_status)(&cli->out, &status, &members, &replicas, &alarms);
     }
     result_free(&status);
     result_free(&members.rows);
     result_free(&replicas.rows);
+    result_free(&kept.rows);
     return rv;
 }

@@ -1,0 +1,154 @@
+/* sql_verify.c: CHECK BINARY LOGS: reads the files of this node and says whether they are sound.
+ *
+ * Happy path: storage writes what raft has applied (a drain), then the files are read on a thread of their own,
+ * one run at a time, at a rate that leaves the disk to others; the answer comes when all are read. A file is
+ * "sound", "damaged", "index damaged" (it is made again when a replica wants it) or "unreadable".
+ *
+ * Failure: a second run while one is under way is refused. When the node ends, the run is stopped. */
+#include "node/sql_impl.h"
+#include "storage/verify.h"
+
+#include "protocol/base/mem.h"
+
+#include <string.h>
+
+enum { VERIFY_RATE = 256 << 20 }; /* bytes a second */
+
+struct verify_run {
+    struct control *control;
+    struct control_request *request; /* NULL: stopped while storage was writing */
+    struct verify *verify;           /* NULL before that */
+    struct table *table;
+    struct verify_file *files;
+    size_t n;
+};
+
+static void run_free(struct verify_run *run)
+{
+    for (size_t i = 0; i < run->n; i++) {
+        mem_free((char *)run->files[i].name);
+    }
+    mem_free(run->files);
+    table_free(run->table);
+    mem_free(run);
+}
+
+static void took(void *owner, const struct verify_result *result)
+{
+    static const char *const verdicts[] = {[VERIFY_SOUND] = "sound",
+                                           [VERIFY_DAMAGED] = "damaged",
+                                           [VERIFY_INDEX_DAMAGED] = "index damaged",
+                                           [VERIFY_UNREADABLE] = "unreadable"};
+    struct verify_run *run = owner;
+    table_row(run->table);
+    table_text(run->table, result->file->name);
+    table_number(run->table, result->file->era);
+    table_number(run->table, result->file->size);
+    table_number(run->table, result->events);
+    table_text(run->table, verdicts[result->verdict]);
+    table_text(run->table, result->text);
+}
+
+static void answer(struct verify_run *run)
+{
+    struct control_request *request = run->request;
+    run->control->verifying = NULL;
+    run_free(run);
+    control_reply(request);
+}
+
+static void all_done(void *owner)
+{
+    struct verify_run *run = owner;
+    reply_rows(&run->request->reply, run->table);
+    run->table = NULL;
+    answer(run);
+}
+
+static const struct verify_handler handler = {.result = took, .done = all_done};
+
+static void drained(void *arg)
+{
+    struct verify_run *run = arg;
+    struct errmsg em = {""};
+    if (!run->request) {
+        run_free(run);
+        return;
+    }
+    struct store *store = cluster_store(run->control->cluster);
+    if (verify_begin(run->control->loop, store, run->files, run->n, VERIFY_RATE, &handler, run, &run->verify, &em)) {
+        reply_error(&run->request->reply, 1105, "HY000", "%s", em.text);
+        answer(run);
+    }
+}
+
+void sql_verify_stop(struct control *control)
+{
+    struct verify_run *run = control->verifying;
+    if (!run) {
+        return;
+    }
+    struct control_request *request = run->request;
+    control->verifying = NULL;
+    run->request = NULL;
+    if (run->verify) {
+        verify_stop(run->verify);
+        run_free(run);
+    } /* else drained() comes and frees it */
+    reply_error(&request->reply, 1053, "08S01", "Server shutdown in progress");
+    control_reply(request);
+}
+
+/* The files from `from` to `to` of the newest era; both NULL: all of all eras. False: there is no such file. */
+static bool choose(struct verify_run *run, const struct state *state, const char *from, const char *to)
+{
+    const struct state_era *era = state_era(state);
+    bool begun = !from, ended = false, found = !to;
+    for (size_t i = 0; i < state->n_files && !ended; i++) {
+        const struct state_file *f = &state->files[i];
+        bool last = i + 1 == state->n_files, newest = era && f->era == era->id;
+        begun = begun || (newest && strcmp(f->name, from) == 0);
+        ended = to && newest && strcmp(f->name, to) == 0;
+        found = found || ended;
+        if (begun) {
+            run->files = mem_grow(run->files, run->n + 1, sizeof *run->files);
+            run->files[run->n++] = (struct verify_file){.era = f->era,
+                                                        .name = mem_str(f->name),
+                                                        .size = last ? state->boundary : f->size,
+                                                        .sealed = !last};
+        }
+    }
+    return begun && found;
+}
+
+void sql_check_logs(struct sql_call *call)
+{
+    struct control *control = call->control;
+    const char *from = sql_word(call, "FROM") ? sql_string(call) : NULL;
+    const char *to = sql_word(call, "TO") ? sql_string(call) : NULL;
+    if (!sql_end(call)) {
+        return;
+    }
+    if (control->verifying) {
+        sql_error(call, 1105, "HY000", "the binary logs are being checked already");
+        return;
+    }
+    struct verify_run *run = mem_new(sizeof *run);
+    run->control = control;
+    run->request = call->request;
+    if (!choose(run, cluster_state(control->cluster), from, to)) {
+        run_free(run);
+        sql_error(call, 1220, "HY000", "there is no binary log '%.255s' to check", from && !to ? from : to ? to : "");
+        return;
+    }
+    run->table = table_new();
+    table_column(run->table, "Log_name", TABLE_TEXT);
+    table_column(run->table, "Era", TABLE_NUMBER);
+    table_column(run->table, "Size", TABLE_NUMBER);
+    table_column(run->table, "Events", TABLE_NUMBER);
+    table_column(run->table, "State", TABLE_TEXT);
+    table_column(run->table, "What", TABLE_TEXT);
+    control->verifying = run;
+    call->later = true;
+    store_drain(cluster_store(control->cluster), drained, run);
+}
