@@ -1,11 +1,11 @@
 /* auth_client.c: the client's side of the login.
  *
  * Happy path: GREETING (the server's) -> [SSLRequest, TLS] response -> ANSWER: [auth switch -> scramble, or
- * signature]; for caching_sha2_password 01 03 (fast) or 01 04 (full: the password over TLS, or under the server's RSA
- * key: 02, KEY), for sha256_password the password likewise (01, KEY) -> OK [compression]. Some servers leave the 01
- * in front of their data away: both are taken. Failure modes: the server's ERR (E_DENIED when it is about the account, else E_PEER); a
- * server that asks for what we do not do or for more than one switch: E_UNSUPPORTED, E_MALFORMED. Whoever
- * calls closes the connection then. */
+ * signature]; for caching_sha2_password 01 03 (fast) or 01 04 (full: the password over TLS, or under the
+ * server's RSA key: 02, KEY), for sha256_password the password likewise (01, KEY) -> OK [compression]. Some
+ * servers leave the 01 in front of their data away: both are taken. Failure modes: the server's ERR (E_DENIED
+ * when it is about the account, else E_PEER); a server that asks for what we do not do or for more than one
+ * switch: E_UNSUPPORTED, E_MALFORMED. Whoever calls closes the connection then. */
 #include "protocol/auth_client.h"
 
 #include "protocol/base/check.h"
@@ -252,8 +252,9 @@ static int on_greeting(struct client_auth *a, struct wire *w, const struct packe
     if (a->result.caps & CAP_SSL) {
         rc = start_tls(a, w, em);
     } else if (need) {
-        rc = err_set(em, E_TLS, a->tls ? "TLS is required, the server does not offer it"
-                                       : "TLS is required, but no TLS context was given");
+        rc = err_set(em, E_TLS,
+                     a->tls ? "TLS is required, the server does not offer it"
+                            : "TLS is required, but no TLS context was given");
     }
     return rc ? rc : put_response(a, w, em);
 }
@@ -294,7 +295,8 @@ static int answer(struct client_auth *a, struct wire *w, struct errmsg *em)
         }
         break;
     case AUTH_SHA256:
-        return a->password[0] == 0 || a->result.tls ? put_password(a, w, em) : ask_key(a, w, ASK_KEY_SHA256, em);
+        return a->password[0] == 0 || a->result.tls ? put_password(a, w, em)
+                                                    : ask_key(a, w, ASK_KEY_SHA256, em);
     case AUTH_SHA2:
         n = scramble(a, out);
         n = n ? n : 1; /* so MySQL's clients say "no password" here */

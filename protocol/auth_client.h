@@ -10,11 +10,11 @@
  *                        E_UNSUPPORTED: ours. Send wire_output, close.
  *         }
  *
- * The server speaks first. TLS begins by itself inside client_auth_packet when both sides want it, compression with
- * the OK: bytes are fed to the wire as before. Knows greetings of MySQL 5.6 to 9.7 and MariaDB;
- * mysql_native_password, caching_sha2_password (fast; full over TLS, over a local socket, or with the server's RSA
- * key), sha256_password (over TLS, or with that key) and MariaDB's ed25519. Owner: whoever made it; one thread; freed
- * by client_auth_free. */
+ * The server speaks first. TLS begins by itself inside client_auth_packet when both sides want it,
+ * compression with the OK: bytes are fed to the wire as before. Knows greetings of MySQL 5.6 to 9.7 and
+ * MariaDB; mysql_native_password, caching_sha2_password (fast; full over TLS, over a local socket, or with
+ * the server's RSA key), sha256_password (over TLS, or with that key) and MariaDB's ed25519. Owner: whoever
+ * made it; one thread; freed by client_auth_free. */
 #ifndef HOLDFAST_AUTH_CLIENT_H
 #define HOLDFAST_AUTH_CLIENT_H
 
@@ -49,19 +49,19 @@ struct client_auth_opts {
     const char *server_name; /* for verify_identity and SNI */
     bool local;              /* a local socket: no TLS, the password may go in clear in full authentication */
     struct compress_choice compress; /* where the server does not offer it: none */
-    bool no_rsa;             /* refuse to take the server's RSA key over an open connection */
+    bool no_rsa;                     /* refuse to take the server's RSA key over an open connection */
 };
 
 struct client_auth_result {
-    char version[128];  /* as the server sent it, without MariaDB's "5.5.5-" */
+    char version[128]; /* as the server sent it, without MariaDB's "5.5.5-" */
     bool is_mariadb;
     uint32_t thread_id;
-    uint32_t caps;      /* what both sides have: give this to commands and results */
-    uint8_t charset;    /* the server's default */
+    uint32_t caps;   /* what both sides have: give this to commands and results */
+    uint8_t charset; /* the server's default */
     bool tls;
     enum compress_kind compress; /* in use */
-    enum auth_plugin plugin; /* that was used in the end */
-    unsigned code;      /* the server's error number when it refused */
+    enum auth_plugin plugin;     /* that was used in the end */
+    unsigned code;               /* the server's error number when it refused */
     char sqlstate[6];
 };
 

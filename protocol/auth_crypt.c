@@ -1,9 +1,10 @@
-/* auth_crypt.c: what a MySQL server stores for an account of caching_sha2_password: "$A$00A$", a salt of 20 bytes,
- * a digest of 43 characters. It is the well-known SHA-256 scheme of crypt(3) ("$5$"), with a longer salt than
- * crypt(3) takes; 00A is a number of thousands of rounds, in hexadecimal (005 before 9.x). It can only be checked against the password
- * itself.
+/* auth_crypt.c: what a MySQL server stores for an account of caching_sha2_password: "$A$00A$", a salt of 20
+ * bytes, a digest of 43 characters. It is the well-known SHA-256 scheme of crypt(3) ("$5$"), with a longer
+ * salt than crypt(3) takes; 00A is a number of thousands of rounds, in hexadecimal (005 before 9.x). It can
+ * only be checked against the password itself.
  *
- * Happy path: parse, hash the given password with the salt, compare in constant time (some milliseconds). Failure modes: a text that is none: E_MALFORMED; a password longer than MySQL allows never matches. */
+ * Happy path: parse, hash the given password with the salt, compare in constant time (some milliseconds).
+ * Failure modes: a text that is none: E_MALFORMED; a password longer than MySQL allows never matches. */
 #include "protocol/auth_hash.h"
 
 #include "protocol/base/check.h"
@@ -93,7 +94,8 @@ static void spread(uint8_t *to, size_t n, const uint8_t digest[SHA2_SIZE])
 }
 
 /* The first digest, of password and salt alone. */
-static void first(struct hash *h, const char *p, size_t n, const uint8_t *salt, size_t nsalt, uint8_t out[SHA2_SIZE])
+static void first(struct hash *h, const char *p, size_t n, const uint8_t *salt, size_t nsalt,
+                  uint8_t out[SHA2_SIZE])
 {
     uint8_t other[SHA2_SIZE] = {0};
     begin(h);
@@ -136,7 +138,8 @@ static void to_text(const uint8_t d[SHA2_SIZE], char out[SHA2_STORED_DIGEST])
     static const char letters[] = "./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
     size_t at = 0;
     for (size_t i = 0; i < 11; i++) {
-        size_t a = i * 21 % 30; /* 0, 21, 12, 3, 24, ...: three digits of one column, turned by one each time */
+        size_t a =
+            i * 21 % 30; /* 0, 21, 12, 3, 24, ...: three digits of one column, turned by one each time */
         uint32_t v = i < 10 ? (uint32_t)d[a] << 16 | (uint32_t)d[(a + 10) % 30] << 8 | d[(a + 20) % 30]
                             : (uint32_t)d[31] << 8 | d[30];
         for (size_t j = 0; j < (i < 10 ? 4u : 3u); j++, v >>= 6) {
@@ -180,18 +183,21 @@ void sha256_crypt(const char *password, size_t n, const uint8_t *salt, size_t ns
     OPENSSL_cleanse(p, sizeof(p));
 }
 
-void sha2_stored_set(struct sha2_stored *stored, const char *password, size_t n, const uint8_t salt[SHA2_STORED_SALT])
+void sha2_stored_set(struct sha2_stored *stored, const char *password, size_t n,
+                     const uint8_t salt[SHA2_STORED_SALT])
 {
     CHECK(n <= AUTH_PASSWORD_MAX);
     stored->thousands = SHA2_STORED_THOUSANDS;
     memcpy(stored->salt, salt, SHA2_STORED_SALT);
-    sha256_crypt(password, n, salt, SHA2_STORED_SALT, stored->thousands * (unsigned)ROUNDS_UNIT, stored->digest);
+    sha256_crypt(password, n, salt, SHA2_STORED_SALT, stored->thousands * (unsigned)ROUNDS_UNIT,
+                 stored->digest);
 }
 
 bool sha2_stored_matches(const struct sha2_stored *stored, const char *password, size_t n)
 {
     char digest[SHA2_STORED_DIGEST];
-    unsigned thousands = stored->thousands ? stored->thousands : SHA2_STORED_THOUSANDS; /* nobody's takes as long */
+    unsigned thousands =
+        stored->thousands ? stored->thousands : SHA2_STORED_THOUSANDS; /* nobody's takes as long */
     if (n > AUTH_PASSWORD_MAX) {
         return false;
     }

@@ -1,11 +1,12 @@
 /* auth_ed25519.c: MariaDB's client_ed25519: the password signs the server's nonce.
  *
- * It is Ed25519, but for one thing: the secret that is hashed into scalar and prefix is the password itself, of any
- * length, in place of a seed of 32 bytes. No library takes such a key, so the curve's arithmetic is done here with
- * OpenSSL's big numbers: about 5 ms for a signature, once a login, on the client's side only.
+ * It is Ed25519, but for one thing: the secret that is hashed into scalar and prefix is the password itself,
+ * of any length, in place of a seed of 32 bytes. No library takes such a key, so the curve's arithmetic is
+ * done here with OpenSSL's big numbers: about 5 ms for a signature, once a login, on the client's side only.
  *
- * Happy path: SHA512(password) -> scalar a and prefix; r = SHA512(prefix, nonce); R = rB; k = SHA512(R, A, nonce);
- * S = r + k a. The ladder does the same operations for every scalar. Failure mode: no memory: E_NOMEM. */
+ * Happy path: SHA512(password) -> scalar a and prefix; r = SHA512(prefix, nonce); R = rB; k = SHA512(R, A,
+ * nonce); S = r + k a. The ladder does the same operations for every scalar. Failure mode: no memory:
+ * E_NOMEM. */
 #include "protocol/auth_hash.h"
 
 #include "protocol/base/err.h"
@@ -103,8 +104,8 @@ static void times_base(struct curve *c, const uint8_t scalar[BYTES], uint8_t out
     }
     BN_zero(r[0].x);
     BN_zero(r[0].t);
-    c->bad |= !BN_one(r[0].y) || !BN_one(r[0].z) || !BN_hex2bn(&r[1].x, BASE_X) || !BN_hex2bn(&r[1].y, BASE_Y) ||
-              !BN_one(r[1].z);
+    c->bad |= !BN_one(r[0].y) || !BN_one(r[0].z) || !BN_hex2bn(&r[1].x, BASE_X) ||
+              !BN_hex2bn(&r[1].y, BASE_Y) || !BN_one(r[1].z);
     mul(c, r[1].t, r[1].x, r[1].y);
     for (int i = BITS - 1; i >= 0 && !c->bad; i--) { /* r[1] - r[0] is always the base */
         unsigned bit = (unsigned)(scalar[i / 8] >> (i % 8)) & 1;
@@ -123,7 +124,8 @@ static void times_base(struct curve *c, const uint8_t scalar[BYTES], uint8_t out
 }
 
 /* out = (a + k s) modulo the order */
-static void combine(struct curve *c, const BIGNUM *a, const BIGNUM *k, const uint8_t s[BYTES], uint8_t out[BYTES])
+static void combine(struct curve *c, const BIGNUM *a, const BIGNUM *k, const uint8_t s[BYTES],
+                    uint8_t out[BYTES])
 {
     BIGNUM *n = number(c);
     BIGNUM *scalar = number(c);
@@ -135,15 +137,16 @@ static void combine(struct curve *c, const BIGNUM *a, const BIGNUM *k, const uin
 }
 
 /* SHA512 of three ranges, as a number modulo the order. */
-static BIGNUM *hash_number(struct curve *c, const void *a, size_t na, const void *b, size_t nb, const void *m, size_t nm)
+static BIGNUM *hash_number(struct curve *c, const void *a, size_t na, const void *b, size_t nb, const void *m,
+                           size_t nm)
 {
     uint8_t digest[DIGEST];
     EVP_MD_CTX *md = EVP_MD_CTX_new();
     BIGNUM *n = number(c);
-    c->bad |= c->bad || !md || EVP_DigestInit_ex(md, EVP_sha512(), NULL) != 1 || EVP_DigestUpdate(md, a, na) != 1 ||
-              EVP_DigestUpdate(md, b, nb) != 1 || EVP_DigestUpdate(md, m, nm) != 1 ||
-              EVP_DigestFinal_ex(md, digest, NULL) != 1 || !BN_lebin2bn(digest, DIGEST, n) ||
-              BN_nnmod(n, n, c->order, c->ctx) != 1;
+    c->bad |= c->bad || !md || EVP_DigestInit_ex(md, EVP_sha512(), NULL) != 1 ||
+              EVP_DigestUpdate(md, a, na) != 1 || EVP_DigestUpdate(md, b, nb) != 1 ||
+              EVP_DigestUpdate(md, m, nm) != 1 || EVP_DigestFinal_ex(md, digest, NULL) != 1 ||
+              !BN_lebin2bn(digest, DIGEST, n) || BN_nnmod(n, n, c->order, c->ctx) != 1;
     EVP_MD_CTX_free(md);
     OPENSSL_cleanse(digest, sizeof(digest));
     return n;
@@ -201,7 +204,8 @@ int ed25519_public(const char *password, size_t n, uint8_t out[ED25519_KEY])
     return ok ? 0 : E_NOMEM;
 }
 
-int ed25519_sign(const char *password, size_t n, const uint8_t nonce[ED25519_NONCE], uint8_t out[ED25519_SIZE])
+int ed25519_sign(const char *password, size_t n, const uint8_t nonce[ED25519_NONCE],
+                 uint8_t out[ED25519_SIZE])
 {
     struct curve c;
     uint8_t secret[DIGEST] = {0};

@@ -38,8 +38,8 @@ enum auth_plugin {
 #undef AUTH_PLUGIN_ENUM
 };
 
-const char *auth_plugin_name(enum auth_plugin plugin);              /* "" for AUTH_OTHER */
-enum auth_plugin auth_plugin_of(const char *name, size_t n);        /* AUTH_OTHER when it is none of ours */
+const char *auth_plugin_name(enum auth_plugin plugin);       /* "" for AUTH_OTHER */
+enum auth_plugin auth_plugin_of(const char *name, size_t n); /* AUTH_OTHER when it is none of ours */
 
 /* One that our server does too. */
 static inline bool auth_plugin_served(enum auth_plugin plugin)
@@ -47,7 +47,8 @@ static inline bool auth_plugin_served(enum auth_plugin plugin)
     return plugin == AUTH_SHA2 || plugin == AUTH_NATIVE;
 }
 
-/* What MySQL's mysql.user holds for caching_sha2_password (auth_crypt.c): good for the password itself only. */
+/* What MySQL's mysql.user holds for caching_sha2_password (auth_crypt.c): good for the password itself only.
+ */
 struct sha2_stored {
     uint16_t thousands; /* of rounds; 0: there is none, nothing matches */
     uint8_t salt[SHA2_STORED_SALT];
@@ -55,8 +56,8 @@ struct sha2_stored {
 };
 
 /* Both verifiers of one account, so that every client can use the scheme it knows. All fields are replicated
- * state. A cold account was taken over from a MySQL server with its stored form: the other two are not known, so
- * that full authentication is needed. */
+ * state. A cold account was taken over from a MySQL server with its stored form: the other two are not known,
+ * so that full authentication is needed. */
 struct account_secret {
     uint8_t native[NATIVE_SIZE]; /* SHA1(SHA1(password)) */
     uint8_t sha2[SHA2_SIZE];     /* SHA256(SHA256(password)) */
@@ -102,13 +103,15 @@ void sha2_stored_set(struct sha2_stored *stored, const char *password, size_t n,
 /* Takes as long for one that holds nothing. */
 bool sha2_stored_matches(const struct sha2_stored *stored, const char *password, size_t n);
 
-/* crypt(3)'s SHA-256 scheme, without its text around it: n <= AUTH_PASSWORD_MAX, nsalt <= SHA2_STORED_SALT. */
+/* crypt(3)'s SHA-256 scheme, without its text around it: n <= AUTH_PASSWORD_MAX, nsalt <= SHA2_STORED_SALT.
+ */
 void sha256_crypt(const char *password, size_t n, const uint8_t *salt, size_t nsalt, unsigned rounds,
                   char out[SHA2_STORED_DIGEST]);
 
 /* ---- MariaDB's ed25519: E_NOMEM ---- */
 
-int ed25519_sign(const char *password, size_t n, const uint8_t nonce[ED25519_NONCE], uint8_t out[ED25519_SIZE]);
+int ed25519_sign(const char *password, size_t n, const uint8_t nonce[ED25519_NONCE],
+                 uint8_t out[ED25519_SIZE]);
 int ed25519_public(const char *password, size_t n, uint8_t out[ED25519_KEY]); /* what the server keeps */
 
 /* ---- a server's RSA key, for passwords over open connections (auth_rsa.c) ---- */
@@ -118,9 +121,10 @@ struct auth_rsa; /* does not change after it was made: any thread may use it */
 enum { AUTH_RSA_BITS = 2048, AUTH_RSA_OUT_MAX = 1024 };
 
 int auth_rsa_make(struct buf *pem, struct errmsg *em); /* a new private key as text; takes up to a second */
-struct auth_rsa *auth_rsa_new(const char *pem, struct errmsg *em); /* NULL: not an RSA key of 2048 to 8192 bits */
-struct auth_rsa *auth_rsa_ref(struct auth_rsa *rsa); /* NULL is fine */
-void auth_rsa_free(struct auth_rsa *rsa); /* gives a reference back; NULL is fine */
+struct auth_rsa *auth_rsa_new(const char *pem,
+                              struct errmsg *em);        /* NULL: not an RSA key of 2048 to 8192 bits */
+struct auth_rsa *auth_rsa_ref(struct auth_rsa *rsa);     /* NULL is fine */
+void auth_rsa_free(struct auth_rsa *rsa);                /* gives a reference back; NULL is fine */
 const char *auth_rsa_public(const struct auth_rsa *rsa); /* PEM, as clients ask for it */
 /* Undoes sha2_rsa_encrypt: the password (its NUL not counted) into out. E_MALFORMED; nothing tells why. */
 int auth_rsa_decrypt(const struct auth_rsa *rsa, const uint8_t *data, size_t n, const uint8_t salt[AUTH_SALT],

@@ -1,8 +1,9 @@
-/* auth_rsa.c: the RSA key with which clients of caching_sha2_password hide their password on open connections.
+/* auth_rsa.c: the RSA key with which clients of caching_sha2_password hide their password on open
+ * connections.
  *
- * Happy path: made once, kept by the daemon as a PEM file, read at start; sessions send the public half and decrypt.
- * Failure modes: a text that holds no such key: E_MALFORMED with the reason; what does not decrypt: E_MALFORMED
- * without any (a peer learns nothing from the difference). */
+ * Happy path: made once, kept by the daemon as a PEM file, read at start; sessions send the public half and
+ * decrypt. Failure modes: a text that holds no such key: E_MALFORMED with the reason; what does not decrypt:
+ * E_MALFORMED without any (a peer learns nothing from the difference). */
 #include "protocol/auth_hash.h"
 
 #include "protocol/base/check.h"

@@ -3,10 +3,10 @@
  * Happy path: greeting -> [SSLRequest, TLS] -> RESPONSE: user, scramble, plugin. A scramble for one of our
  * two plugins is verified at once (both use the greeting's salt); a client that answered with neither, or
  * named a plugin but sent nothing for it, is switched: SWITCHED: its bare scramble. Then OK, behind 01 03 for
- * caching_sha2_password, whose clients wait for that. Where the scramble cannot be verified (a cold account) 01 04 goes
- * out: FULL: [02, our public key] the password. Failure modes: a wrong password, an unknown account and
- * an account without a password that was given one look the same: ERR 1045 (E_DENIED). A packet that cannot
- * be read: ERR 1043 (E_MALFORMED). Nothing is looked up before the client has been read whole. */
+ * caching_sha2_password, whose clients wait for that. Where the scramble cannot be verified (a cold account)
+ * 01 04 goes out: FULL: [02, our public key] the password. Failure modes: a wrong password, an unknown
+ * account and an account without a password that was given one look the same: ERR 1045 (E_DENIED). A packet
+ * that cannot be read: ERR 1043 (E_MALFORMED). Nothing is looked up before the client has been read whole. */
 #include "protocol/auth_server.h"
 
 #include "protocol/base/check.h"
@@ -210,7 +210,8 @@ static int judge(struct server_auth *a, struct wire *w, const uint8_t *answer, s
 }
 
 /* Judges the password itself: of `n` bytes without its NUL. */
-static int judge_password(struct server_auth *a, struct wire *w, const char *password, size_t n, struct errmsg *em)
+static int judge_password(struct server_auth *a, struct wire *w, const char *password, size_t n,
+                          struct errmsg *em)
 {
     struct account_secret secret;
     bool known = find(a, &secret);

@@ -12,10 +12,11 @@
  *         }
  *
  * An account has both verifiers (struct account_secret), so the plugin that the client knows is used:
- * whatever it answers with, else it is switched to one of the two; caching_sha2's fast path always works. A *cold*
- * account has neither: its client is switched to caching_sha2_password, and asked for the password itself (over TLS or
- * a local socket in clear, else under our RSA key, which it may ask for). Accounts that do not exist play the same
- * dialogue, in the same time. Owner: whoever made it; one thread; freed by server_auth_free. */
+ * whatever it answers with, else it is switched to one of the two; caching_sha2's fast path always works. A
+ * *cold* account has neither: its client is switched to caching_sha2_password, and asked for the password
+ * itself (over TLS or a local socket in clear, else under our RSA key, which it may ask for). Accounts that
+ * do not exist play the same dialogue, in the same time. Owner: whoever made it; one thread; freed by
+ * server_auth_free. */
 #ifndef HOLDFAST_AUTH_SERVER_H
 #define HOLDFAST_AUTH_SERVER_H
 
@@ -35,19 +36,19 @@ enum { AUTH_USER_MAX = 96, AUTH_DB_MAX = 256, AUTH_PROGRAM_MAX = 64 };
 struct server_auth_opts {
     const char *version; /* decides the dialect of replicas: "9.7.4-holdfast", "10.11.19-MariaDB-holdfast" */
     uint32_t thread_id;
-    uint8_t salt[AUTH_SALT];     /* random; auth_salt_fit is applied */
-    enum auth_plugin plugin;     /* of the greeting; AUTH_OTHER: caching_sha2_password */
-    struct tls_ctx *tls;         /* NULL: not offered */
-    bool require_tls;            /* refuse accounts over an open connection that is not local */
-    uint32_t caps;               /* 0: CAPS_SERVER; CAP_SSL is set by tls */
-    uint8_t charset;             /* 0: 45, 255 for a MySQL 8+ flavour */
-    const char *peer_host;       /* "10.0.0.7", "localhost": stands in the text of 1045 */
-    bool is_local;               /* a local socket */
-    bool admit_root;             /* ... of root or the daemon's own user: "root" needs no password */
+    uint8_t salt[AUTH_SALT]; /* random; auth_salt_fit is applied */
+    enum auth_plugin plugin; /* of the greeting; AUTH_OTHER: caching_sha2_password */
+    struct tls_ctx *tls;     /* NULL: not offered */
+    bool require_tls;        /* refuse accounts over an open connection that is not local */
+    uint32_t caps;           /* 0: CAPS_SERVER; CAP_SSL is set by tls */
+    uint8_t charset;         /* 0: 45, 255 for a MySQL 8+ flavour */
+    const char *peer_host;   /* "10.0.0.7", "localhost": stands in the text of 1045 */
+    bool is_local;           /* a local socket */
+    bool admit_root;         /* ... of root or the daemon's own user: "root" needs no password */
 
-    struct auth_rsa *rsa;        /* for full authentication on open connections; NULL: it fails there */
-    /* Cold accounts exist: whoever does not pass by a scramble is asked for the password, so that the dialogue does
-     * not tell which accounts there are. Without it only cold ones are. */
+    struct auth_rsa *rsa; /* for full authentication on open connections; NULL: it fails there */
+    /* Cold accounts exist: whoever does not pass by a scramble is asked for the password, so that the
+     * dialogue does not tell which accounts there are. Without it only cold ones are. */
     bool full;
     /* What a cold account's password turned out to be: it need not be asked for again. May be NULL. */
     void (*learned)(void *arg, const char *user, const struct account_secret *secret);
@@ -61,11 +62,11 @@ struct server_auth_result {
     char user[AUTH_USER_MAX + 1];
     char db[AUTH_DB_MAX + 1];
     char program_name[AUTH_PROGRAM_MAX + 1]; /* attribute program_name, else _client_name; "" if none */
-    uint32_t caps;        /* what both sides have */
-    uint32_t max_packet;  /* the client's */
-    uint8_t charset;      /* the client's: 0 happens */
+    uint32_t caps;                           /* what both sides have */
+    uint32_t max_packet;                     /* the client's */
+    uint8_t charset;                         /* the client's: 0 happens */
     bool tls;
-    bool by_socket;       /* came in as root by the local socket: all privileges, no account needed */
+    bool by_socket; /* came in as root by the local socket: all privileges, no account needed */
     enum auth_plugin plugin;
 };
 

@@ -1,9 +1,9 @@
 /* compress.c: packs and unpacks the frames of the compressed protocol.
  *
- * Happy path: what is to be sent is cut into pieces, each compressed into a frame of its own, or stored when it is
- * short or does not become smaller. What arrives is unpacked into exactly the room that its head asks for. Failure
- * modes: a frame that does not unpack to the length it claims, or holds anything else behind it: E_MALFORMED. The
- * head's three bytes bound both lengths, so a hostile frame costs 16 MiB at most. */
+ * Happy path: what is to be sent is cut into pieces, each compressed into a frame of its own, or stored when
+ * it is short or does not become smaller. What arrives is unpacked into exactly the room that its head asks
+ * for. Failure modes: a frame that does not unpack to the length it claims, or holds anything else behind
+ * it: E_MALFORMED. The head's three bytes bound both lengths, so a hostile frame costs 16 MiB at most. */
 #include "protocol/compress.h"
 
 #include "protocol/base/check.h"
@@ -171,8 +171,8 @@ static bool expand(struct compress *c, const uint8_t *data, size_t n, uint8_t *t
     return inflate(&c->in, Z_FINISH) == Z_STREAM_END && c->in.avail_out == 0 && c->in.avail_in == 0;
 }
 
-int compress_unpack(struct compress *c, const uint8_t *data, size_t n, size_t *used, uint8_t *seq, struct buf *out,
-                    struct errmsg *em)
+int compress_unpack(struct compress *c, const uint8_t *data, size_t n, size_t *used, uint8_t *seq,
+                    struct buf *out, struct errmsg *em)
 {
     struct cur cur = cur_of(data, n);
     uint32_t packed = cur_u24(&cur);

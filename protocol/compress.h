@@ -1,9 +1,9 @@
 /* compress.h: the frames of MySQL's compressed protocol: zlib (CLIENT_COMPRESS) and zstd.
  *
- * A frame is a head of 7 bytes (length of what follows: 3, number: 1, length once unpacked: 3) and the bytes; an
- * unpacked length of 0 says that they are stored as they are. Packets are cut into frames without regard to where
- * they begin and end. So a frame is at most 16 MiB, packed and unpacked; nothing larger is ever made room for.
- * Owner: the wire; one thread at a time; freed by compress_free. */
+ * A frame is a head of 7 bytes (length of what follows: 3, number: 1, length once unpacked: 3) and the
+ * bytes; an unpacked length of 0 says that they are stored as they are. Packets are cut into frames without
+ * regard to where they begin and end. So a frame is at most 16 MiB, packed and unpacked; nothing larger is
+ * ever made room for. Owner: the wire; one thread at a time; freed by compress_free. */
 #ifndef HOLDFAST_COMPRESS_H
 #define HOLDFAST_COMPRESS_H
 
@@ -21,7 +21,12 @@ enum compress_kind {
 #undef COMPRESS_KIND_ENUM
 };
 
-enum { COMPRESS_HEAD = 7, COMPRESS_FRAME_MAX = 0xffffff, COMPRESS_ZSTD_LEVEL = 3, COMPRESS_ZSTD_LEVEL_MAX = 22 };
+enum {
+    COMPRESS_HEAD = 7,
+    COMPRESS_FRAME_MAX = 0xffffff,
+    COMPRESS_ZSTD_LEVEL = 3,
+    COMPRESS_ZSTD_LEVEL_MAX = 22
+};
 
 struct compress_choice {
     enum compress_kind kind;
@@ -41,9 +46,9 @@ void compress_free(struct compress *c); /* NULL is fine */
 /* Appends n bytes to `out` as frames, numbered from *seq on. 0 or out's error. */
 int compress_pack(struct compress *c, const void *data, size_t n, uint8_t *seq, struct buf *out);
 
-/* Unpacks the first frame of n bytes: 1: what it holds was appended to `out`, *used bytes were its own, *seq its
- * number. 0: it is not there whole. E_MALFORMED; E_TOOBIG, E_NOMEM: out's error. */
-int compress_unpack(struct compress *c, const uint8_t *data, size_t n, size_t *used, uint8_t *seq, struct buf *out,
-                    struct errmsg *em);
+/* Unpacks the first frame of n bytes: 1: what it holds was appended to `out`, *used bytes were its own, *seq
+ * its number. 0: it is not there whole. E_MALFORMED; E_TOOBIG, E_NOMEM: out's error. */
+int compress_unpack(struct compress *c, const uint8_t *data, size_t n, size_t *used, uint8_t *seq,
+                    struct buf *out, struct errmsg *em);
 
 #endif

@@ -47,6 +47,9 @@ struct gtid {
 
 bool gtid_equal(const struct gtid *a, const struct gtid *b);
 
+/* Can it be a member of a set of its flavour: a number and a tag that can be. */
+bool gtid_possible(const struct gtid *gtid);
+
 /* "uuid:5", "uuid:tag:5", "0-1-5", "ANONYMOUS". Cut when `size` is too small. */
 void gtid_text(const struct gtid *gtid, char *text, size_t size);
 

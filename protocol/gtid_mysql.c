@@ -238,9 +238,22 @@ static void sid_add(struct gtid_set *set, struct gtid_sid *sid, uint64_t n)
     }
 }
 
+bool gtid_possible(const struct gtid *gtid)
+{
+    switch (gtid->flavour) {
+    case FLAVOUR_MYSQL:
+        return gtid->gno > 0 && gtid->gno <= GTID_GNO_MAX && (!gtid->tag[0] || gtid_tag_ok(gtid->tag));
+    case FLAVOUR_MARIADB:
+        return true;
+    case FLAVOUR_NONE:
+        return false;
+    }
+    return false;
+}
+
 static int mysql_add(struct gtid_set *set, const struct gtid *gtid)
 {
-    if (gtid->gno == 0 || gtid->gno > GTID_GNO_MAX || (gtid->tag[0] && !gtid_tag_ok(gtid->tag))) {
+    if (!gtid_possible(gtid)) {
         return E_INVALID;
     }
     if (set->total >= GTID_SET_MAX) {

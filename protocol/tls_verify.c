@@ -1,7 +1,8 @@
 /* tls_verify.c: says in words why a peer's certificate was not accepted.
  *
- * OpenSSL calls back at the certificate that fails, while it is at hand: its subject, dates, issuer and names go into the
- * text that a person reads. Nothing here decides anything: what OpenSSL refuses stays refused. */
+ * OpenSSL calls back at the certificate that fails, while it is at hand: its subject, dates, issuer and
+ * names go into the text that a person reads. Nothing here decides anything: what OpenSSL refuses stays
+ * refused. */
 #include "protocol/tls_impl.h"
 
 #include "protocol/base/buf.h"

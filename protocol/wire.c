@@ -7,13 +7,14 @@
  * `plain`, which is what wire_output gives; with TLS it is encrypted into `sealed` at that moment, so a batch
  * of small packets shares records.
  *
- * With compression, what arrives is kept in `packed_in`, and one frame of it is unpacked into `in` whenever wire_next
- * finds no whole packet there: so `in` never holds more than a partial packet and one frame, whatever the peer packed
- * into a few bytes. What leaves goes from `plain` into frames in `packed`. Frames have numbers of their own; those of
- * the packets in them are not checked, since servers let them jump.
+ * With compression, what arrives is kept in `packed_in`, and one frame of it is unpacked into `in` whenever
+ * wire_next finds no whole packet there: so `in` never holds more than a partial packet and one frame,
+ * whatever the peer packed into a few bytes. What leaves goes from `plain` into frames in `packed`. Frames
+ * have numbers of their own; those of the packets in them are not checked, since servers let them jump.
  *
- * Failure modes: a packet above max_packet, a number out of sequence, a frame that does not unpack, a failed TLS:
- * remembered in `failed`, final. Output beyond its maximum: sticky in the buffer, complete packets only are left in it. */
+ * Failure modes: a packet above max_packet, a number out of sequence, a frame that does not unpack, a failed
+ * TLS: remembered in `failed`, final. Output beyond its maximum: sticky in the buffer, complete packets only
+ * are left in it. */
 #include "protocol/wire.h"
 
 #include "protocol/base/check.h"
@@ -24,8 +25,9 @@
 #include <string.h>
 
 enum {
-    KEEP = 1 << 20,      /* an idle buffer larger than this is given back */
-    FEED_SLACK = 1 << 24, /* beyond one packet, what may lie in the input: pipelined packets, one feed or frame */
+    KEEP = 1 << 20, /* an idle buffer larger than this is given back */
+    FEED_SLACK =
+        1 << 24, /* beyond one packet, what may lie in the input: pipelined packets, one feed or frame */
     PACKED_MAX = COMPRESS_HEAD + COMPRESS_FRAME_MAX + FEED_SLACK
 };
 
@@ -36,9 +38,9 @@ struct wire {
     struct errmsg why;
 
     struct buf in;
-    size_t at;       /* where the next header is, or the packet being joined begins */
-    size_t joined;   /* payload bytes at `at` that are joined already */
-    size_t from;     /* where the next fragment's header is while joining */
+    size_t at;     /* where the next header is, or the packet being joined begins */
+    size_t joined; /* payload bytes at `at` that are joined already */
+    size_t from;   /* where the next fragment's header is while joining */
     bool joining;
     uint8_t first_seq;
     uint8_t fragment_seq; /* expected of the next fragment */

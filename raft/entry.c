@@ -222,6 +222,9 @@ bool entry_txn_next(struct cur *txns, struct entry_txn *last)
         return false;
     }
     uint64_t step = cur_lenenc(txns);
+    if (step == 0 || step > UINT64_MAX - last->end) {
+        cur_fail(txns);
+    }
     uint8_t how = cur_u8(txns);
     struct gtid g = {.flavour = FLAVOUR_NONE};
     switch (how) {

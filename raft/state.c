@@ -154,12 +154,12 @@ static int check_txns(const struct state *s, const struct entry_events *e)
     int rv = 0;
     while (entry_txn_next(&txns, &txn)) {
         const struct gtid *g = &txn.gtid;
-        if (txn.end > e->offset + e->n) {
+        if (txn.end - e->offset > e->n) {
             return E_MALFORMED;
         }
         n++;
         if (g->flavour != FLAVOUR_NONE &&
-            (!s->executed || g->flavour != gtid_set_flavour(s->executed) || g->gno == 0 || g->gno > GTID_GNO_MAX)) {
+            (!s->executed || g->flavour != gtid_set_flavour(s->executed) || !gtid_possible(g))) {
             rv = E_CONTRADICTION;
         }
     }
@@ -510,6 +510,9 @@ static int decode_files(struct cur *c, struct state *s)
             return E_MALFORMED;
         }
         add_file(s, era, name, size, before);
+    }
+    if (s->n_files && s->boundary > s->files[s->n_files - 1].size) {
+        return E_MALFORMED;
     }
     return cur_ok(c) ? 0 : E_MALFORMED;
 }

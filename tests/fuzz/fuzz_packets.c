@@ -47,7 +47,8 @@ static void read_script(struct cur *in, struct script *s)
     s->max_packet = s->flags & LARGE ? STREAM_MAX : (size_t)cur_u16(in);
     s->n_chunks = 1 + cur_u8(in) % CHUNKS_MAX;
     for (size_t i = 0; i < s->n_chunks; i++) {
-        s->chunks[i] = 1 + cur_u16(in) * (size_t)(s->flags & LARGE ? 64 : 1) % FEED_MAX;
+        s->chunks[i] =
+            s->flags & LARGE ? 4096 + cur_u16(in) * (size_t)64 % FEED_MAX : 1 + (size_t)cur_u16(in);
     }
     buf_init(&s->stream, STREAM_MAX);
     while (cur_left(in)) {

@@ -1,7 +1,7 @@
 /*
- * test_auth_more: what the login does beyond a scramble: MariaDB's ed25519, sha256_password, and the password itself
- * asked for by the server of an account whose stored form is all it has; against values of real servers, and against
- * a peer that says what a test tells it to.
+ * test_auth_more: what the login does beyond a scramble: MariaDB's ed25519, sha256_password, and the password
+ * itself asked for by the server of an account whose stored form is all it has; against values of real
+ * servers, and against a peer that says what a test tells it to.
  */
 #include "protocol/auth_client.h"
 #include "protocol/auth_server.h"
@@ -20,7 +20,9 @@ static void ed25519_keys(void)
     static const uint8_t want[ED25519_KEY + 1] = {0};
     uint8_t decoded[ED25519_KEY + 4];
     uint8_t key[ED25519_KEY];
-    UNIT_INT(EVP_DecodeBlock(decoded, (const unsigned char *)"ZIgUREUg5PVgQ6LskhXmO+eZLS0nC8be6HPjYWR4YJY=", 44), 33);
+    UNIT_INT(
+        EVP_DecodeBlock(decoded, (const unsigned char *)"ZIgUREUg5PVgQ6LskhXmO+eZLS0nC8be6HPjYWR4YJY=", 44),
+        33);
     UNIT_INT(ed25519_public("secret", 6, key), 0);
     UNIT_MEM(key, decoded, ED25519_KEY);
     UNIT_TRUE(memcmp(key, want, ED25519_KEY) != 0);
@@ -40,7 +42,8 @@ static bool openssl_verifies(const uint8_t key[ED25519_KEY], const uint8_t *nonc
 
 static void ed25519_signatures(void)
 {
-    static const char text[] = "correct horse battery staple, and then some more of it until it is long enough";
+    static const char text[] =
+        "correct horse battery staple, and then some more of it until it is long enough";
     uint8_t nonce[ED25519_NONCE];
     uint8_t key[ED25519_KEY];
     uint8_t signature[ED25519_SIZE];
@@ -86,7 +89,8 @@ static void crypt_vector(void)
 
 /* authentication_string of an account of MySQL 9.7 with the password "holdfast", as HEX() shows it */
 #define STORED                                                                                               \
-    "244124303041242A29765E46061E2335737D335429116031221578544C4A7970584C7A2F47377750654C306566452F356F565A73"   \
+    "244124303041242A29765E46061E2335737D335429116031221578544C4A7970584C7A2F47377750654C306566452F356F565A" \
+    "73"                                                                                                     \
     "61416B3133376679486D716A766258342E44"
 
 static size_t stored_text(char out[128])
@@ -404,7 +408,8 @@ static void script_end(struct scripted *s)
 }
 
 static const char switch_sha256[] = "\xfesha256_password\0abcdefghijklmnopqrst";
-static const char switch_ed25519[] = "\xfe" "client_ed25519\0abcdefghijklmnopqrstabcdefghijkl";
+static const char switch_ed25519[] = "\xfe"
+                                     "client_ed25519\0abcdefghijklmnopqrstabcdefghijkl";
 
 static void sha256_by_rsa(void)
 {
@@ -421,8 +426,8 @@ static void sha256_by_rsa(void)
         int n = snprintf(key, sizeof(key), "%s%s", with_head ? "\x01" : "", auth_rsa_public(rsa));
         UNIT_INT(say(&s, key, (size_t)n), CLIENT_AUTH_MORE);
         UNIT_UINT(s.answer.len, 256);
-        UNIT_INT(auth_rsa_decrypt(rsa, s.answer.data, s.answer.len, (const uint8_t *)"abcdefghijklmnopqrst", password,
-                                  &got),
+        UNIT_INT(auth_rsa_decrypt(rsa, s.answer.data, s.answer.len, (const uint8_t *)"abcdefghijklmnopqrst",
+                                  password, &got),
                  0);
         UNIT_MEM(password, "holdfast", 8);
         UNIT_INT(say(&s, "\0\0\0\2\0\0\0", 7), CLIENT_AUTH_DONE);
@@ -443,7 +448,8 @@ static void switch_to_ed25519(void)
     uint8_t key[ED25519_KEY];
     struct scripted s = {0};
     script_begin(&s, "secret");
-    UNIT_INT(say(&s, switch_ed25519, sizeof(switch_ed25519) - 1), CLIENT_AUTH_MORE); /* without a NUL behind */
+    UNIT_INT(say(&s, switch_ed25519, sizeof(switch_ed25519) - 1),
+             CLIENT_AUTH_MORE); /* without a NUL behind */
     UNIT_UINT(s.answer.len, ED25519_SIZE);
     UNIT_INT(ed25519_public("secret", 6, key), 0);
     UNIT_TRUE(openssl_verifies(key, (const uint8_t *)"abcdefghijklmnopqrstabcdefghijkl", s.answer.data));
@@ -467,7 +473,9 @@ static void cut_and_wrong(void)
         UNIT_TRUE(say(&s, switch_sha256, cut) < 0);
         script_end(&s);
     }
-    static const char *const keys[] = {"\x01", "-----BEGIN PUBLIC KEY-----\n", "\x01\x04", "\xfe" "client_ed25519", "x"};
+    static const char *const keys[] = {"\x01", "-----BEGIN PUBLIC KEY-----\n", "\x01\x04",
+                                       "\376client_ed25519",
+                                       "x"};
     for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
         struct scripted s = {0};
         script_begin(&s, "secret");
@@ -484,5 +492,6 @@ static void cut_and_wrong(void)
 
 UNIT_MAIN("auth_more", UNIT_TEST(ed25519_keys), UNIT_TEST(ed25519_signatures), UNIT_TEST(ed25519_is_ed25519),
           UNIT_TEST(crypt_vector), UNIT_TEST(stored_forms), UNIT_TEST(cold_accounts),
-          UNIT_TEST(nothing_tells_accounts_apart), UNIT_TEST(no_rsa_no_password), UNIT_TEST(rsa_takes_no_noise),
-          UNIT_TEST(sha256_by_rsa), UNIT_TEST(switch_to_ed25519), UNIT_TEST(cut_and_wrong))
+          UNIT_TEST(nothing_tells_accounts_apart), UNIT_TEST(no_rsa_no_password),
+          UNIT_TEST(rsa_takes_no_noise), UNIT_TEST(sha256_by_rsa), UNIT_TEST(switch_to_ed25519),
+          UNIT_TEST(cut_and_wrong))

@@ -1,7 +1,7 @@
 /*
- * test_compress: what is packed comes out the same, in one piece or in many, with zlib and with zstd, also through a
- * wire; frames as a real server sends them are read; and a frame that is cut, changed or lies about its length ends
- * the connection, never more, and never costs more memory than a frame may have.
+ * test_compress: what is packed comes out the same, in one piece or in many, with zlib and with zstd, also
+ * through a wire; frames as a real server sends them are read; and a frame that is cut, changed or lies about
+ * its length ends the connection, never more, and never costs more memory than a frame may have.
  */
 #include "protocol/wire.h"
 #include "tests/unit/unit.h"
@@ -30,12 +30,15 @@ static void words(void)
         enum compress_kind kind;
         int level;
     } table[] = {
-        {"", 0, COMPRESS_NONE, 0},           {"none", 0, COMPRESS_NONE, 0},     {"ZLIB", 0, COMPRESS_ZLIB, 0},
-        {"zstd", 0, COMPRESS_ZSTD, 3},       {"zstd:1", 0, COMPRESS_ZSTD, 1},   {"zstd:22", 0, COMPRESS_ZSTD, 22},
-        {"zstd:0", E_INVALID, 0, 0},         {"zstd:23", E_INVALID, 0, 0},      {"zstd:", E_INVALID, 0, 0},
-        {"zstd:999999999999", E_INVALID, 0, 0}, {"zstd:-1", E_INVALID, 0, 0},   {"zlib:6", E_INVALID, 0, 0},
-        {"zst", E_INVALID, 0, 0},            {"zstdx", E_INVALID, 0, 0},        {"lz4", E_INVALID, 0, 0},
-        {":", E_INVALID, 0, 0},              {"none:1", E_INVALID, 0, 0},
+        {"", 0, COMPRESS_NONE, 0},       {"none", 0, COMPRESS_NONE, 0},
+        {"ZLIB", 0, COMPRESS_ZLIB, 0},   {"zstd", 0, COMPRESS_ZSTD, 3},
+        {"zstd:1", 0, COMPRESS_ZSTD, 1}, {"zstd:22", 0, COMPRESS_ZSTD, 22},
+        {"zstd:0", E_INVALID, 0, 0},     {"zstd:23", E_INVALID, 0, 0},
+        {"zstd:", E_INVALID, 0, 0},      {"zstd:999999999999", E_INVALID, 0, 0},
+        {"zstd:-1", E_INVALID, 0, 0},    {"zlib:6", E_INVALID, 0, 0},
+        {"zst", E_INVALID, 0, 0},        {"zstdx", E_INVALID, 0, 0},
+        {"lz4", E_INVALID, 0, 0},        {":", E_INVALID, 0, 0},
+        {"none:1", E_INVALID, 0, 0},
     };
     for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
         struct compress_choice c;
@@ -72,8 +75,8 @@ static void frames_come_back(void)
                 buf_init(&plain, 64 << 20);
                 fill(data, sizes[i], kind);
                 UNIT_INT(compress_pack(c, data, sizes[i], &seq, &packed), 0);
-                while (at < packed.len &&
-                       compress_unpack(c, packed.data + at, packed.len - at, &used, &at_seq, &plain, NULL) == 1) {
+                while (at < packed.len && compress_unpack(c, packed.data + at, packed.len - at, &used,
+                                                          &at_seq, &plain, NULL) == 1) {
                     UNIT_UINT(at_seq, (uint8_t)(250 + count));
                     at += used;
                     count++;
@@ -274,7 +277,10 @@ static void in_a_dump(void)
         wire_put(p.b, "event", 5);
         UNIT_INT(carry(p.b, p.a, 100, &packets, &bytes), 0);
         wire_seq_set(p.a, 0);
-        wire_put(p.a, "\xef" "ack", 4);
+        wire_put(p.a,
+                 "\xef"
+                 "ack",
+                 4);
         struct buf *out = wire_output(p.a);
         UNIT_UINT(out->data[3], 0); /* the frame's number, as the packet's in it */
         UNIT_UINT(out->data[COMPRESS_HEAD + 3], 0);
@@ -311,8 +317,8 @@ static void out_of_sequence(void)
     pair_free(&w);
 }
 
-/* Hundreds of frames of 16 MiB in a few kilobytes each: one at a time is unpacked, and the first large packet in them
- * that is not allowed ends it. */
+/* Hundreds of frames of 16 MiB in a few kilobytes each: one at a time is unpacked, and the first large packet
+ * in them that is not allowed ends it. */
 static void bombs(void)
 {
     enum { FULL = COMPRESS_FRAME_MAX, COUNT = 100 };
@@ -405,6 +411,7 @@ static void mutated_streams(void)
     }
 }
 
-UNIT_MAIN("compress", UNIT_TEST(words), UNIT_TEST(frames_come_back), UNIT_TEST(cut_frames_wait_and_changed_ones_fail),
-          UNIT_TEST(pure_noise), UNIT_TEST(through_a_wire), UNIT_TEST(large_packets), UNIT_TEST(in_a_dump),
-          UNIT_TEST(out_of_sequence), UNIT_TEST(bombs), UNIT_TEST(too_many_frames_wait), UNIT_TEST(mutated_streams))
+UNIT_MAIN("compress", UNIT_TEST(words), UNIT_TEST(frames_come_back),
+          UNIT_TEST(cut_frames_wait_and_changed_ones_fail), UNIT_TEST(pure_noise), UNIT_TEST(through_a_wire),
+          UNIT_TEST(large_packets), UNIT_TEST(in_a_dump), UNIT_TEST(out_of_sequence), UNIT_TEST(bombs),
+          UNIT_TEST(too_many_frames_wait), UNIT_TEST(mutated_streams))

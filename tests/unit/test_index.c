@@ -1,5 +1,5 @@
-/* test_index.c: the index of a file is what its bytes say, whatever happened on the way; readers that start with
- * it show what readers that walk show; and no damage of an index makes a start wrong. */
+/* test_index.c: the index of a file is what its bytes say, whatever happened on the way; readers that start
+ * with it show what readers that walk show; and no damage of an index makes a start wrong. */
 #include "storage/index.h"
 
 #include "protocol/base/crc.h"
@@ -91,14 +91,17 @@ static void whatever_pieces_come_the_index_is_the_same(void)
 {
     static const struct {
         const char *dir, *name;
-    } samples[] = {{"mysql-9.7-all-events", "mysql-bin.000001"},     {"mysql-9.7-all-events", "mysql-bin.000012"},
-                   {"mysql-5.6-all-events", "mysql-bin.000001"},     {"mariadb-10.11-all-events", "mysql-bin.000001"},
+    } samples[] = {{"mysql-9.7-all-events", "mysql-bin.000001"},
+                   {"mysql-9.7-all-events", "mysql-bin.000012"},
+                   {"mysql-5.6-all-events", "mysql-bin.000001"},
+                   {"mariadb-10.11-all-events", "mysql-bin.000001"},
                    {"mariadb-11.8-all-events", "mysql-bin.000001"}};
     random_state = unit_seed() * 31 + 7;
     for (size_t i = 0; i < sizeof samples / sizeof *samples; i++) {
         struct binlog *b = binlog_load(samples[i].dir, samples[i].name);
         for (unsigned round = 0; round < 4; round++) {
-            struct store_options o = {.index_step = (uint32_t)(1 + below(700)), .index_block = (uint32_t)(64 + below(3000))};
+            struct store_options o = {.index_step = (uint32_t)(1 + below(700)),
+                                      .index_block = (uint32_t)(64 + below(3000))};
             char name[32];
             snprintf(name, sizeof name, "same%zu-%u", i, round);
             struct env *loop = test_env_new(unit_seed());
@@ -135,7 +138,8 @@ static void whatever_pieces_come_the_index_is_the_same(void)
 
 /* ---- starts -------------------------------------------------------------------------------------------- */
 
-/* A sum over the events of transactions that come; the number of all events in *n. E_… when it cannot be read. */
+/* A sum over the events of transactions that come; the number of all events in *n. E_… when it cannot be
+ * read. */
 static int sum_of(struct reader *r, uint32_t *crc, unsigned *n)
 {
     struct reader_event ev;
@@ -521,12 +525,13 @@ static void each_place_is_found(enum flavour flavour)
     struct index_place place;
     for (size_t n = 0; n < TXNS; n++) {
         uint64_t want = n ? txns[n - 1].end : 0;
-        index_find_gtid(index->data, index->len, 3, "b.000001", UINT64_MAX, flavour, is_subset, have, &place, &state);
+        index_find_gtid(index->data, index->len, 3, "b.000001", UINT64_MAX, flavour, is_subset, have, &place,
+                        &state);
         right = right && place.offset == want;
         right = right && (flavour == FLAVOUR_MYSQL ? !state : gtid_set_equal(state, have));
         gtid_set_free(state);
-        index_find_gtid(index->data, index->len, 3, "b.000001", want ? want - 1 : 0, flavour, is_subset, have, &place,
-                        &state);
+        index_find_gtid(index->data, index->len, 3, "b.000001", want ? want - 1 : 0, flavour, is_subset, have,
+                        &place, &state);
         right = right && place.offset == (n > 1 ? txns[n - 2].end : 0);
         gtid_set_free(state);
         index_find_position(index->data, index->len, 3, "b.000001", want + 50, &place);
@@ -568,12 +573,15 @@ static void what_gtids_cannot_tell_is_not_guessed(void)
         }
         struct index_builder *b = build(txns, TXNS);
         const struct buf *index = index_builder_out(b);
-        index_find_gtid(index->data, index->len, 3, "b.000001", UINT64_MAX, flavour, is_subset, have, &place, &state);
+        index_find_gtid(index->data, index->len, 3, "b.000001", UINT64_MAX, flavour, is_subset, have, &place,
+                        &state);
         UNIT_UINT(place.offset, txns[99].end);
         gtid_set_free(state);
         index_find_position(index->data, index->len, 3, "b.000001", UINT64_MAX, &place);
         UNIT_UINT(place.offset, txns[TXNS - 1].end);
-        UNIT_INT(index_check_sealed(index->data, index->len, 3, "b.000001", STORE_MAGIC + TXNS * TXN_BYTES, NULL), 0);
+        UNIT_INT(
+            index_check_sealed(index->data, index->len, 3, "b.000001", STORE_MAGIC + TXNS * TXN_BYTES, NULL),
+            0);
         index_builder_free(b);
         gtid_set_free(have);
     }
