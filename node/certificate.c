@@ -1,8 +1,8 @@
 /* certificate.c: the node's certificate and keys towards its clients.
  *
- * Happy path: read at start, or made once and kept in the data directory; read again at SIGHUP, when new sessions get the
- * new certificate and old ones keep theirs. Failure modes at start: a file that is missing or unusable ends the start with
- * its name. At SIGHUP: what was in use stays in use, and the log says why. */
+ * Happy path: read at start, or made once and kept in the data directory; read again at SIGHUP, when new
+ * sessions get the new certificate and old ones keep theirs. Failure modes at start: a file that is missing
+ * or unusable ends the start with its name. At SIGHUP: what was in use stays in use, and the log says why. */
 #include "node/certificate.h"
 
 #include "protocol/base/buf.h"
@@ -46,7 +46,8 @@ static void forget(struct buf *b)
     buf_free(b);
 }
 
-static int make_pair(struct env *loop, const struct config *config, struct buf *cert, struct buf *key, struct errmsg *em)
+static int make_pair(struct env *loop, const struct config *config, struct buf *cert, struct buf *key,
+                     struct errmsg *em)
 {
     static const char *const names[] = {"holdfast", "localhost", "127.0.0.1"};
     uint64_t serial;
@@ -132,7 +133,8 @@ struct pem_request *certificate_read(struct env *loop, const struct config *conf
     return pem_read(loop, names, done, arg);
 }
 
-int certificate_take(struct certificate *c, int code, const char *why, const struct tls_files *files, struct errmsg *em)
+int certificate_take(struct certificate *c, int code, const char *why, const struct tls_files *files,
+                     struct errmsg *em)
 {
     if (code) {
         return err_set(em, code, "%s", why);

@@ -21,6 +21,8 @@
 #include <stdio.h>
 #include <string.h>
 
+enum { PATIENCE_S = 2 };
+
 struct daemon {
     struct env *loop;
     const struct config *config;
@@ -34,6 +36,7 @@ struct daemon {
     struct control control;
     struct env_msg refresh_msg;
     bool refresh_posted;
+    struct env_timer patience; /* with a leader, before clients from the network are let in */
     bool view_stale, settings_changed;
     bool leading;
     bool gtids_off; /* as published */
@@ -96,11 +99,23 @@ static void refresh(struct env_msg *msg)
         d->gtids_off = view->gtids_off;
         serve_publish(d->serve, view);
         view_unref(view);
+        if (d->leading) { /* all that was committed is applied */
+            serve_admit(d->serve);
+        }
     }
     if (d->settings_changed) {
         d->settings_changed = false;
         source_settings_changed(d->source);
         monitor_settings_changed(d->monitor);
+    }
+}
+
+/* Nobody leads: what is known here is all there will be for now. */
+static void waited(struct env_timer *timer)
+{
+    struct daemon *d = CONTAINER_OF(timer, struct daemon, patience);
+    if (d->serve && !d->stopping) {
+        serve_admit(d->serve);
     }
 }
 
@@ -219,6 +234,11 @@ static int open_parts(struct daemon *d, struct errmsg *em)
     rv = serve_open(&d->control, cluster_store(d->cluster), view, &d->serve, em);
     view_unref(view);
     d->control.serve = d->serve;
+    rv = rv ? rv : env_timer_open(d->loop, &d->patience, waited);
+    if (!rv) {
+        serve_hold(d->serve);
+        env_timer_start(&d->patience, PATIENCE_S * ENV_S);
+    }
     return rv;
 }
 
@@ -262,6 +282,7 @@ void daemon_stop(struct daemon *d, void (*stopped)(void *arg), void *arg)
     d->stopping = true;
     d->stopped = stopped;
     d->stopped_arg = arg;
+    env_timer_close(&d->patience);
     monitor_stop(d->monitor);
     source_leading(d->source, false);
     control_close(&d->control);

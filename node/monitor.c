@@ -274,6 +274,7 @@ static void take_sample(struct monitor *m, bool level)
         break;
     case LOSS_END:
         window_ends(m, open);
+        keep_held(m);
         break;
     case LOSS_NONE:
         if (!open) {

@@ -1,9 +1,9 @@
 /* pem.c: certificates and keys from files, read away from the loop.
  *
- * Happy path: a thread is spawned for the request, reads its files, and posts the request back; the thread is joined and
- * done() called. Files are small and read seldom (at a connect, at a SIGHUP), so nothing is kept between requests.
- * Failure modes: a file that cannot be read or is too large: done() gets the reason with the file's name. A file system
- * that hangs holds this thread only, until pem_end. */
+ * Happy path: a thread is spawned for the request, reads its files, and posts the request back; the thread
+ * is joined and done() called. Files are small and read seldom (at a connect, at a SIGHUP), so nothing is
+ * kept between requests. Failure modes: a file that cannot be read or is too large: done() gets the reason
+ * with the file's name. A file system that hangs holds this thread only, until pem_end. */
 #include "node/pem.h"
 
 #include "protocol/base/buf.h"

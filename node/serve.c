@@ -35,6 +35,7 @@ struct serve {
     struct entry *replicas;
     uint32_t last_id;
     size_t sessions, sessions_max;
+    bool held; /* see serve_hold */
     unsigned closing; /* workers that have not closed yet */
     void (*closed)(void *arg);
     void *closed_arg;
@@ -64,9 +65,23 @@ static size_t sessions_max(void)
     return max;
 }
 
+void serve_hold(struct serve *serve)
+{
+    serve->held = true;
+}
+
+void serve_admit(struct serve *serve)
+{
+    serve->held = false;
+}
+
 static void accepted(void *owner, struct env_socket *socket)
 {
     struct serve *serve = owner;
+    if (serve->held && !env_socket_peer(socket)->is_local) {
+        env_socket_close(socket);
+        return;
+    }
     if (serve->sessions >= serve->sessions_max) {
         env_log(serve->loop, ENV_WARN, "connection dropped peer=%s why=\"too many connections\" sessions=%zu",
                 env_socket_peer(socket)->text, serve->sessions);

@@ -30,6 +30,10 @@ struct serve_replica {
 
 int serve_open(struct control *control, struct store *store, struct view *view, struct serve **serve, struct errmsg *em);
 void serve_publish(struct serve *serve, struct view *view); /* a new view; takes a reference */
+/* Connections from the network are dropped until serve_admit (open: admitted): a replica that is answered before the replicated state is
+ * there would be told another flavour than the source's, and stop for good. The local socket answers always. */
+void serve_hold(struct serve *serve);
+void serve_admit(struct serve *serve);
 void serve_kill(struct serve *serve, uint32_t connection_id);
 /* Calls each() for every replica that is dumping. */
 void serve_each_replica(struct serve *serve, void (*each)(void *arg, const struct serve_replica *replica), void *arg);

@@ -129,6 +129,8 @@ void source_ask_packet(struct source *s, const struct packet *p);
 enum source_probe source_probe_first(const struct source *s);
 void source_probe_begin(struct source *s);
 void source_probe_packet(struct source *s, const struct packet *p);
+/* Reads the header of an event from the source and checks its sum. */
+int source_check_event(const struct source *s, const uint8_t *event, size_t n, struct event_header *h, struct errmsg *em);
 void source_stream_stuck(struct source *s); /* it does not go on where it stands: maybe a torn file */
 bool source_torn(const struct source *s); /* the newest file held here is the torn one */
 bool source_permanent(const struct stream_packet *error); /* an error that trying again cannot mend */

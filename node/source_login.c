@@ -1,9 +1,10 @@
 /* source_login.c: how the link to the source logs in: TLS files, modes, compression.
  *
- * Happy path: the PEM files that the settings name are read on a thread of their own, at each connect, so that a certificate
- * that was renewed on disk counts from the next connection on; then the login is prepared and the source is called.
- * Without such files it is called at once. Failure modes: a file that cannot be read or used, settings that contradict
- * each other: the connect fails with the reason, and is tried again like any other. */
+ * Happy path: the PEM files that the settings name are read on a thread of their own, at each connect, so
+ * that a certificate that was renewed on disk counts from the next connection on; then the login is prepared
+ * and the source is called. Without such files it is called at once. Failure modes: a file that cannot be
+ * read or used, settings that contradict each other: the connect fails with the reason, and is tried again
+ * like any other. */
 #include "node/source_impl.h"
 
 #include "node/client.h"
@@ -42,7 +43,8 @@ void source_login_begin(struct source *s)
     static const struct tls_files none = {0};
     const char *const paths[PEM_FILES] = {
         [PEM_CA] = s->settings.ssl_ca, [PEM_CERT] = s->settings.ssl_cert, [PEM_KEY] = s->settings.ssl_key};
-    if (!strcmp(s->settings.ssl_mode, tls_mode_name(TLS_DISABLED)) || (!paths[0][0] && !paths[1][0] && !paths[2][0])) {
+    if (!strcmp(s->settings.ssl_mode, tls_mode_name(TLS_DISABLED)) ||
+        (!paths[0][0] && !paths[1][0] && !paths[2][0])) {
         login(s, &none);
         return;
     }
@@ -69,8 +71,9 @@ void source_login_note(struct source *s)
     const struct tls *tls = wire_tls(s->wire);
     struct compress_choice asked = {.kind = COMPRESS_NONE};
     compress_parse(s->settings.compression, &asked);
-    env_log(s->loop, ENV_INFO, "source: connected source=%s:%u version=%s auth=%s tls=%s cipher=%s compression=%s",
-            s->addr.host, (unsigned)s->addr.port, r->version, auth_plugin_name(r->plugin), tls ? tls_version(tls) : "no",
+    env_log(s->loop, ENV_INFO,
+            "source: connected source=%s:%u version=%s auth=%s tls=%s cipher=%s compression=%s", s->addr.host,
+            (unsigned)s->addr.port, r->version, auth_plugin_name(r->plugin), tls ? tls_version(tls) : "no",
             tls ? tls_cipher(tls) : "none", compress_name(r->compress));
     if (asked.kind != r->compress) {
         env_log(s->loop, ENV_WARN, "source: it does not offer compression=%s, so there is none source=%s:%u",

@@ -131,10 +131,7 @@ static void look_at_event(struct source *s, const uint8_t *event, size_t n)
 {
     struct event_header h;
     struct errmsg em;
-    int rv = event_header_read(event, n, &h, &em);
-    if (!rv) {
-        rv = event_crc_check(&s->format, event, n, &em);
-    }
+    int rv = source_check_event(s, event, n, &h, &em);
     if (!rv && h.type == EVENT_FORMAT_DESCRIPTION) {
         rv = event_format_read(event, n, &s->format, &em);
     }

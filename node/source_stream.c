@@ -309,14 +309,26 @@ static void take_format(struct source *s, const struct event_header *h, const ui
     } /* else: a copy for a start in the middle; the real one is held already */
 }
 
+/* For a start in the middle MariaDB 11.8 sends a changed copy of the format description, and where the file has no checksums it leaves the old
+ * sum in it. The copy is not stored. */
+int source_check_event(const struct source *s, const uint8_t *event, size_t n, struct event_header *h, struct errmsg *em)
+{
+    int rv = event_header_read(event, n, h, em);
+    if (rv) {
+        return rv;
+    }
+    bool copy = h->type == EVENT_FORMAT_DESCRIPTION && h->log_pos == 0;
+    if (copy && n > EVENT_HEADER_SIZE + EVENT_CRC_SIZE && event[n - EVENT_CRC_SIZE - 1] == CHECKSUM_NONE) {
+        return 0;
+    }
+    return event_crc_check(&s->format, event, n, em);
+}
+
 static void take_event(struct source *s, const uint8_t *event, size_t n, bool wants_ack)
 {
     struct event_header h;
     struct errmsg em;
-    int rv = event_header_read(event, n, &h, &em);
-    if (!rv) {
-        rv = event_crc_check(&s->format, event, n, &em);
-    }
+    int rv = source_check_event(s, event, n, &h, &em);
     if (rv) {
         source_failed(s, 0, "%s at %llu: %s", s->file, (unsigned long long)s->position, em.text);
         return;

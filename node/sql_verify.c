@@ -1,8 +1,8 @@
 /* sql_verify.c: CHECK BINARY LOGS: reads the files of this node and says whether they are sound.
  *
- * Happy path: storage writes what raft has applied (a drain), then the files are read on a thread of their own,
- * one run at a time, at a rate that leaves the disk to others; the answer comes when all are read. A file is
- * "sound", "damaged", "index damaged" (it is made again when a replica wants it) or "unreadable".
+ * Happy path: storage writes what raft has applied (a drain), then the files are read on a thread of their
+ * own, one run at a time, at a rate that leaves the disk to others; the answer comes when all are read. A
+ * file is "sound", "damaged", "index damaged" (it is made again when a replica wants it) or "unreadable".
  *
  * Failure: a second run while one is under way is refused. When the node ends, the run is stopped. */
 #include "node/sql_impl.h"
@@ -76,7 +76,8 @@ static void drained(void *arg)
         return;
     }
     struct store *store = cluster_store(run->control->cluster);
-    if (verify_begin(run->control->loop, store, run->files, run->n, VERIFY_RATE, &handler, run, &run->verify, &em)) {
+    if (verify_begin(run->control->loop, store, run->files, run->n, VERIFY_RATE, &handler, run, &run->verify,
+                     &em)) {
         reply_error(&run->request->reply, 1105, "HY000", "%s", em.text);
         answer(run);
     }
@@ -99,7 +100,8 @@ void sql_verify_stop(struct control *control)
     control_reply(request);
 }
 
-/* The files from `from` to `to` of the newest era; both NULL: all of all eras. False: there is no such file. */
+/* The files from `from` to `to` of the newest era; both NULL: all of all eras. False: there is no such file.
+ */
 static bool choose(struct verify_run *run, const struct state *state, const char *from, const char *to)
 {
     const struct state_era *era = state_era(state);
@@ -138,7 +140,10 @@ void sql_check_logs(struct sql_call *call)
     run->request = call->request;
     if (!choose(run, cluster_state(control->cluster), from, to)) {
         run_free(run);
-        sql_error(call, 1220, "HY000", "there is no binary log '%.255s' to check", from && !to ? from : to ? to : "");
+        sql_error(call, 1220, "HY000", "there is no binary log '%.255s' to check",
+                  from && !to ? from
+                  : to        ? to
+                              : "");
         return;
     }
     run->table = table_new();

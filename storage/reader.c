@@ -5,6 +5,10 @@
  * shown or left out. At the limit the watermark is looked at again; when it stands in a later file this one
  * is sealed, and at its end the next one is opened.
  *
+ * Where to begin: by the file's index (storage/index.h). A start by position goes on from the last transaction
+ * end before it; one by GTIDs shows what stands before the first transaction, then passes over all that the
+ * replica has. The bytes before the place and the event at it must agree with the index.
+ *
  * Left out: by GTID, whole transactions only. MySQL: those in `have`, to which each one shown is added, so
  * that a later era that brings a transaction again does not show it twice. MariaDB: in each domain all up to
  * the replica's GTID, found by its server and number; in the first file of a later era also what its
@@ -48,7 +52,7 @@ struct reader {
     struct gtid_set *have;  /* MySQL; grows with what is shown */
     struct gtid *unreached; /* MariaDB: the replica's GTIDs that have not come by yet, in any order */
     size_t n_unreached;
-    struct index_place jump;     /* GTIDs: all transactions of the file before it are left out; offset 0: none */
+    struct index_place jump;     /* GTIDs: all transactions of the file before it are left out; 0: none */
     struct gtid_set *jump_state; /* MariaDB: what these are */
     bool landed;                 /* the next event is the first one behind a jump */
     bool skipped;
@@ -538,8 +542,8 @@ static int indexing(struct reader *r, struct errmsg *em)
     return err_set(em, READER_INDEXING, "the index of %s is being made again", r->file->name);
 }
 
-/* Walks to the position, from the last place before it that the index knows, so that the format is known, the transaction it may stand in, and that an event
- * begins there. */
+/* Walks to the position, from the last place before it that the index knows, so that the format is known, the
+ * transaction it may stand in, and that an event begins there. */
 static int walk_to(struct reader *r, uint64_t position, struct errmsg *em)
 {
     struct reader_event ev;

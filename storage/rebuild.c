@@ -56,7 +56,8 @@ static int put_in_place(struct rebuild *job, struct errmsg *em)
     char *dir = mem_printf("%s/%s", job->store->index_dir, era);
     char *name = mem_printf("%s.idx", job->file->name);
     int rv = out->err ? err_set(em, out->err, "%s/%s: %s", dir, name, err_text(out->err))
-                      : index_check_sealed(out->data, out->len, job->file->era, job->file->name, job->size, em);
+                      : index_check_sealed(out->data, out->len, job->file->era, job->file->name,
+                                           job->size, em);
     rv = rv ? rv : env_make_dir(env, job->store->index_dir, era, em);
     rv = rv ? rv : env_replace_file(env, dir, name, out->data, out->len, em);
     mem_free(name);

@@ -3,8 +3,8 @@
  * Happy path at the start: read the checkpoint, look whether the newest file that it names is there and long
  * enough, cut what was written after it, bring its index there too, remove files that came after it, write the
  * list of names (.index) anew where it differs, spawn the storage env. Files that were sealed, and eras that
- * ended, are not touched: their readers see whether they are whole. Everything after the checkpoint comes again from the log.
- * Then each call makes a job, posts it, and its done() runs when it returns.
+ * ended, are not touched: their readers see whether they are whole. Everything after the checkpoint comes again
+ * from the log. Then each call makes a job, posts it, and its done() runs when it returns.
  *
  * Failure modes: the newest file that the checkpoint names is missing or shorter, or the checkpoint is missing
  * although there are eras: this node's data is damaged, the daemon must not start, and nothing is changed.

@@ -48,8 +48,8 @@ struct store_txns {
 
 /* Blocks (start of the daemon). Makes binlog/ and index/ when missing, reads the checkpoint, brings the files
  * to it: truncates what was written after it, removes files created after it. E_CORRUPT when the newest file
- * that it names is missing or shorter (sealed ones are looked at when they are read), E_VERSION when it is of a newer program. Nothing is changed then. Spawns the
- * storage env. */
+ * that it names is missing or shorter (sealed ones are looked at when they are read), E_VERSION when it is of
+ * a newer program. Nothing is changed then. Spawns the storage env. */
 int store_open(struct env *loop, const char *data_dir, struct store **out, struct errmsg *em);
 
 /* With other measures than the usual ones (0: the usual one): for tests, which have small files. */

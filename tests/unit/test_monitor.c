@@ -504,7 +504,12 @@ static void fake_accepted(void *owner, struct env_socket *socket)
 {
     struct tale *t = owner;
     struct fake *f = &t->fake;
-    struct server_auth_opts opts = {.version = "9.7.4", .thread_id = 1, .plugin = AUTH_SHA2, .peer_host = "h", .lookup = find_account, .lookup_arg = t};
+    struct server_auth_opts opts = {.version = "9.7.4",
+                                    .thread_id = 1,
+                                    .plugin = AUTH_SHA2,
+                                    .peer_host = "h",
+                                    .lookup = find_account,
+                                    .lookup_arg = t};
     fake_drop(f);
     f->wire = wire_new(1 << 20);
     memset(opts.salt, 'x', sizeof opts.salt);

@@ -5,11 +5,13 @@
 #include "protocol/base/mem.h"
 #include "storage/reader.h"
 #include "storage/store.h"
+#include "storage/verify.h"
 #include "tests/unit/binlogs.h"
 #include "tests/unit/env_uv_fixture.h"
 
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { FILES = 200, WORKERS = 3, COMINGS = 200 };
 
@@ -32,6 +34,9 @@ static uint32_t all_crc;
 static struct follower followers[WORKERS];
 static unsigned ready_count, written;
 static struct env_msg more;
+static char *first_index; /* of the first file: taken away, and made again when a guest wants it */
+static uint64_t first_size;
+static unsigned verified, sound, verify_runs;
 
 static void closed(void *arg)
 {
@@ -39,11 +44,38 @@ static void closed(void *arg)
     env_uv_stop(env);
 }
 
+/* ---- a verify on a thread of its own ------------------------------------------------------------------- */
+
+static void verify_result(void *owner, const struct verify_result *result)
+{
+    (void)owner;
+    verified++;
+    sound += result->verdict == VERIFY_SOUND;
+    if (result->verdict != VERIFY_SOUND) {
+        fprintf(stderr, "%s\n", result->text);
+    }
+}
+
+static void verify_done(void *owner)
+{
+    (void)owner;
+    verify_runs++;
+    store_close(store, closed, NULL);
+}
+
+static void begin_verify(void)
+{
+    static const struct verify_handler handler = {.result = verify_result, .done = verify_done};
+    struct verify *verify;
+    struct verify_file file = {.era = 1, .name = "mysql-bin.000002", .size = samples_97[1]->n, .sealed = true};
+    UNIT_REQUIRE(verify_begin(env, store, &file, 1, 1 << 20, &handler, NULL, &verify, NULL) == 0);
+}
+
 static void followed(struct env_msg *msg)
 {
     (void)msg;
     if (++ready_count == WORKERS) {
-        store_close(store, closed, NULL);
+        begin_verify();
     }
 }
 
@@ -111,6 +143,13 @@ static void guest_changed(struct store_sub *sub)
     uint64_t offset;
     struct follower *f = sub->owner;
     f->failed = f->failed || (store_sub_end(sub, &end, &offset) && offset < 4);
+    if (sub->catalog && sub->catalog->n > 1) {
+        struct reader *r;
+        struct errmsg em;
+        int rv = reader_open_position(sub, 1, "mysql-bin.000001", first_size, &r, &em);
+        f->failed = f->failed || rv;
+        reader_close(r);
+    }
     store_unsubscribe(sub, guest_left);
 }
 
@@ -131,6 +170,9 @@ static void write_more(struct env_msg *msg)
     struct binlog *b = samples_97[written % 3];
     snprintf(b->name, sizeof b->name, "mysql-bin.%06u", ++written);
     binlog_put(store, b, 1, 300 + written * 37, &at_index);
+    if (written == FILES / 4) {
+        UNIT_REQUIRE(unlink(first_index) == 0);
+    }
     if (written % 7 == 0) {
         store_checkpoint(store, at_index, NULL, NULL);
     }
@@ -152,6 +194,7 @@ static void readers_run_beside_the_writer(void)
 {
     struct errmsg em;
     char *dir = binlog_dir("threads");
+    static const struct store_options fine = {.index_step = 200, .index_block = 1024};
     begin();
     for (unsigned i = 0; i < 3; i++) {
         char name[32];
@@ -163,7 +206,9 @@ static void readers_run_beside_the_writer(void)
         all_bytes += b->n - 4;
         all_crc = crc32c_of(all_crc, b->bytes + 4, b->n - 4);
     }
-    UNIT_REQUIRE(store_open(env, dir, &store, &em) == 0);
+    UNIT_REQUIRE(store_open_with(env, dir, &fine, &store, &em) == 0);
+    first_index = mem_printf("%s/index/1/mysql-bin.000001.idx", dir);
+    first_size = samples_97[0]->n;
     for (unsigned i = 0; i < WORKERS; i++) {
         struct follower *f = &followers[i];
         f->start.run = follow;
@@ -181,9 +226,14 @@ static void readers_run_beside_the_writer(void)
         UNIT_UINT(followers[i].crc, all_crc);
         UNIT_UINT(followers[i].comings, COMINGS);
     }
+    UNIT_UINT(verify_runs, 1);
+    UNIT_UINT(verified, 1);
+    UNIT_UINT(sound, 1);
+    UNIT_TRUE(access(first_index, F_OK) == 0);
     for (unsigned i = 0; i < 3; i++) {
         binlog_free(samples_97[i]);
     }
+    mem_free(first_index);
     end();
     mem_free(dir);
 }

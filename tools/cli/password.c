@@ -8,7 +8,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <termios.h>
@@ -24,11 +26,22 @@ static void catch_signal(int number)
 static const int SIGNALS[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP};
 enum { NSIGNALS = sizeof SIGNALS / sizeof SIGNALS[0] };
 
-static int read_line(int fd, char out[PASSWORD_SIZE], struct errmsg *em)
+/* Waits until there is something to read. Signals come in only here: one that came a moment before is seen too. */
+static bool wait_readable(int fd, const sigset_t *open_to)
+{
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    return !caught && (ppoll(&p, 1, NULL, open_to) >= 0 || (errno == EINTR && !caught));
+}
+
+/* `open_to`: signals are blocked, and come in only while it waits; NULL: they are not. */
+static int read_line(int fd, const sigset_t *open_to, char out[PASSWORD_SIZE], struct errmsg *em)
 {
     size_t n = 0;
     for (;;) {
         char c;
+        if (open_to && !wait_readable(fd, open_to)) {
+            return err_set(em, E_CANCELED, "interrupted");
+        }
         ssize_t got = read(fd, &c, 1);
         if (got < 0 && errno == EINTR && !caught) {
             continue;
@@ -71,22 +84,27 @@ static int ask_terminal(int fd, const char *prompt, char out[PASSWORD_SIZE], str
 {
     struct sigaction old[NSIGNALS], act = {.sa_handler = catch_signal};
     struct termios shown, hidden;
+    sigset_t blocked, before;
     if (tcgetattr(fd, &shown) != 0) {
         return err_errno(em, errno, "cannot ask for a password");
     }
     caught = 0;
+    sigemptyset(&blocked);
     for (int i = 0; i < NSIGNALS; i++) {
         sigaction(SIGNALS[i], &act, &old[i]);
+        sigaddset(&blocked, SIGNALS[i]);
     }
+    sigprocmask(SIG_BLOCK, &blocked, &before);
     hidden = shown;
     hidden.c_lflag &= ~(tcflag_t)ECHO;
     hidden.c_lflag |= ICANON | ISIG;
     tcsetattr(fd, TCSAFLUSH, &hidden);
     say(fd, prompt);
     say(fd, ": ");
-    int rv = read_line(fd, out, em);
+    int rv = read_line(fd, &before, out, em);
     say(fd, "\n");
     tcsetattr(fd, TCSAFLUSH, &shown);
+    sigprocmask(SIG_SETMASK, &before, NULL);
     for (int i = 0; i < NSIGNALS; i++) {
         sigaction(SIGNALS[i], &old[i], NULL);
     }
@@ -102,7 +120,7 @@ int password_ask(const char *prompt, char out[PASSWORD_SIZE], struct errmsg *em)
 {
     memset(out, 0, PASSWORD_SIZE);
     if (!isatty(STDIN_FILENO)) {
-        return read_line(STDIN_FILENO, out, em);
+        return read_line(STDIN_FILENO, NULL, out, em);
     }
     int fd = open("/dev/tty", O_RDWR | O_CLOEXEC);
     int rv = ask_terminal(fd < 0 ? STDIN_FILENO : fd, prompt, out, em);
