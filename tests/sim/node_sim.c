@@ -1,21 +1,19 @@
 /* node_sim.c: starts and stops the production node as a program of a simulated host. See node_sim.h.
  *
- * The node would make a key and a certificate at its first start, from random numbers that are not ours; so
- * one pair, made once in this process and padded to a fixed length, lies there before. Nothing in the
- * simulated world speaks TLS. */
+ * The node makes no keys and no certificate here: OpenSSL's random numbers are its own. Nothing in the simulated
+ * world speaks TLS. */
 #include "tests/sim/node_sim.h"
 
 #include "node/daemon.h"
 #include "protocol/base/check.h"
 #include "protocol/base/mem.h"
-#include "protocol/tls.h"
 #include "tests/sim/disk.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
-enum { PEM_BYTES = 8192, IN_USE_OFFSET = EVENT_MAGIC_SIZE + 17 };
+enum { IN_USE_OFFSET = EVENT_MAGIC_SIZE + 17 };
 
 #define DATA_DIR "/data"
 
@@ -55,40 +53,14 @@ static const struct sim_program program = {start, stop, NULL};
 
 /* ---- its disk ------------------------------------------------------------------------------------------ */
 
-static void put_file(struct sim_host *host, const char *path, const void *data, size_t n)
+/* As holdfastd's main does, before it takes its lock. */
+static void make_data_dir(struct sim_host *host)
 {
     struct disk *disk = sim_host_disk(host);
-    struct disk_node *file;
-    int rv = disk_open(disk, path, true, false, 0, &file);
+    int rv = disk_mkdir(disk, DATA_DIR, 0);
     CHECK(rv == 0);
-    disk_write(disk, file, data, n, 0, 0, 0);
-    disk_release(disk, file);
-}
-
-static void put_certificate(struct sim_host *host)
-{
-    static const char *const names[] = {"holdfast"};
-    static char cert_pem[PEM_BYTES], key_pem[PEM_BYTES];
-    struct errmsg em;
-    if (!cert_pem[0]) {
-        struct buf cert, key;
-        buf_init(&cert, PEM_BYTES);
-        buf_init(&key, PEM_BYTES);
-        int rv = tls_self_signed(names, 1, 1790000000, 1, &cert, &key, &em);
-        CHECK(rv == 0 && cert.len < PEM_BYTES && key.len < PEM_BYTES);
-        memset(cert_pem, '\n', PEM_BYTES);
-        memset(key_pem, '\n', PEM_BYTES);
-        memcpy(cert_pem, cert.data, cert.len);
-        memcpy(key_pem, key.data, key.len);
-        buf_free(&cert);
-        buf_free(&key);
-    }
-    int rv = disk_mkdir(sim_host_disk(host), DATA_DIR, 0);
+    rv = disk_sync_dir(disk, "/", 0);
     CHECK(rv == 0);
-    put_file(host, DATA_DIR "/server-cert.pem", cert_pem, PEM_BYTES);
-    put_file(host, DATA_DIR "/server-key.pem", key_pem, PEM_BYTES);
-    disk_sync_dir(sim_host_disk(host), "/", 0);
-    disk_sync_dir(sim_host_disk(host), DATA_DIR, 0);
 }
 
 /* What node and source may differ in: the in-use bit, which is always 0 here. */
@@ -146,7 +118,8 @@ struct node_sim *node_sim_new(struct sim_host *host, uint64_t id, uint64_t snaps
     int rv = config_parse(name, text, &node->config, &em);
     CHECK(rv == 0);
     node->config.snapshot_bytes = snapshot_bytes;
-    put_certificate(host);
+    node->config.tls_off = true; /* keys are made with OpenSSL's own random, which no seed repeats */
+    make_data_dir(host);
     return node;
 }
 
