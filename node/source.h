@@ -35,6 +35,7 @@ struct source_status {
     uint64_t events, transactions, bytes;
     uint64_t connects;
     bool semi_sync;          /* the source waits for our acknowledgements, as far as this connection can tell */
+    bool encrypted;          /* the source's newest file is: same events here as there, but not the same bytes */
     bool catching_up;        /* far behind: without semi-sync, so that commits do not wait for old events */
     uint64_t behind;         /* bytes to the source's end as of this connection, less what came since */
     uint64_t last_event_wall;

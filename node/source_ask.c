@@ -56,6 +56,11 @@ static void take_semi_sync(struct source *s)
     s->peer.semi_sync_on = !strcmp(v, "1") || !strcmp(v, "ON");
 }
 
+static void take_encrypted(struct source *s)
+{
+    s->peer.encrypted = !strcmp(value(s, 0), "1") || !strcmp(value(s, 0), "ON");
+}
+
 static void take_start_file(struct source *s)
 {
     snprintf(s->peer.start_file, sizeof s->peer.start_file, "%s", value(s, 0));
@@ -158,6 +163,7 @@ static const struct ask asks[] = {
      1193},
     {FOR_BOTH, "SELECT @master_binlog_checksum", NULL, NULL, take_checksum, 0},
     {FOR_MARIADB, "SET @mariadb_slave_capability=4", NULL, NULL, NULL, 0},
+    {FOR_MYSQL, "SELECT @@GLOBAL.binlog_encryption", NULL, NULL, take_encrypted, ANY_ERROR},
     {FOR_MYSQL, NULL, build_uuid, NULL, NULL, 0},
     {FOR_BOTH, "SHOW BINARY LOGS", NULL, may_be_far_behind, take_logs, ANY_ERROR},
     {FOR_MYSQL, "SELECT @@global.rpl_semi_sync_source_enabled", NULL, nearly_level, take_semi_sync, 1193},

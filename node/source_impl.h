@@ -42,6 +42,7 @@ struct source_peer {
     enum event_checksum checksum;
     bool semi_sync;    /* asked for: its packets have the semi-sync header */
     bool semi_sync_on; /* and it is switched on there, as far as we know */
+    bool encrypted;    /* MySQL: it encrypts its binlog files */
     char start_file[FILE_NAME_SIZE]; /* where a first dump begins; "" is the oldest */
     char next_file[FILE_NAME_SIZE];  /* of the source, behind our newest one; "" when there is none, or it did not say */
     char end_file[FILE_NAME_SIZE];   /* the source's end at the time; "" when it did not say */

@@ -141,6 +141,8 @@ static void look_at_event(struct source *s, const uint8_t *event, size_t n)
         look_at_place(s, event, n);
     } else if (h.flags & EVENT_FLAG_ARTIFICIAL) {
         return;
+    } else if (h.type == EVENT_START_ENCRYPTION && (h.log_pos == 0 || s->probe == PROBE_HEAD)) {
+        return; /* a copy, for a start in the middle; or it stands before the GTID state */
     } else if (h.type == EVENT_HEARTBEAT || h.type == EVENT_HEARTBEAT_V2) {
         if (s->probe == PROBE_TAIL) { /* it has nothing more to send */
             contradicts(s, "the end");

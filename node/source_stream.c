@@ -13,6 +13,8 @@
  * semi-sync (a dump request acknowledges what lies before it), and goes on only if the GTID state in that file's head is
  * exactly what is held.
  *
+ * A MariaDB source with encrypt_binlog sends its files decrypted (take_encryption); MySQL's are in clear on the wire in any case.
+ *
  * Failure: what does not fit ends the connection; what was not proposed is forgotten, and the next connection begins at the committed
  * end. Back-pressure: while too much is in flight, the socket is not read. */
 #include "node/source_impl.h"
@@ -249,6 +251,7 @@ static void take_place(struct source *s, const uint8_t *event, size_t n)
     s->located = true;
     snprintf(s->file, sizeof s->file, "%s", r.name);
     s->file_pending = true;
+    s->status.encrypted = s->peer.encrypted;
     s->position = EVENT_MAGIC_SIZE;
     s->batch.boundary = EVENT_MAGIC_SIZE;
     begin_batch(s);
@@ -324,6 +327,22 @@ int source_check_event(const struct source *s, const uint8_t *event, size_t n, s
     return event_crc_check(&s->format, event, n, em);
 }
 
+/* The source's file is encrypted; it sends the events in clear, each in its place. The event that says so comes with the ignorable flag, and is
+ * kept with it: so the file here can be read without the key, and all positions are the source's. */
+static void take_encryption(struct source *s, const struct event_header *h, const uint8_t *event, size_t n)
+{
+    s->status.encrypted = true;
+    if (!h->log_pos) {
+        return; /* a copy for a start in the middle */
+    }
+    if (!(h->flags & EVENT_FLAG_IGNORABLE)) {
+        source_failed(s, 0, "%s at %llu: the source says that encrypted events follow; it should send them decrypted", s->file,
+                      (unsigned long long)s->position);
+        return;
+    }
+    add_event(s, h, event, n, false);
+}
+
 static void take_event(struct source *s, const uint8_t *event, size_t n, bool wants_ack)
 {
     struct event_header h;
@@ -353,7 +372,7 @@ static void take_event(struct source *s, const uint8_t *event, size_t n, bool wa
         return;
     }
     if (h.type == EVENT_START_ENCRYPTION) {
-        source_refused(s, "%s is encrypted (encrypt_binlog=ON), and an encrypted binlog cannot be followed: switch that off on the source", s->file);
+        take_encryption(s, &h, event, n);
         return;
     }
     if (s->file_pending) {
@@ -381,6 +400,7 @@ void source_stream_begin(struct source *s)
     s->batch.boundary = cluster_state(s->cluster)->boundary;
     begin_batch(s);
     s->status.semi_sync = s->peer.semi_sync && s->peer.semi_sync_on;
+    s->status.encrypted = s->peer.encrypted; /* MariaDB: its stream tells */
     s->status.catching_up = s->peer.behind > SOURCE_LEVEL_BYTES || source_torn(s);
     s->status.behind = s->peer.behind;
     env_timer_start(&s->timer, SOURCE_SILENCE_S * ENV_S);

@@ -38,9 +38,15 @@ static void c_io_state(const struct facts *f, struct table *t)
         [SOURCE_PREPARING] = {"Connecting to source", "Connecting to master"},
         [SOURCE_CONNECTING] = {"Connecting to source", "Connecting to master"},
         [SOURCE_ASKING] = {"Checking source version", "Checking master version"},
+        [SOURCE_PROVING] = {"Checking source version", "Checking master version"},
         [SOURCE_STREAMING] = {"Waiting for source to send event", "Waiting for master to send event"},
         [SOURCE_REFUSED] = {"", ""},
     };
+    if (f->status.phase == SOURCE_STREAMING && f->status.encrypted) {
+        table_text(t, f->mysql_names ? "Waiting for source to send event; its files are encrypted, here are the same events decrypted"
+                                     : "Waiting for master to send event; its files are encrypted, here are the same events decrypted");
+        return;
+    }
     table_text(t, texts[f->status.phase][f->mysql_names ? 0 : 1]);
 }
 

@@ -122,6 +122,14 @@ static void s_source_semi_sync(const struct facts *f, struct buf *out)
     buf_str(out, f->source.semi_sync ? "yes" : "no");
 }
 
+/* What "the same binlog" means. */
+static void s_source_identity(const struct facts *f, struct buf *out)
+{
+    if (f->state->has_source) {
+        buf_str(out, f->source.encrypted ? "events: its files are encrypted, and arrive decrypted" : "bytes");
+    }
+}
+
 /* What the second connection to the source told; "" while it tells nothing. */
 static bool report_of(const struct facts *f, struct monitor_report *report)
 {
@@ -274,6 +282,7 @@ static const struct status_row status_rows[] = {
     {"Holdfast_source_phase", s_source_phase},
     {"Holdfast_source_error", s_source_error},
     {"Holdfast_source_semi_sync", s_source_semi_sync},
+    {"Holdfast_source_identity", s_source_identity},
     {"Holdfast_source_checks", s_source_checks},
     {"Holdfast_source_checked", s_source_checked},
     {"Holdfast_source_status", s_source_status},

@@ -221,6 +221,17 @@ catch_up() { # SOURCE REPLICA [SECONDS]
     answer=$(server wait-gtid "$SCRATCH/$2" "$gtid" "${3:-60}" 2>&1) || fail "replica $2 lags behind $1: $answer"
 }
 
+# The options that let a MariaDB server encrypt its binlog, into OPTIONS; skips the test when its plugin cannot be had.
+encryption_options() { # FLAVOUR
+    local plugins
+    need "plugins-$1"
+    plugins=$("$E2E/servers/fetch" --path "plugins-$1")/root/usr/lib/mysql/plugin
+    echo '1;a7addd9adea9978fda19f21e6be987880e68ac92632ca052e5bb42b1a506939a' >"$SCRATCH/keys"
+    # shellcheck disable=SC2034 # the caller's
+    OPTIONS=(--opt "--plugin-dir=$plugins" --opt --plugin-load-add=file_key_management --opt
+        "--loose-file-key-management-filename=$SCRATCH/keys" --opt --encrypt-binlog=ON)
+}
+
 # ---- equality ---------------------------------------------------------------------------------------------------------------------
 
 # One line for each table of the test's schemas: name, rows, digest. Independent of flavour.
@@ -243,6 +254,21 @@ tables_equal() { # NAME NAME
     [ "$a" = "$b" ] || { echo "tables differ between $1 and $2:"; diff <(echo "$a") <(echo "$b"); return 1; }
 }
 
+# Compares one of a source's files with ours; one that is encrypted with what the source's own program reads of it.
+file_equal() { # NAME FILE OUR-FILE [OPTION-OF-binlog-same...]
+    local name=$1 file=$2 ours=$3 dir
+    shift 3
+    if [ "$(od -An -tu1 -j "$((4 + $(od -An -tu4 --endian=little -j 13 -N 4 "$file") + 4))" -N 1 "$file" | tr -d ' ')" != 164 ]; then
+        "$E2E/binlog-same" "$@" "$file" "$ours"
+        return
+    fi
+    dir=$SCRATCH/clear
+    mkdir -p "$dir"
+    (cd "$dir" && server exec "$SCRATCH/$name" mysqlbinlog --read-from-remote-server --raw -u root -S "$(server get "$SCRATCH/$name" socket)" \
+        "${file##*/}") >"$SCRATCH/clear.log" 2>&1 || { cat "$SCRATCH/clear.log"; return 1; }
+    "$E2E/binlog-same" "$@" --clear "$dir/${file##*/}" "$file" "$ours"
+}
+
 # Compares all binlog files of a source with those of a directory of ours. With LAST-LENGTH the source's newest file is
 # compared up to that length only. Says what differs and returns 1.
 files_equal() { # NAME OUR-DIR [LAST-LENGTH]
@@ -253,9 +279,9 @@ files_equal() { # NAME OUR-DIR [LAST-LENGTH]
         name=$(basename "$name")
         count=$((count + 1))
         if [ "$name" = "$last" ] && [ -n "${3:-}" ]; then
-            "$E2E/binlog-same" --length "$3" "$theirs/$name" "$2/$name" || return 1
+            file_equal "$1" "$theirs/$name" "$2/$name" --length "$3" || return 1
         else
-            "$E2E/binlog-same" "$theirs/$name" "$2/$name" || return 1
+            file_equal "$1" "$theirs/$name" "$2/$name" || return 1
         fi
     done <"$theirs/mysql-bin.index"
     ours=$(find "$2" -maxdepth 1 -regex '.*/mysql-bin\.[0-9]+' | wc -l)

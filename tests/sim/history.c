@@ -154,12 +154,24 @@ static void put_xid(struct history *h, uint64_t wall_us)
     finish(h, at);
 }
 
+static void put_encryption(struct history *h, uint64_t wall_us)
+{
+    size_t at = begin(h, EVENT_START_ENCRYPTION, wall_us, IGNORABLE);
+    buf_u8(out_of(h), 1);
+    buf_u32(out_of(h), 1);
+    rng_bytes(&h->rng, buf_extend(out_of(h), 12), 12);
+    finish(h, at);
+}
+
 /* ---- files --------------------------------------------------------------------------------------------- */
 
 static void put_head(struct history *h, uint64_t wall_us)
 {
     struct buf *out = out_of(h);
     bool mysql = h->flavour == FLAVOUR_MYSQL;
+    if (h->encrypted) {
+        put_encryption(h, wall_us);
+    }
     size_t at = begin(h, mysql ? EVENT_PREVIOUS_GTIDS : EVENT_GTID_LIST, wall_us, mysql ? IGNORABLE : 0);
     gtid_set_encode(h->executed, out);
     finish(h, at);

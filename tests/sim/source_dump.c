@@ -62,6 +62,23 @@ static void put_format(struct session *s, unsigned how)
     put_built(s, &event);
 }
 
+/* For a start in the middle: that of the file, with log_pos 0. */
+static void put_encryption(struct session *s)
+{
+    const struct buf *bytes = &source_of(s)->history->files[s->file]->bytes;
+    struct event_header format, header;
+    struct buf event;
+    buf_init(&event, EVENT_FORMAT_MAX);
+    int rv = event_peek(bytes->data + EVENT_MAGIC_SIZE, bytes->len - EVENT_MAGIC_SIZE, &format, NULL);
+    size_t at = EVENT_MAGIC_SIZE + format.size;
+    rv = rv ? rv : event_peek(bytes->data + at, bytes->len - at, &header, NULL);
+    CHECK(rv == 0 && header.type == EVENT_START_ENCRYPTION);
+    buf_bytes(&event, bytes->data + at, header.size);
+    buf_put_u32(&event, 13, 0);
+    event_crc_set(event.data, event.len);
+    put_built(s, &event);
+}
+
 /* MySQL: the end of a part that was left out, or a sign of life. MariaDB: a sign of life. */
 static void put_heartbeat(struct session *s)
 {
@@ -254,6 +271,9 @@ static void start_by_position(struct session *s, const struct binlog_dump *d)
     put_rotate(s, s->pos);
     if (s->pos > EVENT_MAGIC_SIZE) {
         put_format(s, EVENT_FDE_CREATED_0 | EVENT_FDE_LOG_POS_0);
+        if (h->encrypted) {
+            put_encryption(s);
+        }
     }
 }
 

@@ -287,6 +287,7 @@ struct source_sim *source_sim_new(struct sim_host *host, const struct source_sim
     source->host = host;
     source->options = *options;
     source->history = history_new(options->flavour, options->server_id, sim_seed(sim));
+    source->history->encrypted = options->encrypted;
     account_secret_set(&source->secret, SOURCE_SIM_PASSWORD, strlen(SOURCE_SIM_PASSWORD));
     rng_init(&source->rng, sim_seed(sim), 4000 + options->server_id);
     return source;

@@ -63,6 +63,7 @@ static const struct {
     {"source_status", "it waits", "status", SHOWN_TEXT},
     {"source_no_tx", "without ACK", "no_tx", SHOWN_NUMBER},
     {"source_checks", "settings", "checks", SHOWN_TEXT},
+    {"source_identity", "identity", "identity", SHOWN_TEXT},
     {"received_position", "received", "received", SHOWN_TEXT},
     {"committed_position", "committed", "committed", SHOWN_TEXT},
     {"ack_position", "acknowledged", "acknowledged", SHOWN_TEXT},
