@@ -46,10 +46,17 @@ struct put { /* the snapshot being stored; one */
     bool busy;
 };
 
+struct spare { /* a file for the log to come; one */
+    struct env_msg msg;
+    struct rio *rio;
+    struct wal_spare file;
+};
+
 struct rio {
     struct raft_io io;
     struct env *loop;
     struct env *wal_env;
+    struct env *spare_env; /* zeroes files for segments to come, so that the wal env does not have to */
     char *dir;
     const struct rio_handler *handler;
     void *owner;
@@ -63,6 +70,7 @@ struct rio {
     struct item *first, **tail; /* queued */
     struct batch batch;
     struct put put;
+    struct spare spare; /* the wal env's */
     struct env_timer ticker;
     uint64_t tick_ns;
     raft_io_tick_cb tick;
@@ -111,8 +119,36 @@ static void write_items(struct rio *rio, struct item *items)
     }
 }
 
+static void spare_made(struct env_msg *msg);
 static void start_batch(struct rio *rio);
 static void finish_close(struct rio *rio);
+
+static void spare_run(struct env_msg *msg)
+{
+    struct spare *spare = CONTAINER_OF(msg, struct spare, msg);
+    wal_spare_make(&spare->file);
+    msg->run = spare_made;
+    env_post(spare->rio->wal_env, msg);
+}
+
+/* On the wal env, when the log may have used a file or is idle. */
+static void want_spare(struct rio *rio)
+{
+    if (wal_spare_begin(rio->wal, &rio->spare.file)) {
+        rio->spare.msg.run = spare_run;
+        env_post(rio->spare_env, &rio->spare.msg);
+    }
+}
+
+static void spare_made(struct env_msg *msg)
+{
+    struct spare *spare = CONTAINER_OF(msg, struct spare, msg);
+    struct rio *rio = spare->rio;
+    if (spare->file.rv) { /* no harm yet: the append that needs one fails, if there still is no room */
+        env_log(rio->wal_env, ENV_WARN, "wal: no file could be made ahead for the log: %s", spare->file.em.text);
+    }
+    wal_spare_take(rio->wal, &spare->file);
+}
 
 static void batch_written(struct env_msg *msg)
 {
@@ -140,6 +176,7 @@ static void batch_run(struct env_msg *msg)
 {
     struct batch *batch = CONTAINER_OF(msg, struct batch, msg);
     write_items(batch->rio, batch->items);
+    want_spare(batch->rio);
     msg->run = batch_written;
     env_post(batch->rio->loop, msg);
 }
@@ -533,6 +570,8 @@ static int open_files(struct rio *rio, struct errmsg *em)
     rv = vote_open(rio->loop, rio->dir, &rio->vote, em);
     rv = rv ? rv : env_timer_open(rio->loop, &rio->ticker, ticked);
     rv = rv ? rv : env_spawn(rio->loop, "wal", &rio->wal_env);
+    rv = rv ? rv : env_spawn(rio->loop, "wal-spare", &rio->spare_env);
+    rio->spare.file.env = rio->spare_env;
     rv = rv ? rv : wal_open(rio->wal_env, rio->dir, &rio->wal, &rio->found, em);
     if (!rv && vote_term(rio->vote) == 0 && (rio->found.n || rio->has_snapshot)) {
         rv = err_set(em, E_CORRUPT, "%s: term and vote are missing beside a log; a vote may have been given that is forgotten: replace the member",
@@ -552,6 +591,7 @@ int rio_open(struct env *loop, const char *dir, const struct rio_handler *handle
     rio->tail = &rio->first;
     rio->batch.rio = rio;
     rio->put.rio = rio;
+    rio->spare.rio = rio;
     rio->io = (struct raft_io){.version = 1,
                                .impl = rio,
                                .init = io_init,
@@ -611,11 +651,14 @@ void rio_set_store(struct rio *rio, struct store *store)
 void rio_free(struct rio *rio)
 {
     env_timer_close(&rio->ticker);
-    if (rio->wal) { /* nothing is in flight any more */
-        wal_close(rio->wal);
+    if (rio->spare_env) { /* what it has to tell the wal env is heard there */
+        env_join(rio->spare_env);
     }
     if (rio->wal_env) {
         env_join(rio->wal_env);
+    }
+    if (rio->wal) {
+        wal_close(rio->wal);
     }
     if (rio->vote) {
         vote_close(rio->vote);

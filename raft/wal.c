@@ -1,6 +1,7 @@
 /* wal.c: writes the log: appends in block-aligned writes, rolls to a new segment when one is full, gives segments back.
  *
- * Happy path: wal_append lays records into the aligned block buffer, pads to a whole block, writes it (durable on return). Failure:
+ * Happy path: wal_append lays records into the aligned block buffer, pads to a whole block, writes it (durable on return). The next
+ * segment's file lies ready: an old one, or one zeroed ahead on another env. Failure:
  * the error goes up with file and offset, and the caller ends the process. Recovery is in wal_recover.c. */
 #include "raft/wal.h"
 
@@ -13,19 +14,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PATH_BYTES = 4096, ZERO_CHUNK = 1 << 20, SPARES_READY = 2 };
 
 static uint64_t round_block(uint64_t n)
 {
     return (n + ENV_BLOCK - 1) / ENV_BLOCK * ENV_BLOCK;
 }
 
-int wal_zero(struct wal *wal, uint64_t from, struct errmsg *em)
+int wal_zero(struct env_file *file, uint64_t from, uint8_t *zeros, struct errmsg *em)
 {
-    memset(wal->block, 0, ZERO_CHUNK);
+    memset(zeros, 0, WAL_ZERO_CHUNK);
     for (uint64_t at = from; at < WAL_SEGMENT;) {
-        uint64_t n = WAL_SEGMENT - at < ZERO_CHUNK ? WAL_SEGMENT - at : ZERO_CHUNK;
-        int rv = env_pwrite(wal->file, wal->block, (size_t)n, at, em);
+        uint64_t n = WAL_SEGMENT - at < WAL_ZERO_CHUNK ? WAL_SEGMENT - at : WAL_ZERO_CHUNK;
+        int rv = env_pwrite(file, zeros, (size_t)n, at, em);
         if (rv) {
             return rv;
         }
@@ -34,41 +34,79 @@ int wal_zero(struct wal *wal, uint64_t from, struct errmsg *em)
     return 0;
 }
 
-int wal_make_spare(struct wal *wal, struct errmsg *em)
+/* ---- spares --------------------------------------------------------------------------------------------------- */
+
+static void spare_name(struct wal *wal, char *name, char *path)
 {
-    char name[WAL_NAME_MAX], path[PATH_BYTES];
-    CHECK(wal->n_spares < WAL_SPARES_MAX);
-    snprintf(name, sizeof name, "spare-%llu", (unsigned long long)wal->next_spare++);
-    wal_path(wal, name, path, sizeof path);
-    struct env_file *keep = wal->file;
-    int rv = env_open(wal->env, path, ENV_READ | ENV_WRITE | ENV_CREATE | ENV_DURABLE, &wal->file, em);
+    snprintf(name, WAL_NAME_MAX, "spare-%llu", (unsigned long long)wal->next_spare++);
+    wal_path(wal, name, path, WAL_PATH_MAX);
+}
+
+static int make_spare(struct env *env, const char *path, uint8_t *zeros, struct errmsg *em)
+{
+    struct env_file *file;
+    int rv = env_open(env, path, ENV_READ | ENV_WRITE | ENV_CREATE | ENV_DURABLE, &file, em);
     if (!rv) {
-        rv = wal_zero(wal, 0, em);
-        env_close(wal->file);
-    }
-    wal->file = keep;
-    if (!rv) {
-        memcpy(wal->spares[wal->n_spares++], name, sizeof name);
+        rv = wal_zero(file, 0, zeros, em);
+        env_close(file);
     }
     return rv;
 }
 
-/* A whole file to write a segment into. Leaves it open in wal->file. */
+bool wal_spare_begin(struct wal *wal, struct wal_spare *spare)
+{
+    char name[WAL_NAME_MAX];
+    if (wal->spare_begun || wal->spare_failed || wal->n_spares >= WAL_SPARES_READY) {
+        return false;
+    }
+    wal->spare_begun = true;
+    spare->rv = 0;
+    spare_name(wal, name, spare->path);
+    return true;
+}
+
+void wal_spare_make(struct wal_spare *spare)
+{
+    uint8_t *zeros = aligned_alloc(ENV_BLOCK, WAL_ZERO_CHUNK);
+    CHECK(zeros);
+    spare->rv = make_spare(spare->env, spare->path, zeros, &spare->em);
+    if (spare->rv) { /* a part is of no use, and its room may be what the log lacks */
+        (void)env_unlink(spare->env, spare->path, NULL);
+    }
+    free(zeros);
+}
+
+void wal_spare_take(struct wal *wal, struct wal_spare *spare)
+{
+    wal->spare_begun = false;
+    wal->spare_failed = spare->rv != 0;
+    if (!spare->rv) {
+        CHECK(wal->n_spares < WAL_SPARES_MAX); /* see retire_oldest */
+        snprintf(wal->spares[wal->n_spares++], WAL_NAME_MAX, "%s", strrchr(spare->path, '/') + 1);
+    }
+}
+
+/* ---- segments ------------------------------------------------------------------------------------------------- */
+
+/* A whole file to write a segment into; made here when none was made ahead. Leaves it open in wal->file. */
 static int take_spare(struct wal *wal, char *name, struct errmsg *em)
 {
-    char path[PATH_BYTES];
-    int rv = wal->n_spares ? 0 : wal_make_spare(wal, em);
-    if (rv) {
-        return rv;
+    char path[WAL_PATH_MAX];
+    int rv = 0;
+    if (wal->n_spares) {
+        memcpy(name, wal->spares[--wal->n_spares], WAL_NAME_MAX);
+        wal_path(wal, name, path, sizeof path);
+    } else {
+        spare_name(wal, name, path);
+        rv = make_spare(wal->env, path, wal->block, em);
     }
-    memcpy(name, wal->spares[--wal->n_spares], WAL_NAME_MAX);
-    wal_path(wal, name, path, sizeof path);
-    return env_open(wal->env, path, ENV_READ | ENV_WRITE | ENV_DURABLE, &wal->file, em);
+    wal->spare_failed = false;
+    return rv ? rv : env_open(wal->env, path, ENV_READ | ENV_WRITE | ENV_DURABLE, &wal->file, em);
 }
 
 int wal_roll(struct wal *wal, struct errmsg *em)
 {
-    char name[WAL_NAME_MAX], from[PATH_BYTES], to[PATH_BYTES];
+    char name[WAL_NAME_MAX], from[WAL_PATH_MAX], to[WAL_PATH_MAX];
     uint64_t epoch = wal->n_segments ? wal->segments[wal->n_segments - 1].epoch + 1 : 1;
     if (wal->file) {
         env_close(wal->file);
@@ -179,12 +217,11 @@ int wal_reset(struct wal *wal, uint64_t index, struct errmsg *em)
 /* The oldest segment becomes a spare, or goes. */
 static int retire_oldest(struct wal *wal, struct errmsg *em)
 {
-    char path[PATH_BYTES], spare[PATH_BYTES], name[WAL_NAME_MAX];
+    char path[WAL_PATH_MAX], spare[WAL_PATH_MAX], name[WAL_NAME_MAX];
     int rv;
     wal_segment_path(wal, wal->segments[0].epoch, path, sizeof path);
-    if (wal->n_spares < WAL_SPARES_MAX) {
-        snprintf(name, sizeof name, "spare-%llu", (unsigned long long)wal->next_spare++);
-        wal_path(wal, name, spare, sizeof spare);
+    if (wal->n_spares + wal->spare_begun < WAL_SPARES_MAX) {
+        spare_name(wal, name, spare);
         rv = env_rename(wal->env, path, spare, em);
         if (!rv) {
             memcpy(wal->spares[wal->n_spares++], name, sizeof name);
@@ -229,9 +266,6 @@ int wal_open(struct env *env, const char *dir, struct wal **out, struct wal_foun
     int rv = wal_recover(wal, found, em);
     if (!rv && !wal->n_segments) {
         rv = wal_roll(wal, em);
-    }
-    while (!rv && wal->n_spares < SPARES_READY) {
-        rv = wal_make_spare(wal, em);
     }
     if (rv) {
         wal_found_free(found);

@@ -11,6 +11,8 @@ enum {
     WAL_HEADER_BYTES = 36,  /* of the segment header that count; the rest of block 0 is zero */
     WAL_RECORD_HEAD = 56,
     WAL_SPARES_MAX = 4,
+    WAL_SPARES_READY = 2,   /* fewer: one is made ahead */
+    WAL_ZERO_CHUNK = 1 << 20,
     WAL_NAME_MAX = 32,
 };
 
@@ -35,6 +37,8 @@ struct wal {
     uint64_t next_spare;          /* number for the next spare's name */
     char (*spares)[WAL_NAME_MAX];
     size_t n_spares;
+    bool spare_begun;             /* one more is being made */
+    bool spare_failed;            /* none is begun until the next segment */
     struct env_file *file;        /* of the last segment */
     uint64_t end;                 /* where the next write begins: a multiple of ENV_BLOCK */
     uint64_t write_no;            /* of the next write */
@@ -76,8 +80,8 @@ void wal_segment_path(const struct wal *wal, uint64_t epoch, char *path, size_t 
 void wal_path(const struct wal *wal, const char *name, char *path, size_t size);
 
 int wal_roll(struct wal *wal, struct errmsg *em);               /* begins a new segment */
-int wal_make_spare(struct wal *wal, struct errmsg *em);         /* one more zeroed file to begin a segment in */
-int wal_zero(struct wal *wal, uint64_t from, struct errmsg *em); /* the current segment from `from` to its end */
+/* Durably, from `from` to a segment's end. `zeros`: WAL_ZERO_CHUNK bytes, aligned; are zeroed. */
+int wal_zero(struct env_file *file, uint64_t from, uint8_t *zeros, struct errmsg *em);
 
 /* Reads all segments, fills wal->segments, end, chain, write_no. */
 int wal_recover(struct wal *wal, struct wal_found *found, struct errmsg *em);

@@ -14,8 +14,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PATH_BYTES = 4096 };
-
 struct listing {
     struct wal *wal;
     uint64_t *epochs;
@@ -47,7 +45,7 @@ static void list_entry(void *arg, const char *name)
 static void list_spare(void *arg, const char *name)
 {
     struct wal *wal = arg;
-    char path[PATH_BYTES];
+    char path[WAL_PATH_MAX];
     uint64_t size = 0;
     struct env_file *file;
     if (strncmp(name, "spare-", 6) != 0 || strlen(name) >= WAL_NAME_MAX) {
@@ -208,14 +206,14 @@ static int scan_segment(struct scan *s, struct wal_segment *segment, struct errm
     s->wal->end = block;
     if (s->last && (inside || !all_zero(s->bytes + block, s->n - block))) { /* not zero: torn, or from an earlier life of the file */
         s->found->torn = inside || any_record(s->bytes, block, s->n, s->epoch);
-        return wal_zero(s->wal, block, em);
+        return wal_zero(s->wal->file, block, s->wal->block, em);
     }
     return 0;
 }
 
 static int read_segment(struct wal *wal, struct wal_found *found, uint64_t epoch, bool last, uint8_t *bytes, struct errmsg *em)
 {
-    char path[PATH_BYTES];
+    char path[WAL_PATH_MAX];
     size_t got = 0;
     struct wal_header header;
     wal_segment_path(wal, epoch, path, sizeof path);

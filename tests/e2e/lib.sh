@@ -91,10 +91,11 @@ test_cleanup() {
 
 # ---- processes and ports ------------------------------------------------------------------------------------------------------
 
-# The time a process was started, in clock ticks; nothing for one that is gone or a zombie.
+# The time a process was started, in clock ticks; nothing for one that is gone or a zombie. A zombie with threads is not
+# gone: they hold its files and its locks.
 process_ticks() { # PID
     [ -r "/proc/$1/stat" ] || return 0
-    { sed 's/.*) //' "/proc/$1/stat" | awk '$1 != "Z" { print $20 }'; } 2>/dev/null || true
+    { sed 's/.*) //' "/proc/$1/stat" | awk '$1 != "Z" || $18 > 1 { print $20 }'; } 2>/dev/null || true
 }
 same_process() { # PID TICKS
     [ -n "$2" ] && [ "$(process_ticks "$1")" = "$2" ]
