@@ -56,6 +56,12 @@ static void take_semi_sync(struct source *s)
     s->peer.semi_sync_on = !strcmp(v, "1") || !strcmp(v, "ON");
 }
 
+/* Answered by MariaDB alone. The greeting may have come from a proxy in front of it. */
+static void take_domain(struct source *s)
+{
+    s->peer.origin.flavour = FLAVOUR_MARIADB;
+}
+
 static void take_encrypted(struct source *s)
 {
     s->peer.encrypted = !strcmp(value(s, 0), "1") || !strcmp(value(s, 0), "ON");
@@ -155,6 +161,7 @@ static void build_uuid(struct source *s, struct buf *sql)
 
 static const struct ask asks[] = {
     {FOR_BOTH, "SELECT UNIX_TIMESTAMP()", NULL, NULL, take_clock, ANY_ERROR},
+    {FOR_MYSQL, "SELECT @@GLOBAL.gtid_domain_id", NULL, NULL, take_domain, ANY_ERROR},
     {FOR_BOTH, "SELECT @@GLOBAL.server_id", NULL, NULL, take_server_id, 0},
     {FOR_MYSQL, "SELECT @@GLOBAL.server_uuid", NULL, NULL, take_server_uuid, 1193},
     {FOR_BOTH, NULL, build_heartbeat, NULL, NULL, 0},

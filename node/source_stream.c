@@ -304,7 +304,12 @@ static void take_format(struct source *s, const struct event_header *h, const ui
         source_failed(s, 0, "the format description of %s cannot be read: %s", s->file, em.text);
         return;
     }
-    if (s->format.flavour == s->peer.origin.flavour && s->format.version[0]) {
+    if (s->format.flavour != s->peer.origin.flavour) {
+        source_failed(s, 0, "%s is a binlog of %s, but the server seems to be %s", s->file, flavour_name(s->format.flavour),
+                      flavour_name(s->peer.origin.flavour));
+        return;
+    }
+    if (s->format.version[0]) {
         snprintf(s->peer.origin.version, sizeof s->peer.origin.version, "%s", s->format.version);
     }
     if (h->log_pos) {

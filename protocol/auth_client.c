@@ -96,11 +96,12 @@ const struct client_auth_result *client_auth_result(const struct client_auth *a)
 
 /* ---- the greeting ---- */
 
-static void take_version(struct client_auth *a, const char *text, size_t n)
+/* A MariaDB server does not set bit 0 of its capabilities, which every MySQL server has set; its version can be any text (--version=...). */
+static void take_version(struct client_auth *a, const char *text, size_t n, uint32_t caps)
 {
     static const char prefix[] = "5.5.5-"; /* MariaDB 10 puts it in front for old replicas */
     struct client_auth_result *r = &a->result;
-    r->is_mariadb = memmem(text, n, "MariaDB", 7) != NULL;
+    r->is_mariadb = !(caps & CAP_LONG_PASSWORD) || memmem(text, n, "MariaDB", 7) != NULL;
     size_t skip = sizeof(prefix) - 1;
     if (r->is_mariadb && n > skip && memcmp(text, prefix, skip) == 0) {
         text += skip;
@@ -150,7 +151,7 @@ static int read_greeting(struct client_auth *a, const struct packet *p, uint32_t
     } else if (a->result.plugin != AUTH_NATIVE) {
         a->result.plugin = AUTH_SHA2; /* our guess; the server switches if the account wants another */
     }
-    take_version(a, version, nversion);
+    take_version(a, version, nversion, *caps);
     return 0;
 }
 

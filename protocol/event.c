@@ -85,9 +85,10 @@ void event_format_init(struct event_format *f, enum flavour flavour, enum event_
     *f = (struct event_format){.flavour = flavour, .checksum = (uint8_t)checksum};
 }
 
-enum flavour event_version_flavour(const char *version)
+/* MariaDB numbers its own events from 160 on, MySQL has got to 42. The version can be any text there (--version=...). */
+static enum flavour flavour_of(const struct event_format *f)
 {
-    return strcasestr(version, "mariadb") ? FLAVOUR_MARIADB : FLAVOUR_MYSQL;
+    return f->post_header_count >= EVENT_ANNOTATE_ROWS || strcasestr(f->version, "mariadb") ? FLAVOUR_MARIADB : FLAVOUR_MYSQL;
 }
 
 int event_format_read(const uint8_t *event, size_t n, struct event_format *f, struct errmsg *em)
@@ -127,7 +128,7 @@ int event_format_read(const uint8_t *event, size_t n, struct event_format *f, st
     if (made.checksum > CHECKSUM_CRC32) {
         return err_set(em, E_UNSUPPORTED, "unknown checksum algorithm %u", made.checksum);
     }
-    made.flavour = event_version_flavour(made.version);
+    made.flavour = flavour_of(&made);
     *f = made;
     return 0;
 }

@@ -127,9 +127,6 @@ void event_format_init(struct event_format *f, enum flavour flavour, enum event_
 /* Reads an FDE. Leaves *f as it is on error. Does not check the CRC: event_crc_check. */
 int event_format_read(const uint8_t *event, size_t n, struct event_format *f, struct errmsg *em);
 
-/* MySQL or MariaDB, by the text of the server's version. */
-enum flavour event_version_flavour(const char *version);
-
 /* Bytes of checksum at the end of an event of this type in a file of format f: 4 or 0 (an FDE has 4). */
 size_t event_crc_size(const struct event_format *f, uint8_t type);
 

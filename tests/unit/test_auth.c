@@ -462,12 +462,19 @@ struct greeting_case {
     "00feff2d0200ff81150000000000003d0000003c52642526305c6255657c5e00"                                       \
     "6d7973716c5f6e61746976655f70617373776f726400"
 
+/* The same server with --version=8.0.36-hidden: bit 0 of the capabilities is what is left. */
+#define GREETING_HIDDEN                                                                                      \
+    "0a352e352e352d382e302e33362d68696464656e0008000000"                                                         \
+    "435871507c40666200fef7080200ff81150000000000001d000000"                                                 \
+    "3b3f676c694c7b4837766f4c006d7973716c5f6e61746976655f70617373776f726400"
+
 static const struct greeting_case greetings[] = {
     {GREETING_56, "5.6.24-log", false, 4, AUTH_NATIVE, "aed60e5e63eaf2561d8244ee6508c9c0377a543f"},
     {GREETING_97, "9.7.4-2", false, 19, AUTH_SHA2,
      "99db6877370cba462141bd9f2bf1ed935bb2ffd9bc403c9dab48bb0c72d6064b"},
     {GREETING_M10, "10.11.19-MariaDB-0+deb12u1-log", true, 8, AUTH_NATIVE,
      "ba83a5d9a93c5814e2ec01d887f68d83e5059c76"},
+    {GREETING_HIDDEN, "8.0.36-hidden", true, 8, AUTH_NATIVE, "ba83a5d9a93c5814e2ec01d887f68d83e5059c76"},
     {GREETING_M11, "11.8.9-MariaDB-4 from Debian-log", true, 18, AUTH_NATIVE, ""},
 };
 
