@@ -5,6 +5,7 @@
  * state machine. Stopping goes the other way round: source link, clients, cluster. */
 #include "node/daemon.h"
 
+#include "build.h"
 #include "node/certificate.h"
 #include "node/control.h"
 #include "node/identity.h"
@@ -209,6 +210,8 @@ static int open_parts(struct daemon *d, struct errmsg *em)
     struct cluster_options options = {.loop = d->loop,
                                       .data_dir = config->data_dir,
                                       .id = config->id,
+                                      .version = HOLDFAST_VERSION,
+                                      .listen = config->raft_listen,
                                       .n_initial = config->n_initial,
                                       .snapshot_bytes = config->snapshot_bytes};
     memcpy(options.initial, config->initial, sizeof options.initial);
@@ -216,6 +219,7 @@ static int open_parts(struct daemon *d, struct errmsg *em)
     rv = rv == E_EXISTS ? 0 : rv;
     rv = rv ? rv : identity_open(d->loop, config->data_dir, config->id, &d->identity, em);
     rv = rv || config->tls_off ? rv : certificate_open(d->loop, config, &d->certificate, em);
+    options.incarnation = d->identity.incarnation;
     rv = rv ? rv : cluster_open(&options, &cluster_handler, d, &d->cluster, em);
     if (rv) {
         return rv;

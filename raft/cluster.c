@@ -6,9 +6,9 @@
  *
  * Failure: an entry that this program cannot read, or libraft's own failure, ends the process. Leadership lost: what was in flight has an
  * unknown outcome (E_CANCELED), what waited was never proposed (E_NOTLEADER). */
-#include "raft/cluster.h"
+#include "raft/cluster_impl.h"
 
-#include "raft/io.h"
+#include "raft/mutation.h"
 #include "raft/snapshot.h"
 
 #include "protocol/base/check.h"
@@ -18,42 +18,10 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { HEARTBEAT_MS = 20, ELECTION_MS = 1000, PATH_BYTES = 4096, WAL_BLOCK = 4096 };
+enum { PATH_BYTES = 4096, WAL_BLOCK = 4096 };
 
 #define SNAPSHOT_BYTES (16ull << 20)
-
-struct proposal {
-    struct proposal *next;
-    struct buf entry;
-    uint64_t seq; /* once proposed */
-    void (*done)(void *arg, int status);
-    void *arg;
-};
-
-struct cluster {
-    struct env *loop;
-    uint64_t id;
-    const struct cluster_handler *handler;
-    void *owner;
-    struct raft raft;
-    struct raft_fsm fsm;
-    struct rio *rio;
-    struct store *store;
-    struct state *state;
-    struct raft_apply apply; /* libraft's request for the entry in flight */
-    struct proposal *in_flight;
-    struct proposal *first, **tail;
-    struct env_msg pump_msg;
-    bool pump_posted;
-    uint64_t seq;
-    uint64_t noop_term; /* term in which we proposed our NOOP */
-    bool leading;
-    bool closing;
-    uint64_t snapshot_bytes;
-    uint64_t bytes_since, entries_since; /* the last snapshot */
-    void (*closed)(void *arg);
-    void *closed_arg;
-};
+#define KEEP_BYTES (256ull << 20) /* of log for a member that is behind; it is in memory as well */
 
 /* ---- proposals ---- */
 
@@ -131,6 +99,9 @@ static void begin(struct cluster *c, struct proposal *p)
     buf.base = p->entry.data; /* libraft frees it (raft_free is free) when the log drops the entry */
     buf.len = p->entry.len;
     c->in_flight = p;
+    if (p->noop) {
+        rio_noop(c->rio, c->raft.current_term, raft_last_index(&c->raft) + 1);
+    }
     int rv = raft_apply(&c->raft, &c->apply, &buf, 1, NULL);
     if (rv) {
         c->in_flight = NULL;
@@ -145,6 +116,7 @@ static void propose_noop(struct cluster *c)
 {
     struct proposal *p = mem_new(sizeof *p);
     c->noop_term = c->raft.current_term;
+    p->noop = true;
     buf_init(&p->entry, ENTRY_MAX);
     entry_noop(&p->entry);
     p->next = c->first;
@@ -167,16 +139,32 @@ static void lost_leadership(struct cluster *c)
     }
 }
 
+static void look_for_leader(struct cluster *c)
+{
+    uint64_t id = cluster_leader(c);
+    if (id != c->led_by) {
+        c->led_by = id;
+        cluster_net_led_by(c, id);
+        if (c->handler->led_by) {
+            c->handler->led_by(c->owner, id);
+        }
+    }
+}
+
 /* Libraft may have changed role or committed: looks, and goes on. Never inside libraft. */
 static void pump(struct cluster *c)
 {
-    if (c->closing) {
+    if (c->closing || !c->started) {
+        if (c->first && !c->closing) { /* nobody leads yet */
+            fail_waiting(c);
+        }
         return;
     }
     int role = raft_state(&c->raft);
     if (role == RAFT_UNAVAILABLE) {
         env_fatal(c->loop, "raft has stopped: %s; this node ends", raft_errmsg(&c->raft));
     }
+    look_for_leader(c);
     if (role != RAFT_LEADER) {
         if (c->noop_term) {
             lost_leadership(c);
@@ -192,7 +180,7 @@ static void pump(struct cluster *c)
         }
         propose_noop(c);
     }
-    if (!c->in_flight && c->first) {
+    if (!c->in_flight && c->first && !c->raft.transfer) { /* while the lead is handed over libraft takes nothing */
         struct proposal *p = c->first;
         c->first = p->next;
         if (!c->first) {
@@ -205,6 +193,11 @@ static void pump(struct cluster *c)
 static void rio_turned(void *owner)
 {
     pump(owner);
+}
+
+static int rio_sends(void *owner, const struct raft_message *m)
+{
+    return cluster_net_send(owner, m);
 }
 
 /* ---- birth of a cluster: one identity towards every source ---- */
@@ -235,21 +228,16 @@ static void identity_stored(void *arg, int status)
 
 static void born(struct cluster *c)
 {
-    uint8_t uuid[16];
-    char text[UUID_TEXT_SIZE], number[16];
+    char number[16];
     uint32_t server_id;
     if (state_setting(c->state, "cluster_server_id")) {
         settle(c);
         return;
     }
-    env_random(c->loop, uuid, sizeof uuid);
-    uuid[6] = (uint8_t)((uuid[6] & 0x0f) | 0x40);
-    uuid[8] = (uint8_t)((uuid[8] & 0x3f) | 0x80);
-    uuid_text(uuid, text);
     env_random(c->loop, &server_id, sizeof server_id);
     server_id = 0x10000000u + server_id % 0x60000000u;
     snprintf(number, sizeof number, "%u", server_id);
-    propose_setting(c, "cluster_uuid", text, NULL);
+    propose_setting(c, "cluster_uuid", c->formation.cluster, NULL);
     propose_setting(c, "cluster_server_id", number, identity_stored);
 }
 
@@ -280,15 +268,36 @@ static void give_to_store(struct cluster *c, uint64_t index, const struct state_
     }
 }
 
+/* From here on the log stays: for members that have not applied it yet, as far back as KEEP_BYTES. */
+static uint64_t first_to_keep(struct cluster *c)
+{
+    uint64_t keep = cluster_net_keep(c), applied = c->state->index;
+    for (size_t i = c->n_marks < KEEP_MARKS ? 0 : c->n_marks - KEEP_MARKS; i < c->n_marks; i++) {
+        size_t at = i % KEEP_MARKS;
+        if (c->bytes_total - c->marks[at].bytes <= KEEP_BYTES) {
+            keep = keep > c->marks[at].index ? keep : c->marks[at].index;
+            break;
+        }
+    }
+    c->marks[c->n_marks % KEEP_MARKS].index = applied;
+    c->marks[c->n_marks % KEEP_MARKS].bytes = c->bytes_total;
+    c->n_marks++;
+    return keep < applied ? keep : applied;
+}
+
 /* When enough bytes came in, the next look of libraft takes a snapshot; what trails it is about half as many bytes. */
 static void count_for_snapshot(struct cluster *c, size_t n)
 {
+    n = n < WAL_BLOCK ? WAL_BLOCK : n;
     c->entries_since++;
-    c->bytes_since += n < WAL_BLOCK ? WAL_BLOCK : n;
-    if (c->bytes_since >= c->snapshot_bytes) {
-        uint64_t trailing = c->entries_since / 2;
+    c->bytes_since += n;
+    c->bytes_total += n;
+    if (c->bytes_since >= c->snapshot_bytes && !c->raft.configuration_uncommitted_index) {
+        uint64_t trailing = c->entries_since / 2, behind = c->state->index - first_to_keep(c);
+        trailing = trailing > behind ? trailing : behind;
         raft_set_snapshot_trailing(&c->raft, (unsigned)(trailing < 1 ? 1 : trailing > INT_MAX ? INT_MAX : trailing));
         raft_set_snapshot_threshold(&c->raft, 1);
+        c->bytes_since = c->entries_since = 0;
     }
 }
 
@@ -331,7 +340,6 @@ static int fsm_snapshot(struct raft_fsm *fsm, struct raft_buffer *bufs[], unsign
 {
     struct cluster *c = fsm->data;
     struct buf b;
-    c->bytes_since = c->entries_since = 0;
     raft_set_snapshot_threshold(&c->raft, UINT_MAX);
     buf_init(&b, SNAPSHOT_DATA_MAX);
     state_encode(c->state, &b);
@@ -364,15 +372,19 @@ static int fsm_restore(struct raft_fsm *fsm, struct raft_buffer *buf)
 
 /* ---- open and close ---- */
 
-static const struct rio_handler rio_handler = {.turned = rio_turned};
+static const struct rio_handler rio_handler = {.turned = rio_turned, .send = rio_sends};
 
-static int bootstrap(struct cluster *c, const struct cluster_options *o, struct errmsg *em)
+/* The first entry: the same bytes on every member. */
+static int bootstrap(struct cluster *c, struct errmsg *em)
 {
     struct raft_configuration configuration;
+    const struct formation *f = &c->formation;
     raft_configuration_init(&configuration);
     int rv = 0;
-    for (size_t i = 0; i < o->n_initial && !rv; i++) {
-        rv = raft_configuration_add(&configuration, o->initial[i].id, o->initial[i].address, RAFT_VOTER);
+    for (size_t i = 0; i < f->n && !rv; i++) {
+        char address[FORMATION_ADDRESS + 32];
+        formation_address(&f->members[i], address, sizeof address);
+        rv = raft_configuration_add(&configuration, f->members[i].id, address, RAFT_VOTER);
     }
     rv = rv ? rv : raft_bootstrap(&c->raft, &configuration);
     raft_configuration_close(&configuration);
@@ -405,16 +417,16 @@ static int open_parts(struct cluster *c, const struct cluster_options *o, struct
     return 0;
 }
 
-static int start_raft(struct cluster *c, const struct cluster_options *o, struct errmsg *em)
+static int init_raft(struct cluster *c, struct errmsg *em)
 {
-    char address[320] = "";
-    for (size_t i = 0; i < o->n_initial; i++) {
-        if (o->initial[i].id == o->id) {
-            snprintf(address, sizeof address, "%s", o->initial[i].address);
+    char address[FORMATION_ADDRESS + 32] = "";
+    for (size_t i = 0; i < c->formation.n; i++) {
+        if (c->formation.members[i].id == c->id) {
+            formation_address(&c->formation.members[i], address, sizeof address);
         }
     }
     c->fsm = (struct raft_fsm){.version = 2, .data = c, .apply = fsm_apply, .snapshot = fsm_snapshot, .restore = fsm_restore};
-    int rv = raft_init(&c->raft, rio_raft_io(c->rio), &c->fsm, o->id, address);
+    int rv = raft_init(&c->raft, rio_raft_io(c->rio), &c->fsm, c->id, address);
     if (rv) {
         return err_set(em, E_INVALID, "raft cannot start: %s", raft_strerror(rv));
     }
@@ -422,21 +434,64 @@ static int start_raft(struct cluster *c, const struct cluster_options *o, struct
     raft_set_election_timeout(&c->raft, ELECTION_MS);
     raft_set_pre_vote(&c->raft, true);
     raft_set_snapshot_threshold(&c->raft, UINT_MAX);
-    if (rio_is_empty(c->rio)) {
-        if (o->n_initial != 1 || o->initial[0].id != o->id) {
-            return err_set(em, E_UNSUPPORTED, "initial_cluster must name this node alone: clusters of several nodes cannot be formed yet");
-        }
-        rv = bootstrap(c, o, em);
-        if (rv) {
-            return rv;
+    return 0;
+}
+
+int cluster_start_raft(struct cluster *c, struct errmsg *em)
+{
+    int rv = rio_is_empty(c->rio) ? bootstrap(c, em) : 0;
+    if (rv) {
+        return rv;
+    }
+    if (c->formation.phase != FORMATION_FORMED) {
+        if (c->net) {
+            net_formed(c->net);
+        } else {
+            formation_formed(&c->formation);
         }
     }
     rv = raft_start(&c->raft);
     if (rv) {
         return err_set(em, E_CORRUPT, "raft cannot start: %s (%s)", raft_errmsg(&c->raft), raft_strerror(rv));
     }
+    c->started = true;
+    if (c->net) {
+        net_members(c->net, &c->raft.configuration);
+    }
     pump_later(c);
     return 0;
+}
+
+/* What the formation's file says must fit to what the log holds. */
+static int check_formation(struct cluster *c, const struct cluster_options *o, struct errmsg *em)
+{
+    if (c->formation.phase == FORMATION_FORMED && rio_is_empty(c->rio)) {
+        return err_set(em, E_CORRUPT, "%s: the log of a member of cluster %s is missing; replace the member", o->data_dir, c->formation.cluster);
+    }
+    if (c->formation.phase == FORMATION_EMPTY && !rio_is_empty(c->rio)) {
+        return err_set(em, E_CORRUPT, "%s: raft/cluster is missing beside a log; replace the member", o->data_dir);
+    }
+    return 0;
+}
+
+static int open_formation(struct cluster *c, const struct cluster_options *o, struct errmsg *em)
+{
+    struct formation_member initial[FORMATION_MEMBERS_MAX];
+    char dir[PATH_BYTES];
+    memset(initial, 0, sizeof initial);
+    for (size_t i = 0; i < o->n_initial; i++) {
+        initial[i].id = o->initial[i].id;
+        snprintf(initial[i].address, sizeof initial[i].address, "%s", o->initial[i].address);
+    }
+    snprintf(dir, sizeof dir, "%s/raft", o->data_dir);
+    int rv = formation_open(o->loop, dir, o->id, o->incarnation ? o->incarnation : 1, initial, o->n_initial, &c->formation, em);
+    return rv ? rv : check_formation(c, o, em);
+}
+
+/* A cluster of one is formed at once; in a larger one the others must be heard first, unless the first entry is there already. */
+static bool may_start(struct cluster *c)
+{
+    return c->formation.phase == FORMATION_FORMED || !rio_is_empty(c->rio) || formation_step(&c->formation);
 }
 
 int cluster_open(const struct cluster_options *o, const struct cluster_handler *handler, void *owner, struct cluster **out,
@@ -445,13 +500,18 @@ int cluster_open(const struct cluster_options *o, const struct cluster_handler *
     struct cluster *c = mem_new(sizeof *c);
     c->loop = o->loop;
     c->id = o->id;
+    c->version = o->version ? o->version : "";
     c->handler = handler;
     c->owner = owner;
     c->tail = &c->first;
     c->state = state_new();
     c->snapshot_bytes = o->snapshot_bytes ? o->snapshot_bytes : SNAPSHOT_BYTES;
     int rv = open_parts(c, o, em);
-    rv = rv ? rv : start_raft(c, o, em);
+    rv = rv ? rv : open_formation(c, o, em);
+    rv = rv ? rv : init_raft(c, em);
+    bool start = !rv && may_start(c);
+    rv = rv ? rv : cluster_net_open(c, o, em);
+    rv = rv || !start ? rv : cluster_start_raft(c, em);
     if (rv) { /* the process ends with the message: what was opened goes with it */
         return rv;
     }
@@ -465,16 +525,23 @@ static void raft_closed(struct raft *raft)
     void (*closed)(void *arg) = c->closed;
     void *arg = c->closed_arg;
     rio_free(c->rio);
+    formation_close(&c->formation);
     state_free(c->state);
     mem_free(c);
     closed(arg);
 }
 
-static void store_closed(void *arg)
+static void net_closed(void *arg)
 {
     struct cluster *c = arg;
     c->raft.data = c;
     raft_close(&c->raft, raft_closed);
+}
+
+static void store_closed(void *arg)
+{
+    struct cluster *c = arg;
+    cluster_net_close(c, net_closed, c);
 }
 
 void cluster_close(struct cluster *c, void (*closed)(void *arg), void *arg)
@@ -499,6 +566,9 @@ uint64_t cluster_leader(const struct cluster *c)
 {
     raft_id id;
     const char *address;
+    if (!c->started) {
+        return 0;
+    }
     raft_leader((struct raft *)(uintptr_t)&c->raft, &id, &address);
     return id;
 }
@@ -511,16 +581,6 @@ uint64_t cluster_term(const struct cluster *c)
 uint64_t cluster_id(const struct cluster *c)
 {
     return c->id;
-}
-
-size_t cluster_members(const struct cluster *c, struct cluster_member *members, size_t max)
-{
-    size_t n = 0;
-    for (; n < c->raft.configuration.n && n < max; n++) {
-        members[n].id = c->raft.configuration.servers[n].id;
-        snprintf(members[n].address, sizeof members[n].address, "%s", c->raft.configuration.servers[n].address);
-    }
-    return n;
 }
 
 const struct state *cluster_state(const struct cluster *c)

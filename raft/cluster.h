@@ -6,6 +6,7 @@
 #define HOLDFAST_RAFT_CLUSTER_H
 
 #include "protocol/base/env.h"
+#include "raft/peers.h"
 #include "raft/state.h"
 #include "storage/store.h"
 
@@ -18,10 +19,32 @@ struct cluster_member {
     char address[300]; /* host:port */
 };
 
+enum cluster_role { CLUSTER_VOTER, CLUSTER_STANDBY, CLUSTER_SPARE };
+
+/* What this node knows of a member: from the configuration, its connection, and its last report. */
+struct cluster_member_info {
+    uint64_t id;
+    char address[300];
+    enum cluster_role role;
+    bool self, leader;
+    bool up;           /* reachable from here */
+    char trouble[256]; /* why not */
+    bool reported;     /* the rest is known */
+    uint64_t age;      /* of the report, ns */
+    char version[64];
+    uint32_t level;
+    uint64_t term, applied, stored, leader_id;
+    char note[256];    /* its own trouble, in words; "" */
+};
+
 struct cluster_options {
     struct env *loop;
     const char *data_dir;
     uint64_t id;
+    uint64_t incarnation; /* of the data directory; never 0 in production */
+    const char *version;  /* of this program, told to the others */
+    struct env_addr listen; /* port 0: where `initial` has this node */
+    struct peers_tls tls;
     struct cluster_member initial[CLUSTER_MEMBERS_MAX];
     size_t n_initial;
     uint64_t snapshot_bytes; /* log bytes between two snapshots; 0: the default */
@@ -33,6 +56,14 @@ struct cluster_handler {
     void (*leading)(void *owner, bool leading);
     /* An entry was applied (by any proposer), state and storage have it. */
     void (*applied)(void *owner, const struct state_effect *effect);
+    /* May be NULL. Another leader is known, or none (0). */
+    void (*led_by)(void *owner, uint64_t id);
+    /* May be NULL (the process ends then). This node cannot be part of the cluster, or could not become one: the text says why and what to do. */
+    void (*refused)(void *owner, const char *text);
+    /* May be NULL. A member asks this node, which leads, to do something; answer with cluster_answer, now or later. */
+    void (*asked)(void *owner, uint64_t from, uint64_t ticket, struct cur *body);
+    /* May be NULL. What this node tells the others of its troubles, at most `size` bytes. */
+    void (*note)(void *owner, char *text, size_t size);
 };
 
 int cluster_open(const struct cluster_options *options, const struct cluster_handler *handler, void *owner,
@@ -46,6 +77,19 @@ uint64_t cluster_leader(const struct cluster *cluster); /* id; 0: nobody known *
 uint64_t cluster_term(const struct cluster *cluster);
 uint64_t cluster_id(const struct cluster *cluster);
 size_t cluster_members(const struct cluster *cluster, struct cluster_member *members, size_t max);
+size_t cluster_infos(const struct cluster *cluster, struct cluster_member_info *infos, size_t max);
+size_t cluster_voters(const struct cluster *cluster);
+const char *cluster_name(const struct cluster *cluster); /* its id as text; "" while it is being formed */
+bool cluster_formed(const struct cluster *cluster);
+
+/* Moves the leadership to another voter, or to the best one (to = 0). E_NOTLEADER, E_NOTFOUND (no such voter, or none that is up), E_BUSY. It has happened
+ * when leading(false) is called; when it fails nothing changes. */
+int cluster_transfer(struct cluster *cluster, uint64_t to);
+
+/* Asks the leader. done(arg, status, answer): 0; E_NOTLEADER: none is known, or this node leads itself; E_TOOBIG; E_RESET, E_TIMEOUT: it may or may not have
+ * done it. Never inside the call. */
+void cluster_ask(struct cluster *cluster, struct buf *body, void (*done)(void *arg, int status, struct cur *answer), void *arg);
+void cluster_answer(struct cluster *cluster, uint64_t to, uint64_t ticket, const struct buf *body);
 const struct state *cluster_state(const struct cluster *cluster);
 struct store *cluster_store(const struct cluster *cluster);
 

@@ -1,13 +1,17 @@
-/* io.c: the raft_io of one node.
+/* io.c: the raft_io of one member.
  *
  * Happy path of an append: libraft calls append, the request is queued; when the wal env is idle everything queued goes to it as one
  * batch, is written, and comes back as completions, in order. Truncations are queued between appends. A snapshot waits until storage has
- * written its checkpoint, is stored on the wal env, then the log gives back what it covers.
+ * written its checkpoint, is stored on the wal env, then the log gives back what it covers. Messages of other members pass the guard on
+ * their way in and out; a TimeoutNow waits until nothing is being written.
  *
  * Failures: any error of the disk is fatal here, on the env where it happened. On close, what was not begun is canceled newest first
  * (the other order would make libraft truncate twice), what is in flight is waited for. */
 #include "raft/io.h"
 
+#include "raft/guard.h"
+#include "raft/message.h"
+#include "raft/mutation.h"
 #include "raft/snapshot.h"
 #include "raft/vote.h"
 #include "raft/wal.h"
@@ -77,7 +81,15 @@ struct rio {
     raft_io_recv_cb recv;
     raft_io_close_cb closed;
     struct env_msg closed_msg;
-    bool closing;
+    bool closing, finished;
+    struct guard guard;
+    uint64_t hastened_ms;  /* libraft's clock is ahead by so much; it only grows */
+    uint64_t heard;
+    bool leader_gone;
+    bool timeout_now_waits;
+    struct raft_timeout_now timeout_now;
+    uint64_t timeout_now_from;
+    uint64_t sends; /* not finished */
 };
 
 static struct rio *of(const struct raft_io *io)
@@ -121,6 +133,8 @@ static void write_items(struct rio *rio, struct item *items)
 
 static void spare_made(struct env_msg *msg);
 static void start_batch(struct rio *rio);
+static void release_held(struct rio *rio);
+static void release_timeout_now(struct rio *rio);
 static void finish_close(struct rio *rio);
 
 static void spare_run(struct env_msg *msg)
@@ -168,8 +182,10 @@ static void batch_written(struct env_msg *msg)
         finish_close(rio);
         return;
     }
+    release_held(rio);
     rio->handler->turned(rio->owner);
     start_batch(rio);
+    release_timeout_now(rio);
 }
 
 static void batch_run(struct env_msg *msg)
@@ -253,6 +269,9 @@ static void put_finished(struct env_msg *msg)
     rio->has_snapshot = true;
     put->snapshot = (struct snapshot){0};
     put->busy = false;
+    if (put->replaces_log) {
+        guard_snapshot(&rio->guard, rio->snapshot.index);
+    }
     put->req->cb(put->req, 0);
     if (rio->closing) {
         finish_close(rio);
@@ -371,30 +390,148 @@ static int io_snapshot_get(struct raft_io *io, struct raft_io_snapshot_get *req,
     return 0;
 }
 
-/* ---- the peers: none yet ---------------------------------------------------------------------------------------- */
+/* ---- other members ---------------------------------------------------------------------------------------------- */
 
-struct unsent {
+struct sent {
     struct env_msg msg;
+    struct rio *rio;
     struct raft_io_send *req;
+    raft_io_send_cb cb; /* NULL: the request may be gone before this is */
+    int status;
 };
 
-static void send_failed(struct env_msg *msg)
+static void send_finished(struct env_msg *msg)
 {
-    struct unsent *unsent = CONTAINER_OF(msg, struct unsent, msg);
-    if (unsent->req->cb) {
-        unsent->req->cb(unsent->req, RAFT_NOCONNECTION);
+    struct sent *sent = CONTAINER_OF(msg, struct sent, msg);
+    struct rio *rio = sent->rio;
+    rio->sends--;
+    if (sent->cb) {
+        sent->cb(sent->req, rio->closing ? RAFT_CANCELED : sent->status);
     }
-    mem_free(unsent);
+    mem_free(sent);
+    if (rio->closing) {
+        finish_close(rio);
+    }
 }
 
+/* libraft's address of a leader it has forgotten is NULL: an answer to nobody. An append that was cut short, or not sent, ends with an error,
+ * so that libraft goes back to what it knows the member has. */
 static int io_send(struct raft_io *io, struct raft_io_send *req, const struct raft_message *message, raft_io_send_cb cb)
 {
-    struct unsent *unsent = mem_new(sizeof *unsent);
-    (void)message;
-    req->cb = cb;
-    *unsent = (struct unsent){.msg.run = send_failed, .req = req};
-    env_post(of(io)->loop, &unsent->msg);
+    struct rio *rio = of(io);
+    struct sent *sent = mem_new(sizeof *sent);
+    struct raft_message copy = *message;
+    *sent = (struct sent){.msg.run = send_finished, .rio = rio, .req = req, .cb = cb, .status = RAFT_NOCONNECTION};
+    guard_send(&rio->guard, &copy);
+    if (copy.type == RAFT_IO_INSTALL_SNAPSHOT) { /* an error would make libraft offer it at every heartbeat */
+        env_log(rio->loop, ENV_WARN, "raft: node %llu lacks entries that this leader's log has no more: it needs a snapshot",
+                copy.server_id);
+        sent->status = 0;
+    } else if (copy.server_address && rio->handler->send && !rio->closing) {
+        int n = rio->handler->send(rio->owner, &copy);
+        bool whole = n >= 0 && (copy.type != RAFT_IO_APPEND_ENTRIES || (unsigned)n == copy.append_entries.n_entries);
+        sent->status = whole ? 0 : RAFT_NOCONNECTION;
+    }
+    rio->sends++;
+    env_post(rio->loop, &sent->msg);
     return 0;
+}
+
+/* What waited for our first entry of this term to be stored. */
+static void release_held(struct rio *rio)
+{
+    struct raft_message held;
+    while (guard_release(&rio->guard, &held)) {
+        rio->recv(&rio->io, &held);
+    }
+}
+
+static void deliver(struct rio *rio, struct raft_message *m)
+{
+    guard_before(&rio->guard, m);
+    struct raft_message seen = *m; /* libraft frees the entries */
+    rio->recv(&rio->io, m);
+    guard_after(&rio->guard, &seen);
+}
+
+static bool is_follower(const struct rio *rio)
+{
+    const struct raft *raft = rio->io.data;
+    return raft->state == RAFT_FOLLOWER;
+}
+
+static bool writing(const struct rio *rio)
+{
+    return rio->batch.busy || rio->first;
+}
+
+/* A follower must not become a candidate while entries are being written: libraft would miss a change of members among them. */
+static bool keep_timeout_now(struct rio *rio, const struct raft_message *m)
+{
+    if (m->type != RAFT_IO_TIMEOUT_NOW || !writing(rio) || MUTATED(TICK_DRAIN)) {
+        return false;
+    }
+    rio->timeout_now_waits = true;
+    rio->timeout_now = m->timeout_now;
+    rio->timeout_now_from = m->server_id;
+    return true;
+}
+
+static void release_timeout_now(struct rio *rio)
+{
+    if (rio->timeout_now_waits && !writing(rio)) {
+        struct raft_message m = {.type = RAFT_IO_TIMEOUT_NOW, .server_id = rio->timeout_now_from, .server_address = ""};
+        m.timeout_now = rio->timeout_now;
+        rio->timeout_now_waits = false;
+        deliver(rio, &m);
+    }
+}
+
+void rio_receive(struct rio *rio, struct raft_message *m)
+{
+    const struct raft *raft = rio->io.data;
+    if (rio->closing || !rio->recv) {
+        message_raft_free(m);
+        return;
+    }
+    if (m->type == RAFT_IO_REQUEST_VOTE && rio->leader_gone) {
+        m->request_vote.disrupt_leader = true;
+    }
+    if (m->type == RAFT_IO_APPEND_ENTRIES && m->append_entries.term >= raft->current_term) {
+        rio->heard = env_now(rio->loop);
+        rio->leader_gone = false;
+    }
+    if (!keep_timeout_now(rio, m)) {
+        deliver(rio, m);
+    }
+    rio->handler->turned(rio->owner);
+}
+
+void rio_noop(struct rio *rio, uint64_t term, uint64_t index)
+{
+    guard_noop(&rio->guard, term, index);
+}
+
+void rio_leader_gone(struct rio *rio)
+{
+    rio->leader_gone = true;
+}
+
+uint64_t rio_heard(const struct rio *rio)
+{
+    return rio->heard;
+}
+
+bool rio_hasten(struct rio *rio)
+{
+    const struct raft *raft = rio->io.data;
+    if (rio->closing || !rio->tick || writing(rio) || raft->state == RAFT_LEADER || raft->state == RAFT_UNAVAILABLE) {
+        return false;
+    }
+    rio->hastened_ms += 2u * raft->election_timeout;
+    rio->tick(&rio->io);
+    rio->handler->turned(rio->owner);
+    return true;
 }
 
 /* ---- start, time, close ----------------------------------------------------------------------------------------- */
@@ -437,6 +574,9 @@ static void ticked(struct env_timer *timer)
 {
     struct rio *rio = CONTAINER_OF(timer, struct rio, ticker);
     env_timer_start(timer, rio->tick_ns);
+    if (is_follower(rio) && writing(rio) && !MUTATED(TICK_DRAIN)) {
+        return;
+    }
     rio->tick(&rio->io);
     rio->handler->turned(rio->owner);
 }
@@ -446,6 +586,7 @@ static int io_start(struct raft_io *io, unsigned msecs, raft_io_tick_cb tick, ra
     struct rio *rio = of(io);
     rio->tick = tick;
     rio->recv = recv;
+    rio->guard.raft = io->data;
     rio->tick_ns = msecs * ENV_MS;
     env_timer_start(&rio->ticker, rio->tick_ns);
     return 0;
@@ -488,7 +629,7 @@ static int io_recover(struct raft_io *io, const struct raft_configuration *confi
 
 static raft_time io_time(struct raft_io *io)
 {
-    return env_now(of(io)->loop) / ENV_MS;
+    return env_now(of(io)->loop) / ENV_MS + of(io)->hastened_ms;
 }
 
 static int io_random(struct raft_io *io, int min, int max)
@@ -517,9 +658,10 @@ static void cancel_newest_first(struct item *item)
 
 static void finish_close(struct rio *rio)
 {
-    if (rio->batch.busy || rio->put.busy) {
+    if (rio->batch.busy || rio->put.busy || rio->sends || rio->finished) {
         return;
     }
+    rio->finished = true;
     struct item *items = rio->first;
     rio->first = NULL;
     rio->tail = &rio->first;
@@ -636,6 +778,11 @@ bool rio_is_empty(const struct rio *rio)
 uint64_t rio_last_index(const struct rio *rio)
 {
     return rio->next_index - 1;
+}
+
+uint64_t rio_term(const struct rio *rio)
+{
+    return vote_term(rio->vote);
 }
 
 uint64_t rio_snapshot_index(const struct rio *rio)

@@ -13,7 +13,10 @@
 struct rio;
 
 struct rio_handler {
-    void (*turned)(void *owner); /* libraft has been called (tick, completion): roles and commits may have changed */
+    void (*turned)(void *owner); /* libraft has been called (tick, message, completion): roles and commits may have changed */
+    /* A message for a member; n_entries of an append may be sent. How many entries it took, at most n_entries; -1: not sent. It is
+     * copied; NULL: there are no others. */
+    int (*send)(void *owner, const struct raft_message *m);
 };
 
 /* Blocks (start). Reads what is on disk; `dir` exists. */
@@ -25,6 +28,20 @@ bool rio_is_empty(const struct rio *rio);            /* nothing was ever stored:
 uint64_t rio_last_index(const struct rio *rio);      /* of the log, or of the snapshot when that reaches further */
 uint64_t rio_snapshot_index(const struct rio *rio);  /* of the snapshot on disk; 0: none */
 void rio_set_store(struct rio *rio, struct store *store); /* brought to its checkpoint before a snapshot counts */
+uint64_t rio_term(const struct rio *rio);            /* as stored */
+
+/* A member's message; its entries are taken. */
+void rio_receive(struct rio *rio, struct raft_message *m);
+
+/* The first entry of the term we lead in was proposed: until it is stored here no result counts (raft/guard.h). */
+void rio_noop(struct rio *rio, uint64_t term, uint64_t index);
+
+/* The leader's process has ended: the election may begin now, not after a timeout. False: not now, entries are being written; or
+ * this node leads. */
+bool rio_hasten(struct rio *rio);
+/* From now on vote requests are heard although we had a leader, until we hear of one. */
+void rio_leader_gone(struct rio *rio);
+uint64_t rio_heard(const struct rio *rio); /* when a leader was heard last, ns of the loop's clock; 0: never */
 
 /* After raft_close's callback, or when raft was never started: ends the wal env and frees everything. */
 void rio_free(struct rio *rio);

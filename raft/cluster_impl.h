@@ -1,0 +1,92 @@
+/* cluster_impl.h: what cluster.c (proposals, state machine) and cluster_net.c (the other members) share. */
+#ifndef HOLDFAST_RAFT_CLUSTER_IMPL_H
+#define HOLDFAST_RAFT_CLUSTER_IMPL_H
+
+#include "raft/cluster.h"
+#include "raft/formation.h"
+#include "raft/io.h"
+#include "raft/net.h"
+
+enum { HEARTBEAT_MS = 20, ELECTION_MS = 1000, KEEP_MARKS = 64 };
+
+struct proposal {
+    struct proposal *next;
+    struct buf entry;
+    uint64_t seq; /* once proposed */
+    bool noop;    /* the first one of a term */
+    void (*done)(void *arg, int status);
+    void *arg;
+};
+
+struct member_report {
+    uint64_t id; /* 0: none */
+    uint64_t at;
+    char version[64];
+    uint32_t level;
+    uint64_t term, applied, stored, leader_id;
+    char note[256];
+};
+
+struct question { /* that the leader was asked */
+    struct question *next;
+    uint64_t ticket, leader, until;
+    void (*done)(void *arg, int status, struct cur *answer);
+    void *arg;
+    int failed; /* it was never sent */
+};
+
+struct cluster {
+    struct env *loop;
+    uint64_t id;
+    const char *version;
+    const struct cluster_handler *handler;
+    void *owner;
+    struct raft raft;
+    struct raft_fsm fsm;
+    struct rio *rio;
+    struct net *net;
+    struct formation formation;
+    bool started; /* raft_start was called */
+    struct store *store;
+    struct state *state;
+    struct raft_apply apply; /* libraft's request for the entry in flight */
+    struct proposal *in_flight;
+    struct proposal *first, **tail;
+    struct env_msg pump_msg;
+    bool pump_posted;
+    uint64_t seq;
+    uint64_t noop_term; /* term in which we proposed our NOOP */
+    bool leading;
+    bool closing;
+    uint64_t led_by;
+    uint64_t snapshot_bytes;
+    uint64_t bytes_since, entries_since; /* the last snapshot */
+    struct { /* how much log there is behind an index, at each snapshot; a ring */
+        uint64_t index, bytes;
+    } marks[KEEP_MARKS];
+    size_t n_marks;
+    uint64_t bytes_total;
+    struct raft_transfer transfer;
+    /* cluster_net.c's */
+    struct member_report reports[CLUSTER_MEMBERS_MAX];
+    struct env_timer wake; /* the leader's process has ended: an election without waiting for its timeout */
+    uint64_t gone_leader, gone_at;
+    unsigned wake_tries;
+    struct question *questions;
+    uint64_t ticket;
+    struct env_timer patience; /* of questions */
+    void (*closed)(void *arg);
+    void *closed_arg;
+};
+
+/* cluster.c */
+int cluster_start_raft(struct cluster *c, struct errmsg *em); /* the formation is over: the first entry is there, or is written now */
+
+/* cluster_net.c */
+int cluster_net_open(struct cluster *c, const struct cluster_options *o, struct errmsg *em);
+void cluster_net_close(struct cluster *c, void (*closed)(void *arg), void *arg); /* closed: never inside the call */
+void cluster_net_led_by(struct cluster *c, uint64_t id); /* another leader, or none */
+int cluster_net_send(struct cluster *c, const struct raft_message *m);
+uint64_t cluster_net_keep(const struct cluster *c); /* every member has applied up to here: nobody needs the log before it */
+
+#endif

@@ -1,0 +1,469 @@
+/* cluster_net.c: the cluster's other members: what libraft wants said to them, who has died, what they tell of themselves, and questions to
+ * the leader.
+ *
+ * Waking the election. When the process of the leader has ended (both connections did, and a new one is refused), the voters do not
+ * wait for an election timeout: the one with the lowest id that is reachable asks for votes at once, the next one a little later,
+ * and so on, again and again until a leader is heard. If the leader lives after all, the others' votes are not given and its
+ * next heartbeat ends it.
+ *
+ * Failure: a question whose leader is lost, or that is not answered in time, ends with an unknown outcome. */
+#include "raft/cluster_impl.h"
+
+#include "protocol/base/check.h"
+#include "protocol/base/mem.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum {
+    WAKE_STEP_MS = 100,
+    WAKE_BUSY_MS = 2,     /* entries are being written: soon again */
+    WAKE_TRIES = 100,
+    ASK_S = 60,
+    FRAME_MAX = MESSAGE_HEAD + MESSAGE_MAX,
+    ASK_MAX = 4 << 20,
+};
+
+/* ---- members ---- */
+
+static enum cluster_role role_of(int role)
+{
+    return role == RAFT_VOTER ? CLUSTER_VOTER : role == RAFT_STANDBY ? CLUSTER_STANDBY : CLUSTER_SPARE;
+}
+
+static const struct member_report *report_of(const struct cluster *c, uint64_t id)
+{
+    for (size_t i = 0; i < CLUSTER_MEMBERS_MAX; i++) {
+        if (c->reports[i].id == id) {
+            return &c->reports[i];
+        }
+    }
+    return NULL;
+}
+
+/* The member at this place: of libraft's configuration, or, before that exists, of the formation's list. */
+static bool member_at(const struct cluster *c, size_t i, struct formation_member *m, int *role)
+{
+    const struct raft_configuration *configuration = &c->raft.configuration;
+    if (!c->started || !configuration->n) {
+        *role = RAFT_VOTER;
+        if (i < c->formation.n) {
+            *m = c->formation.members[i];
+        }
+        return i < c->formation.n;
+    }
+    if (i >= configuration->n) {
+        return false;
+    }
+    m->id = configuration->servers[i].id;
+    *role = configuration->servers[i].role;
+    if (formation_address_parse(configuration->servers[i].address, m)) {
+        snprintf(m->address, sizeof m->address, "%s", configuration->servers[i].address);
+    }
+    return true;
+}
+
+size_t cluster_members(const struct cluster *c, struct cluster_member *members, size_t max)
+{
+    struct formation_member m;
+    size_t n = 0;
+    int role;
+    while (n < max && member_at(c, n, &m, &role)) {
+        members[n].id = m.id;
+        snprintf(members[n].address, sizeof members[n].address, "%s", m.address);
+        n++;
+    }
+    return n;
+}
+
+size_t cluster_voters(const struct cluster *c)
+{
+    struct formation_member m;
+    size_t n = 0;
+    int role;
+    for (size_t i = 0; member_at(c, i, &m, &role); i++) {
+        n += role == RAFT_VOTER;
+    }
+    return n;
+}
+
+static void own_info(const struct cluster *c, struct cluster_member_info *info)
+{
+    info->self = info->up = info->reported = true;
+    snprintf(info->version, sizeof info->version, "%s", c->version);
+    info->level = MESSAGE_LEVEL;
+    info->term = c->raft.current_term;
+    info->applied = c->state->index;
+    info->stored = c->raft.last_stored;
+    info->leader_id = cluster_leader(c);
+    if (c->handler->note) {
+        c->handler->note(c->owner, info->note, sizeof info->note);
+    }
+}
+
+static void reported_info(const struct cluster *c, const struct member_report *r, struct cluster_member_info *info)
+{
+    info->reported = true;
+    info->age = env_now(c->loop) - r->at;
+    info->level = r->level;
+    info->term = r->term;
+    info->applied = r->applied;
+    info->stored = r->stored;
+    info->leader_id = r->leader_id;
+    snprintf(info->version, sizeof info->version, "%s", r->version);
+    snprintf(info->note, sizeof info->note, "%s", r->note);
+}
+
+size_t cluster_infos(const struct cluster *c, struct cluster_member_info *infos, size_t max)
+{
+    struct formation_member m;
+    size_t n = 0;
+    int role;
+    for (; n < max && member_at(c, n, &m, &role); n++) {
+        struct cluster_member_info *info = &infos[n];
+        *info = (struct cluster_member_info){.id = m.id, .role = role_of(role), .leader = m.id == cluster_leader(c)};
+        snprintf(info->address, sizeof info->address, "%s", m.address);
+        if (m.id == c->id) {
+            own_info(c, info);
+            continue;
+        }
+        const struct member_report *r = report_of(c, m.id);
+        info->up = net_up(c->net, m.id);
+        snprintf(info->trouble, sizeof info->trouble, "%s", net_trouble(c->net, m.id));
+        if (r) {
+            reported_info(c, r, info);
+        }
+    }
+    return n;
+}
+
+const char *cluster_name(const struct cluster *c)
+{
+    return c->formation.cluster;
+}
+
+bool cluster_formed(const struct cluster *c)
+{
+    return c->started;
+}
+
+uint64_t cluster_net_keep(const struct cluster *c)
+{
+    struct formation_member m;
+    uint64_t keep = c->state->index;
+    int role;
+    for (size_t i = 0; member_at(c, i, &m, &role); i++) {
+        const struct member_report *r = report_of(c, m.id);
+        if (m.id != c->id) {
+            uint64_t applied = r ? r->applied : 0;
+            keep = keep < applied ? keep : applied;
+        }
+    }
+    return keep;
+}
+
+/* ---- reports ---- */
+
+static void put_report(void *owner, struct buf *b)
+{
+    struct cluster *c = owner;
+    char note[256] = "";
+    if (c->handler->note) {
+        c->handler->note(c->owner, note, sizeof note);
+    }
+    buf_u32(b, MESSAGE_LEVEL);
+    buf_lenenc_str(b, c->version);
+    buf_u64(b, c->raft.current_term);
+    buf_u64(b, c->state->index);
+    buf_u64(b, c->raft.last_stored);
+    buf_u64(b, cluster_leader(c));
+    buf_lenenc_str(b, note);
+}
+
+static void get_text(struct cur *body, char *to, size_t size)
+{
+    size_t n;
+    const uint8_t *p = cur_lenenc_bytes(body, &n);
+    snprintf(to, size, "%.*s", p ? (int)(n < size ? n : size - 1) : 0, p ? (const char *)p : "");
+}
+
+/* What a newer member adds behind is not for us. */
+static void take_report(struct cluster *c, uint64_t id, struct cur *body)
+{
+    struct member_report *place = NULL;
+    struct member_report r = {.id = id, .at = env_now(c->loop), .level = cur_u32(body)};
+    get_text(body, r.version, sizeof r.version);
+    r.term = cur_u64(body);
+    r.applied = cur_u64(body);
+    r.stored = cur_u64(body);
+    r.leader_id = cur_u64(body);
+    get_text(body, r.note, sizeof r.note);
+    for (size_t i = 0; i < CLUSTER_MEMBERS_MAX && (!place || place->id != id); i++) {
+        if (c->reports[i].id == id || (!c->reports[i].id && !place)) {
+            place = &c->reports[i];
+        }
+    }
+    if (cur_ok(body) && place) {
+        *place = r;
+    }
+}
+
+/* ---- questions to the leader ---- */
+
+static void finish_question(struct cluster *c, struct question *q, int status, struct cur *answer)
+{
+    for (struct question **at = &c->questions; *at; at = &(*at)->next) {
+        if (*at == q) {
+            *at = q->next;
+            break;
+        }
+    }
+    q->done(q->arg, status, answer);
+    mem_free(q);
+}
+
+/* Those that failed at once, whose leader is another one now or cannot be reached, and those that took too long. */
+static void look_at_questions(struct env_timer *timer)
+{
+    struct cluster *c = CONTAINER_OF(timer, struct cluster, patience);
+    uint64_t now = env_now(c->loop);
+    for (struct question *q = c->questions, *next; q; q = next) {
+        int status = q->failed ? q->failed : now >= q->until ? E_TIMEOUT : q->leader != cluster_leader(c) || !net_up(c->net, q->leader) ? E_RESET : 0;
+        next = q->next;
+        if (status) {
+            finish_question(c, q, status, NULL);
+        }
+    }
+    if (c->questions) {
+        env_timer_start(timer, 50 * ENV_MS);
+    }
+}
+
+void cluster_ask(struct cluster *c, struct buf *body, void (*done)(void *arg, int status, struct cur *answer), void *arg)
+{
+    struct question *q = mem_new(sizeof *q);
+    struct buf b;
+    *q = (struct question){.next = c->questions,
+                           .ticket = ++c->ticket,
+                           .leader = cluster_leader(c),
+                           .until = env_now(c->loop) + ASK_S * ENV_S,
+                           .done = done,
+                           .arg = arg};
+    c->questions = q;
+    if (!q->leader || q->leader == c->id) {
+        q->failed = E_NOTLEADER;
+    } else if (body->err || body->len > ASK_MAX) {
+        q->failed = body->err ? body->err : E_TOOBIG;
+    } else {
+        buf_init(&b, FRAME_MAX);
+        message_begin(&b, MESSAGE_ASK);
+        buf_u64(&b, q->ticket);
+        buf_bytes(&b, body->data, body->len);
+        message_end(&b, 0);
+        q->failed = net_send_frame(c->net, q->leader, &b) ? 0 : E_NOTLEADER;
+        buf_free(&b);
+    }
+    env_timer_start(&c->patience, q->failed ? 0 : 50 * ENV_MS);
+}
+
+void cluster_answer(struct cluster *c, uint64_t to, uint64_t ticket, const struct buf *body)
+{
+    struct buf b;
+    buf_init(&b, FRAME_MAX);
+    message_begin(&b, MESSAGE_ANSWER);
+    buf_u64(&b, ticket);
+    if (!body->err && body->len <= ASK_MAX) { /* an empty answer is none: the asker cannot read it and says so */
+        buf_bytes(&b, body->data, body->len);
+    }
+    message_end(&b, 0);
+    if (!c->closing) {
+        net_send_frame(c->net, to, &b);
+    }
+    buf_free(&b);
+}
+
+static void take_answer(struct cluster *c, uint64_t from, struct cur *body)
+{
+    uint64_t ticket = cur_u64(body);
+    for (struct question *q = c->questions; q; q = q->next) {
+        if (q->ticket == ticket && q->leader == from && cur_ok(body)) {
+            finish_question(c, q, 0, body);
+            return;
+        }
+    }
+}
+
+static void take_question(struct cluster *c, uint64_t from, struct cur *body)
+{
+    uint64_t ticket = cur_u64(body);
+    if (cur_ok(body) && c->handler->asked) {
+        c->handler->asked(c->owner, from, ticket, body);
+    }
+}
+
+static void heard(void *owner, uint64_t id, enum message_kind kind, struct cur *body)
+{
+    struct cluster *c = owner;
+    if (kind == MESSAGE_REPORT) {
+        take_report(c, id, body);
+    } else if (kind == MESSAGE_ASK) {
+        take_question(c, id, body);
+    } else {
+        take_answer(c, id, body);
+    }
+}
+
+/* ---- waking the election ---- */
+
+static bool votes_here(const struct cluster *c)
+{
+    struct formation_member m;
+    int role;
+    for (size_t i = 0; member_at(c, i, &m, &role); i++) {
+        if (m.id == c->id) {
+            return role == RAFT_VOTER;
+        }
+    }
+    return false;
+}
+
+/* How many reachable voters come before this one. */
+static unsigned rank(const struct cluster *c)
+{
+    struct formation_member m;
+    unsigned before = 0;
+    int role;
+    for (size_t i = 0; member_at(c, i, &m, &role); i++) {
+        before += role == RAFT_VOTER && m.id < c->id && m.id != c->gone_leader && net_up(c->net, m.id);
+    }
+    return before;
+}
+
+static void wake(struct env_timer *timer)
+{
+    struct cluster *c = CONTAINER_OF(timer, struct cluster, wake);
+    if (c->closing || !c->started || raft_state(&c->raft) == RAFT_LEADER || rio_heard(c->rio) > c->gone_at || c->wake_tries >= WAKE_TRIES) {
+        c->gone_leader = 0;
+        return;
+    }
+    if (!rio_hasten(c->rio)) {
+        env_timer_start(timer, WAKE_BUSY_MS * ENV_MS);
+        return;
+    }
+    c->wake_tries++;
+    env_timer_start(timer, WAKE_STEP_MS * ENV_MS * cluster_voters(c));
+}
+
+static void gone(void *owner, uint64_t id)
+{
+    struct cluster *c = owner;
+    if (!c->started || !id || id != c->led_by || c->gone_leader == id || !votes_here(c) || raft_state(&c->raft) == RAFT_LEADER) {
+        return;
+    }
+    c->gone_leader = id;
+    c->gone_at = env_now(c->loop);
+    c->wake_tries = 0;
+    rio_leader_gone(c->rio);
+    env_log(c->loop, ENV_WARN, "raft: the leader's process has ended node=%llu", (unsigned long long)id);
+    env_timer_start(&c->wake, rank(c) * WAKE_STEP_MS * ENV_MS);
+}
+
+/* ---- the network's other callbacks ---- */
+
+static void formed(void *owner)
+{
+    struct cluster *c = owner;
+    struct errmsg em;
+    if (!c->started && cluster_start_raft(c, &em)) {
+        env_fatal(c->loop, "%s; this node stops", em.text);
+    }
+}
+
+static void refused(void *owner, const char *text)
+{
+    struct cluster *c = owner;
+    if (!c->handler->refused) {
+        env_fatal(c->loop, "%s", text);
+    }
+    c->handler->refused(c->owner, text);
+}
+
+static void raft_message(void *owner, struct raft_message *m)
+{
+    struct cluster *c = owner;
+    if (c->closing || !c->started) {
+        message_raft_free(m);
+        return;
+    }
+    rio_receive(c->rio, m);
+}
+
+static const struct net_handler net_handler = {
+    .formed = formed, .refused = refused, .raft = raft_message, .gone = gone, .report = put_report, .heard = heard};
+
+/* ---- what cluster.c calls ---- */
+
+int cluster_net_open(struct cluster *c, const struct cluster_options *o, struct errmsg *em)
+{
+    struct net_options options = {.loop = c->loop,
+                                  .id = c->id,
+                                  .incarnation = o->incarnation ? o->incarnation : 1,
+                                  .formation = &c->formation,
+                                  .rio = c->rio,
+                                  .listen = o->listen,
+                                  .tls = o->tls};
+    for (size_t i = 0; i < o->n_initial && !options.listen.port; i++) {
+        if (o->initial[i].id == c->id && env_addr_parse(o->initial[i].address, 0, &options.listen, em)) {
+            return E_INVALID;
+        }
+    }
+    int rv = env_timer_open(c->loop, &c->wake, wake);
+    rv = rv ? rv : env_timer_open(c->loop, &c->patience, look_at_questions);
+    return rv ? err_set(em, rv, "no timer for the cluster") : net_open(&options, &net_handler, c, &c->net, em);
+}
+
+void cluster_net_close(struct cluster *c, void (*closed)(void *arg), void *arg)
+{
+    while (c->questions) {
+        finish_question(c, c->questions, E_CANCELED, NULL);
+    }
+    env_timer_close(&c->wake);
+    env_timer_close(&c->patience);
+    net_close(c->net, closed, arg);
+    c->net = NULL;
+}
+
+void cluster_net_led_by(struct cluster *c, uint64_t id)
+{
+    if (id) {
+        env_log(c->loop, ENV_INFO, "raft: led by node=%llu term=%llu", (unsigned long long)id, c->raft.current_term);
+    } else {
+        env_log(c->loop, ENV_INFO, "raft: no leader is known term=%llu", c->raft.current_term);
+    }
+}
+
+int cluster_net_send(struct cluster *c, const struct raft_message *m)
+{
+    return c->net ? net_send(c->net, m) : -1;
+}
+
+int cluster_transfer(struct cluster *c, uint64_t to)
+{
+    struct formation_member m;
+    int role;
+    bool there = to == 0;
+    for (size_t i = 0; to && member_at(c, i, &m, &role); i++) {
+        there = there || (m.id == to && m.id != c->id && role == RAFT_VOTER && net_up(c->net, to));
+    }
+    if (!c->leading) {
+        return E_NOTLEADER;
+    }
+    if (!there) {
+        return E_NOTFOUND;
+    }
+    if (c->raft.transfer) {
+        return E_BUSY;
+    }
+    int rv = raft_transfer(&c->raft, &c->transfer, to, NULL);
+    return rv == 0 ? 0 : rv == RAFT_NOTLEADER ? E_NOTLEADER : E_NOTFOUND;
+}

@@ -1,0 +1,63 @@
+/* formation.h: how a cluster is born: all of initial_cluster, empty and agreeing, once.
+ *
+ * Every node durably writes what it is (raft/cluster: EMPTY, with the sum over its list) before it tells the others. The one with the lowest
+ * id collects all answers, names the cluster, and durably writes that (PREPARED: the name, and every member with its
+ * incarnation); the others write the same; when all have, the log's first entry is written everywhere (FORMED). A node that stopped in
+ * between goes on where it was. Whoever is still EMPTY when a member says that the cluster is formed has lost its data:
+ * it must not vote, and is refused.
+ *
+ * Owner: raft/cluster.c; loop env. Files are written on the loop: there is nothing else to do yet. */
+#ifndef HOLDFAST_RAFT_FORMATION_H
+#define HOLDFAST_RAFT_FORMATION_H
+
+#include "protocol/base/env.h"
+#include "protocol/gtid.h"
+#include "raft/message.h"
+
+enum { FORMATION_MEMBERS_MAX = 16, FORMATION_ADDRESS = 300 };
+
+enum formation_phase { FORMATION_EMPTY = 1, FORMATION_PREPARED, FORMATION_FORMED };
+
+struct formation_member {
+    uint64_t id;
+    uint64_t incarnation; /* 0: not known yet */
+    char address[FORMATION_ADDRESS]; /* host:port */
+};
+
+struct formation {
+    struct env *loop;
+    char *dir;
+    uint64_t self;
+    uint64_t list; /* sum over ids and addresses */
+    enum formation_phase phase;
+    char cluster[UUID_TEXT_SIZE]; /* "" while EMPTY */
+    struct formation_member members[FORMATION_MEMBERS_MAX]; /* by id */
+    size_t n;
+    struct { /* what the others said last, same order as members */
+        enum formation_phase phase; /* 0: nothing yet */
+        uint64_t incarnation;
+        char cluster[UUID_TEXT_SIZE];
+    } heard[FORMATION_MEMBERS_MAX];
+};
+
+/* Reads dir/cluster, or durably makes it: EMPTY. The list of members is the configuration's while EMPTY, the file's later. */
+int formation_open(struct env *loop, const char *dir, uint64_t self, uint64_t incarnation, const struct formation_member *initial, size_t n,
+                   struct formation *f, struct errmsg *em);
+void formation_close(struct formation *f);
+
+/* What this node tells the others while it is not over: a whole frame. */
+void formation_put(const struct formation *f, struct buf *b);
+
+/* A member's word. 0; E_MALFORMED; E_INVALID: its list is another one (em); E_EXISTS: the cluster is formed already and we are not part of
+ * it (em). Call formation_step afterwards. */
+int formation_heard(struct formation *f, uint64_t from, struct cur *body, struct errmsg *em);
+
+/* Does what can be done now. True: everybody is prepared: write the first entry, then call formation_formed. */
+bool formation_step(struct formation *f);
+void formation_formed(struct formation *f);
+
+/* "host:port/incarnation": a member's address as libraft carries it, and back. */
+void formation_address(const struct formation_member *m, char *text, size_t size);
+int formation_address_parse(const char *text, struct formation_member *m); /* E_INVALID; the id is left alone */
+
+#endif

@@ -1,0 +1,132 @@
+/* guard.c: see guard.h. Two small rules, kept apart from the sending and receiving so that each can be tested and switched off alone. */
+#include "raft/guard.h"
+
+#include "raft/mutation.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* ---- clamp ---- */
+
+static void verified(struct guard *g, uint64_t term, uint64_t end)
+{
+    if (term > g->term) {
+        g->term = term;
+        g->verified = 0;
+    }
+    if (term == g->term && end > g->verified) {
+        g->verified = end;
+    }
+}
+
+static void clamp(struct guard *g, struct raft_append_entries_result *result)
+{
+    if (result->rejected || MUTATED(CLAMP)) {
+        return;
+    }
+    uint64_t most = result->term == g->term ? g->verified : 0;
+    if (result->last_log_index > most) {
+        result->last_log_index = most;
+    }
+}
+
+void guard_send(struct guard *g, struct raft_message *m)
+{
+    if (m->type != RAFT_IO_APPEND_ENTRIES_RESULT) {
+        return;
+    }
+    struct raft_append_entries_result *result = &m->append_entries_result;
+    if (g->receiving.on) {
+        g->receiving.answered = true;
+        /* a leader of an older term is told ours, and learns nothing of our log */
+        if (!result->rejected && result->term == g->receiving.term) {
+            verified(g, g->receiving.term, g->receiving.end);
+        }
+    }
+    clamp(g, result);
+}
+
+void guard_snapshot(struct guard *g, uint64_t index)
+{
+    verified(g, g->raft->current_term, index);
+}
+
+/* ---- hold ---- */
+
+static bool noop_is_stored(const struct guard *g)
+{
+    return g->noop_term == g->raft->current_term && g->raft->last_stored >= g->noop_index;
+}
+
+void guard_noop(struct guard *g, uint64_t term, uint64_t index)
+{
+    if (term != g->noop_term) {
+        memset(g->held, 0, sizeof g->held);
+    }
+    g->noop_term = term;
+    g->noop_index = index;
+}
+
+static void hold(struct guard *g, struct raft_message *m)
+{
+    struct raft_append_entries_result *result = &m->append_entries_result;
+    struct guard_held *place = NULL;
+    if (g->raft->state != RAFT_LEADER || result->rejected || result->term != g->raft->current_term || noop_is_stored(g) || MUTATED(HOLD)) {
+        return;
+    }
+    for (size_t i = 0; i < GUARD_PEERS && (!place || place->id != m->server_id); i++) {
+        if (g->held[i].id == m->server_id || (!g->held[i].id && !place)) {
+            place = &g->held[i];
+        }
+    }
+    if (place) {
+        place->id = m->server_id;
+        place->result = *result;
+        snprintf(place->address, sizeof place->address, "%s", m->server_address);
+    }
+    result->last_log_index = 0;
+}
+
+bool guard_release(struct guard *g, struct raft_message *m)
+{
+    if (g->raft->state != RAFT_LEADER || !noop_is_stored(g)) {
+        return false;
+    }
+    for (size_t i = 0; i < GUARD_PEERS; i++) {
+        struct guard_held *held = &g->held[i];
+        if (held->id) {
+            *m = (struct raft_message){.type = RAFT_IO_APPEND_ENTRIES_RESULT, .server_id = held->id, .server_address = held->address};
+            m->append_entries_result = held->result;
+            held->id = 0;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* ---- around recv ---- */
+
+void guard_before(struct guard *g, struct raft_message *m)
+{
+    g->receiving.on = m->type == RAFT_IO_APPEND_ENTRIES || m->type == RAFT_IO_INSTALL_SNAPSHOT;
+    g->receiving.answered = false;
+    if (m->type == RAFT_IO_APPEND_ENTRIES) {
+        g->receiving.term = m->append_entries.term;
+        g->receiving.end = m->append_entries.prev_log_index + m->append_entries.n_entries;
+    } else if (m->type == RAFT_IO_INSTALL_SNAPSHOT) { /* answered within recv: it is held already */
+        g->receiving.term = m->install_snapshot.term;
+        g->receiving.end = m->install_snapshot.last_index;
+    } else if (m->type == RAFT_IO_APPEND_ENTRIES_RESULT) {
+        hold(g, m);
+    }
+}
+
+void guard_after(struct guard *g, const struct raft_message *m)
+{
+    bool appending = g->receiving.on && m->type == RAFT_IO_APPEND_ENTRIES && !g->receiving.answered;
+    g->receiving.on = false;
+    /* no answer yet: the entries were accepted and are being written; or a snapshot is being installed and they were dropped */
+    if (appending && g->raft->state == RAFT_FOLLOWER && g->raft->current_term == g->receiving.term && !g->raft->snapshot.put.data) {
+        verified(g, g->receiving.term, g->receiving.end);
+    }
+}

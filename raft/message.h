@@ -1,0 +1,95 @@
+/* message.h: what members say to each other: bytes in, bytes out.
+ *
+ * A frame is a head (magic, version, kind, length of the body, checksums of both) and a body. Nothing in a body is looked at before its
+ * checksum was; every field is read through the cursor. Who sent a frame is known from the connection's first one, the hello.
+ * A frame of a newer version, of an unknown kind, or longer than MESSAGE_MAX ends the connection with a reason. */
+#ifndef HOLDFAST_RAFT_MESSAGE_H
+#define HOLDFAST_RAFT_MESSAGE_H
+
+#include "protocol/base/buf.h"
+#include "protocol/base/cursor.h"
+#include "protocol/base/err.h"
+#include "protocol/gtid.h"
+
+#include <raft.h>
+
+enum {
+    MESSAGE_VERSION = 1,
+    MESSAGE_HEAD = 24,
+    MESSAGE_MAX = 9 << 20,        /* of a body: one entry (ENTRY_MAX) always fits */
+    MESSAGE_APPEND_MAX = 2 << 20, /* of entries in one message, when there is more than one */
+    MESSAGE_ENTRIES_MAX = 65536,
+    MESSAGE_LEVEL = 1,            /* feature level of this program */
+};
+
+enum message_kind {
+    MESSAGE_HELLO = 1, /* first on a connection, from who made it */
+    MESSAGE_WELCOME,   /* the answer; from then on the maker of the connection speaks, the other side only says that it lives */
+    MESSAGE_REFUSAL,   /* ... or this, and the connection ends */
+    MESSAGE_APPEND,
+    MESSAGE_APPEND_RESULT,
+    MESSAGE_VOTE,
+    MESSAGE_VOTE_RESULT,
+    MESSAGE_TIMEOUT_NOW,
+    MESSAGE_FORM,   /* the formation of a cluster (raft/formation.h) */
+    MESSAGE_REPORT, /* what a member tells of itself every second */
+    MESSAGE_ALIVE,  /* the answer to it, on the same connection */
+    MESSAGE_ASK,    /* a statement for the leader, from a member where a client typed it */
+    MESSAGE_ANSWER,
+    MESSAGE_KINDS, /* not one of them */
+};
+
+struct message_hello {
+    uint32_t level;
+    uint64_t from, to;           /* ids */
+    uint64_t incarnation;        /* of `from` */
+    uint64_t to_incarnation;     /* as the sender knows it; 0: not yet */
+    char cluster[UUID_TEXT_SIZE]; /* "" while there is none */
+    uint64_t list;               /* sum over initial_cluster, for the formation */
+    uint64_t term;
+    uint64_t last_stored;
+};
+
+enum refusal { /* why a hello is refused */
+    REFUSAL_OTHER = 1,
+    REFUSAL_CLUSTER,     /* of another cluster */
+    REFUSAL_LIST,        /* another initial_cluster */
+    REFUSAL_ID,          /* not who was meant */
+    REFUSAL_INCARNATION, /* an older data directory of this member */
+    REFUSAL_EXISTS,      /* the sender is empty, but the cluster exists */
+    REFUSAL_UNKNOWN,     /* no member */
+};
+
+struct message_refusal {
+    enum refusal why;
+    char cluster[UUID_TEXT_SIZE]; /* the refuser's */
+    char text[512];
+};
+
+/* ---- frames ---- */
+void message_begin(struct buf *b, enum message_kind kind); /* appended to b: several frames may stand in one buffer */
+void message_end(struct buf *b, size_t begin);             /* `begin`: b->len before message_begin */
+
+/* The next frame in n bytes. 1: it is whole: *kind, *body, and *used bytes were taken; 0: more bytes are needed; E_MALFORMED, E_VERSION, E_TOOBIG. */
+int message_next(const uint8_t *data, size_t n, enum message_kind *kind, struct cur *body, size_t *used, struct errmsg *em);
+
+/* ---- hello ---- */
+void message_hello_put(struct buf *b, enum message_kind kind, const struct message_hello *h); /* HELLO or WELCOME; a whole frame */
+int message_hello_get(struct cur *body, struct message_hello *h);
+void message_refusal_put(struct buf *b, const struct message_refusal *r);
+int message_refusal_get(struct cur *body, struct message_refusal *r);
+
+/* ---- libraft's messages ---- */
+
+/* How many of the entries go into one message: at least one (if there is any). */
+unsigned message_entries_fit(const struct raft_entry *entries, unsigned n);
+
+/* A whole frame with the first `n_entries` entries of an append. INSTALL_SNAPSHOT is not sent this way: false. */
+bool message_raft_put(struct buf *b, const struct raft_message *m, unsigned n_entries);
+
+/* Fills the message but for server_id and server_address. Entries are raft_malloc'ed, one block for all their bytes: libraft's when it is handed
+ * over, else message_raft_free. E_MALFORMED. */
+int message_raft_get(enum message_kind kind, struct cur *body, struct raft_message *m);
+void message_raft_free(struct raft_message *m);
+
+#endif

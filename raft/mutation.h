@@ -1,0 +1,32 @@
+/* mutation.h: guards that can be switched off, one by one, in programs built to show that the tests notice (-DHOLDFAST_MUTATIONS).
+ *
+ * In every other program MUTATED() is false at compile time. */
+#ifndef HOLDFAST_RAFT_MUTATION_H
+#define HOLDFAST_RAFT_MUTATION_H
+
+/* name, bit, what is left out */
+#define MUTATIONS(X)                                                                                                       \
+    X(CLAMP, 1, "results to the leader are not clamped to what was verified in its term")                                  \
+    X(HOLD, 2, "results are not held until the leader's no-op is stored")                                                  \
+    X(VOTE_ONE_SLOT, 4, "term and vote are written without being synced")                                                  \
+    X(WAL_NO_SYNC, 8, "log writes are not synced")                                                                         \
+    X(ACK_AT_PROPOSAL, 16, "a proposal succeeds when it is made")                                                          \
+    X(SERVE_TAIL, 32, "what is stored but not committed is applied")                                                       \
+    X(NOOP_CUT, 64, "an unfinished transaction is not cut")                                                                \
+    X(INCARNATION, 128, "older incarnations of a member are admitted")                                                     \
+    X(TICK_DRAIN, 256, "a follower may become candidate while its appends are in flight")
+
+enum mutation {
+#define MUTATION_ENUM(name, bit, text) MUTATION_##name = bit,
+    MUTATIONS(MUTATION_ENUM)
+#undef MUTATION_ENUM
+};
+
+#ifdef HOLDFAST_MUTATIONS
+extern unsigned mutations; /* set by a test program before anything else */
+#define MUTATED(name) ((mutations & MUTATION_##name) != 0)
+#else
+#define MUTATED(name) 0
+#endif
+
+#endif

@@ -1,0 +1,396 @@
+/* net.c: see net.h.
+ *
+ * Happy path: a hello is admitted when it comes from a member in the incarnation that we know, of our cluster. Frames of libraft are
+ * decoded and handed on with the sender's address as it stands in the configuration.
+ *
+ * Failure: a refusal carries its reason to the other side. One that says that this node's data is not what the cluster knows ends the
+ * node. What cannot be sent is dropped; raft says it again. */
+#include "raft/net.h"
+
+#include "raft/mutation.h"
+
+#include "protocol/base/check.h"
+#include "protocol/base/mem.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { FORM_MS = 200, REPORT_MS = 1000, FRAME_MAX = MESSAGE_HEAD + MESSAGE_MAX };
+
+struct net {
+    struct env *loop;
+    uint64_t id, incarnation;
+    struct formation *formation;
+    struct rio *rio;
+    const struct net_handler *handler;
+    void *owner;
+    struct peers *peers;
+    struct formation_member members[FORMATION_MEMBERS_MAX];
+    size_t n;
+    struct env_timer form, report;
+    bool ended; /* refused: nothing is said any more */
+};
+
+static struct formation_member *find(struct net *net, uint64_t id)
+{
+    for (size_t i = 0; i < net->n; i++) {
+        if (net->members[i].id == id) {
+            return &net->members[i];
+        }
+    }
+    return NULL;
+}
+
+static bool formed(const struct net *net)
+{
+    return net->formation->phase == FORMATION_FORMED;
+}
+
+static void refuse(struct net *net, const char *text)
+{
+    if (!net->ended) {
+        net->ended = true;
+        net->handler->refused(net->owner, text);
+    }
+}
+
+/* ---- hello ---- */
+
+static void fill_hello(void *owner, uint64_t to, struct message_hello *h)
+{
+    struct net *net = owner;
+    const struct formation_member *m = find(net, to);
+    h->level = MESSAGE_LEVEL;
+    h->from = net->id;
+    h->to = to;
+    h->incarnation = net->incarnation;
+    h->to_incarnation = m ? m->incarnation : 0;
+    snprintf(h->cluster, sizeof h->cluster, "%s", formed(net) ? net->formation->cluster : "");
+    h->list = net->formation->list;
+    h->term = rio_term(net->rio);
+    h->last_stored = rio_last_index(net->rio);
+}
+
+static bool say_no(struct net *net, struct message_refusal *why, enum refusal code, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+
+static bool say_no(struct net *net, struct message_refusal *why, enum refusal code, const char *fmt, ...)
+{
+    va_list ap;
+    why->why = code;
+    snprintf(why->cluster, sizeof why->cluster, "%s", formed(net) ? net->formation->cluster : "");
+    va_start(ap, fmt);
+    vsnprintf(why->text, sizeof why->text, fmt, ap);
+    va_end(ap);
+    return false;
+}
+
+/* The cluster exists: only what it knows gets in. */
+static bool admit_member(struct net *net, const struct message_hello *h, const struct formation_member *m, struct message_refusal *why)
+{
+    if (h->cluster[0] && strcmp(h->cluster, net->formation->cluster)) {
+        return say_no(net, why, REFUSAL_CLUSTER, "node %" PRIu64 " belongs to cluster %s, this is cluster %s", h->from, h->cluster, net->formation->cluster);
+    }
+    if (h->incarnation == m->incarnation || MUTATED(INCARNATION)) {
+        return true;
+    }
+    if (!h->cluster[0]) {
+        return say_no(net, why, REFUSAL_EXISTS, "node %" PRIu64 " is empty but cluster %s exists; on any member run: holdfast member replace %" PRIu64 " ADDR", h->from,
+                      net->formation->cluster, h->from);
+    }
+    return say_no(net, why, REFUSAL_INCARNATION, "the data directory of node %" PRIu64 " is not the one that cluster %s knows; on any member run: holdfast member replace %" PRIu64 " ADDR", h->from,
+                  net->formation->cluster, h->from);
+}
+
+static bool admit(void *owner, const struct message_hello *h, struct message_refusal *why)
+{
+    struct net *net = owner;
+    const struct formation_member *m = find(net, h->from);
+    if (h->from == net->id) {
+        return say_no(net, why, REFUSAL_ID, "two nodes have the id %" PRIu64, net->id);
+    }
+    if (h->to != net->id) {
+        return say_no(net, why, REFUSAL_ID, "this is node %" PRIu64 ", not node %" PRIu64 "; is the address right?", net->id, h->to);
+    }
+    if (h->to_incarnation && h->to_incarnation != net->incarnation && !MUTATED(INCARNATION)) {
+        return say_no(net, why, REFUSAL_OTHER, "node %" PRIu64 " has another data directory than node %" PRIu64 " knows", net->id, h->from);
+    }
+    if (!m) {
+        return say_no(net, why, REFUSAL_UNKNOWN, "node %" PRIu64 " is no member of %s", h->from, formed(net) ? net->formation->cluster : "initial_cluster");
+    }
+    if (formed(net)) {
+        return admit_member(net, h, m, why);
+    }
+    if (!h->cluster[0] && h->list != net->formation->list) {
+        return say_no(net, why, REFUSAL_LIST, "the initial_cluster of node %" PRIu64 " is not the one of node %" PRIu64 ": they must list the same members", h->from,
+                      net->id);
+    }
+    return true;
+}
+
+/* ---- formation ---- */
+
+static void tell_formation(struct net *net, uint64_t id)
+{
+    struct buf b;
+    buf_init(&b, FRAME_MAX);
+    formation_put(net->formation, &b);
+    peers_send(net->peers, id, &b);
+    buf_free(&b);
+}
+
+static void tell_all(struct net *net)
+{
+    for (size_t i = 0; i < net->n; i++) {
+        if (net->members[i].id != net->id) {
+            tell_formation(net, net->members[i].id);
+        }
+    }
+}
+
+static void step(struct net *net)
+{
+    enum formation_phase before = net->formation->phase;
+    if (formation_step(net->formation)) {
+        net->handler->formed(net->owner);
+    }
+    if (net->formation->phase != before) {
+        tell_all(net);
+    }
+}
+
+static void form_again(struct env_timer *timer)
+{
+    struct net *net = CONTAINER_OF(timer, struct net, form);
+    if (!formed(net) && !net->ended) {
+        tell_all(net);
+        step(net);
+        env_timer_start(timer, FORM_MS * ENV_MS);
+    }
+}
+
+static void on_form(struct net *net, uint64_t from, struct cur *body)
+{
+    struct errmsg em;
+    if (formed(net)) { /* it is not through yet: it learns that we are */
+        tell_formation(net, from);
+        return;
+    }
+    enum formation_phase before = net->formation->phase;
+    int rv = formation_heard(net->formation, from, body, &em);
+    if (rv == E_EXISTS) {
+        refuse(net, em.text);
+    } else if (rv) {
+        env_log(net->loop, ENV_ERROR, "raft: the cluster cannot be formed: %s", rv == E_INVALID ? em.text : err_text(rv));
+    } else {
+        if (net->formation->phase != before) {
+            tell_all(net);
+        }
+        step(net);
+    }
+}
+
+/* ---- peers ---- */
+
+static void welcomed(void *owner, uint64_t id, const struct message_hello *h)
+{
+    struct net *net = owner;
+    struct formation_member *m = find(net, id);
+    if (m && formed(net) && m->incarnation != h->incarnation) {
+        env_log(net->loop, ENV_WARN, "raft: node %" PRIu64 " answers with another data directory than the cluster knows", id);
+    }
+    if (!formed(net)) {
+        tell_formation(net, id);
+    }
+}
+
+static void was_refused(void *owner, uint64_t id, const struct message_refusal *why)
+{
+    struct net *net = owner;
+    (void)id;
+    if (why->why == REFUSAL_EXISTS || why->why == REFUSAL_INCARNATION) {
+        refuse(net, why->text);
+    }
+}
+
+static void on_raft(struct net *net, uint64_t id, enum message_kind kind, struct cur *body)
+{
+    const struct formation_member *m = find(net, id);
+    struct raft_message message;
+    char address[FORMATION_ADDRESS + 32];
+    if (!m || !formed(net)) {
+        return;
+    }
+    if (message_raft_get(kind, body, &message)) {
+        env_log(net->loop, ENV_ERROR, "raft: node %" PRIu64 " sent a message that cannot be read; it was dropped", id);
+        return;
+    }
+    formation_address(m, address, sizeof address);
+    message.server_id = id;
+    message.server_address = address;
+    net->handler->raft(net->owner, &message);
+}
+
+static void on_message(void *owner, uint64_t id, enum message_kind kind, struct cur *body)
+{
+    struct net *net = owner;
+    if (net->ended) {
+        return;
+    }
+    switch (kind) {
+    case MESSAGE_FORM:
+        on_form(net, id, body);
+        break;
+    case MESSAGE_APPEND:
+    case MESSAGE_APPEND_RESULT:
+    case MESSAGE_VOTE:
+    case MESSAGE_VOTE_RESULT:
+    case MESSAGE_TIMEOUT_NOW:
+        on_raft(net, id, kind, body);
+        break;
+    case MESSAGE_REPORT:
+    case MESSAGE_ASK:
+    case MESSAGE_ANSWER:
+        net->handler->heard(net->owner, id, kind, body);
+        break;
+    default:
+        break;
+    }
+}
+
+static void gone(void *owner, uint64_t id)
+{
+    struct net *net = owner;
+    if (!net->ended) {
+        net->handler->gone(net->owner, id);
+    }
+}
+
+static const struct peers_handler peers_handler = {
+    .hello = fill_hello, .admit = admit, .welcomed = welcomed, .refused = was_refused, .message = on_message, .gone = gone};
+
+/* ---- reports ---- */
+
+static void report(struct env_timer *timer)
+{
+    struct net *net = CONTAINER_OF(timer, struct net, report);
+    env_timer_start(timer, REPORT_MS * ENV_MS);
+    for (size_t i = 0; i < net->n; i++) {
+        if (net->members[i].id != net->id && peers_pending(net->peers, net->members[i].id) < PEERS_PENDING_MAX) {
+            struct buf b;
+            buf_init(&b, FRAME_MAX);
+            message_begin(&b, MESSAGE_REPORT);
+            net->handler->report(net->owner, &b);
+            message_end(&b, 0);
+            peers_send(net->peers, net->members[i].id, &b);
+            buf_free(&b);
+        }
+    }
+}
+
+/* ---- what the owner calls ---- */
+
+static void take_members(struct net *net, const struct formation_member *members, size_t n)
+{
+    for (size_t i = 0; i < net->n; i++) {
+        bool stays = false;
+        for (size_t j = 0; j < n; j++) {
+            stays = stays || members[j].id == net->members[i].id;
+        }
+        if (!stays && net->members[i].id != net->id) {
+            peers_remove(net->peers, net->members[i].id);
+        }
+    }
+    memcpy(net->members, members, n * sizeof *members);
+    net->n = n;
+    for (size_t i = 0; i < n; i++) {
+        if (members[i].id != net->id) {
+            peers_set(net->peers, members[i].id, members[i].address);
+        }
+    }
+}
+
+int net_open(const struct net_options *o, const struct net_handler *handler, void *owner, struct net **out, struct errmsg *em)
+{
+    struct net *net = mem_new(sizeof *net);
+    net->loop = o->loop;
+    net->id = o->id;
+    net->incarnation = o->incarnation;
+    net->formation = o->formation;
+    net->rio = o->rio;
+    net->handler = handler;
+    net->owner = owner;
+    int rv = env_timer_open(o->loop, &net->form, form_again);
+    rv = rv ? rv : env_timer_open(o->loop, &net->report, report);
+    rv = rv ? err_set(em, rv, "no timer for the members' network") : peers_open(o->loop, &o->listen, &o->tls, &peers_handler, net, &net->peers, em);
+    if (rv) {
+        env_timer_close(&net->form);
+        env_timer_close(&net->report);
+        mem_free(net);
+        return rv;
+    }
+    take_members(net, o->formation->members, o->formation->n);
+    env_timer_start(&net->report, REPORT_MS * ENV_MS);
+    if (!formed(net)) {
+        env_timer_start(&net->form, 0);
+    }
+    *out = net;
+    return 0;
+}
+
+void net_close(struct net *net, void (*closed)(void *arg), void *arg)
+{
+    env_timer_close(&net->form);
+    env_timer_close(&net->report);
+    peers_close(net->peers, closed, arg);
+    mem_free(net);
+}
+
+/* Those that were told that we are not formed are told anew. */
+void net_formed(struct net *net)
+{
+    formation_formed(net->formation);
+    tell_all(net);
+}
+
+void net_members(struct net *net, const struct raft_configuration *configuration)
+{
+    struct formation_member members[FORMATION_MEMBERS_MAX];
+    size_t n = 0;
+    memset(members, 0, sizeof members);
+    for (unsigned i = 0; i < configuration->n && n < FORMATION_MEMBERS_MAX; i++) {
+        members[n].id = configuration->servers[i].id;
+        if (!formation_address_parse(configuration->servers[i].address, &members[n])) {
+            n++;
+        }
+    }
+    take_members(net, members, n);
+}
+
+int net_send(struct net *net, const struct raft_message *m)
+{
+    struct buf b;
+    unsigned n = m->type == RAFT_IO_APPEND_ENTRIES ? message_entries_fit(m->append_entries.entries, m->append_entries.n_entries) : 0;
+    if (net->ended || peers_pending(net->peers, m->server_id) >= PEERS_PENDING_MAX) {
+        return -1;
+    }
+    buf_init(&b, FRAME_MAX);
+    bool sent = message_raft_put(&b, m, n) && peers_send(net->peers, m->server_id, &b);
+    buf_free(&b);
+    return sent ? (int)n : -1;
+}
+
+bool net_send_frame(struct net *net, uint64_t id, struct buf *frame)
+{
+    return !net->ended && peers_pending(net->peers, id) < PEERS_PENDING_MAX && peers_send(net->peers, id, frame);
+}
+
+bool net_up(const struct net *net, uint64_t id)
+{
+    return peers_up(net->peers, id);
+}
+
+const char *net_trouble(const struct net *net, uint64_t id)
+{
+    return peers_trouble(net->peers, id);
+}

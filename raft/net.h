@@ -1,0 +1,49 @@
+/* net.h: a member among members: who may speak to whom, the formation of the cluster, and the way of libraft's messages.
+ *
+ * Owner: raft/cluster.c; loop env. */
+#ifndef HOLDFAST_RAFT_NET_H
+#define HOLDFAST_RAFT_NET_H
+
+#include "protocol/base/env.h"
+#include "raft/formation.h"
+#include "raft/io.h"
+#include "raft/message.h"
+#include "raft/peers.h"
+
+struct net;
+
+/* All on the loop env, from within a stream's callback: they may send, but not close. */
+struct net_handler {
+    void (*formed)(void *owner); /* everybody is prepared: store the first entry and call net_formed */
+    /* This node cannot be part of the cluster: it ends with the text. */
+    void (*refused)(void *owner, const char *text);
+    void (*raft)(void *owner, struct raft_message *m); /* takes its entries */
+    void (*gone)(void *owner, uint64_t id);                           /* that member's process has ended */
+    void (*report)(void *owner, struct buf *body);                    /* every second: what this member tells of itself */
+    void (*heard)(void *owner, uint64_t id, enum message_kind kind, struct cur *body); /* REPORT, ASK, ANSWER */
+};
+
+struct net_options {
+    struct env *loop;
+    uint64_t id;
+    uint64_t incarnation;
+    struct formation *formation;
+    struct rio *rio;
+    struct env_addr listen;
+    struct peers_tls tls;
+};
+
+int net_open(const struct net_options *options, const struct net_handler *handler, void *owner, struct net **net, struct errmsg *em);
+void net_close(struct net *net, void (*closed)(void *arg), void *arg); /* closed: never inside the call */
+
+void net_formed(struct net *net); /* the first entry is stored */
+/* Who the members are, after the formation: libraft's configuration. */
+void net_members(struct net *net, const struct raft_configuration *configuration);
+
+/* How many entries of an append were sent (0 for other messages); -1: nothing was. */
+int net_send(struct net *net, const struct raft_message *m);
+bool net_send_frame(struct net *net, uint64_t id, struct buf *frame);
+bool net_up(const struct net *net, uint64_t id);
+const char *net_trouble(const struct net *net, uint64_t id); /* why there is no connection; "" */
+
+#endif
