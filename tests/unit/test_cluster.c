@@ -131,7 +131,7 @@ static void on_applied(void *owner, const struct state_effect *effect)
     (void)effect;
 }
 
-static const struct cluster_handler handler = {on_leading, on_applied};
+static const struct cluster_handler handler = {.leading = on_leading, .applied = on_applied};
 
 static void rig_start(struct sim_process *process, struct env *env, void *arg)
 {

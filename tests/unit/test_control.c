@@ -211,7 +211,7 @@ static void on_applied(void *owner, const struct state_effect *effect)
     (void)effect;
 }
 
-static const struct cluster_handler handler = {on_leading, on_applied};
+static const struct cluster_handler handler = {.leading = on_leading, .applied = on_applied};
 
 static struct view *make_view(const struct script *script)
 {
