@@ -64,7 +64,7 @@ static bool gtids_off(const struct state *state)
 {
     const struct state_era *era = state_era(state);
     return era && era->origin.flavour == FLAVOUR_MYSQL && state->executed && gtid_set_is_empty(state->executed) &&
-           (state->n_files > 1 || state->proof.last_end);
+           (filelist_count(state->files) > 1 || state->proof.last_end);
 }
 
 static struct view *make_view(const struct daemon *d)

@@ -12,6 +12,7 @@
 #include "protocol/base/check.h"
 #include "protocol/base/mem.h"
 #include "protocol/result.h"
+#include "storage/filelist.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -51,16 +52,14 @@ static void next_era(struct dump *d)
     struct errmsg em = {""};
     uint64_t era, offset;
     const char *file;
-    const struct catalog *catalog = d->session->worker->sub.catalog;
-    const struct catalog_file *next = NULL;
-    reader_where(d->reader, &era, &file, &offset);
-    for (size_t i = catalog->n; i-- > 0 && catalog->entries[i].file->era > era;) {
-        next = catalog->entries[i].file;
-    }
-    CHECK(next);
+    const struct filelist *files = d->session->worker->sub.catalog->files;
+    struct filelist_file next;
     struct reader *reader;
-    int rv = reader_open_position(&d->session->worker->sub, next->era, next->name, EVENT_MAGIC_SIZE, &reader,
-                                  &em);
+    size_t at;
+    reader_where(d->reader, &era, &file, &offset);
+    CHECK(filelist_after_era(files, era, &at));
+    filelist_get(files, at, &next);
+    int rv = reader_open_position(&d->session->worker->sub, next.era, next.name, EVENT_MAGIC_SIZE, &reader, &em);
     if (rv) {
         dump_drop(d, rv, &em);
         return;

@@ -6,6 +6,7 @@
 
 #include "protocol/base/mem.h"
 #include "protocol/result.h"
+#include "storage/filelist.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -81,8 +82,11 @@ void dump_fail_purged(struct dump *d)
         return;
     }
     const struct catalog *catalog = d->session->worker->sub.catalog;
-    const struct gtid_set *before = catalog && catalog->n > 0 ? catalog->entries[0].file->state_before : NULL;
-    struct gtid_set *missing = before ? gtid_set_copy(before) : gtid_set_new(FLAVOUR_MYSQL);
+    struct gtid_set *missing = NULL;
+    if (catalog && catalog->n > 0) {
+        (void)filelist_before(catalog->files, 0, &missing, NULL);
+    }
+    missing = missing ? missing : gtid_set_new(FLAVOUR_MYSQL);
     struct buf text;
     buf_init(&text, DUMP_ARTIFICIAL_MAX);
     gtid_set_subtract(missing, d->have);

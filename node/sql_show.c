@@ -151,18 +151,16 @@ void sql_show_logs(struct sql_call *call)
         return;
     }
     const struct state *state = cluster_state(call->control->cluster);
-    const struct state_era *era = state_era(state);
     bool mariadb = sql_is_mariadb(call);
     struct table *table =
         mariadb ? TABLE_OF("Log_name", "#File_size") : TABLE_OF("Log_name", "#File_size", "Encrypted");
-    for (size_t i = 0; era && i < state->n_files; i++) {
-        const struct state_file *file = &state->files[i];
-        if (file->era != era->id) {
-            continue;
-        }
+    size_t n = filelist_count(state->files);
+    struct filelist_walk w;
+    filelist_walk_begin(&w, state->files, n ? filelist_newest_era(state->files) : 0);
+    while (filelist_walk_next(&w)) {
         table_row(table);
-        table_text(table, file->name);
-        table_number(table, i + 1 == state->n_files ? state->boundary : file->size);
+        table_text(table, w.file.name);
+        table_number(table, w.file.at + 1 == n ? state->boundary : w.file.size);
         if (!mariadb) {
             table_text(table, "No");
         }

@@ -114,9 +114,11 @@ static void get_position(const struct sql_call *call, struct buf *out)
 static void get_purged(const struct sql_call *call, struct buf *out)
 {
     const struct state *state = cluster_state(call->control->cluster);
-    if (state->n_files && state->files[0].before) {
-        gtid_set_print(state->files[0].before, out);
+    struct gtid_set *before = NULL;
+    if (state_file(state) && filelist_before(state->files, 0, &before, NULL) == 0 && before) {
+        gtid_set_print(before, out);
     }
+    gtid_set_free(before);
 }
 
 #define CONST(name, flavour, kind, settable, value)                                                          \

@@ -106,9 +106,11 @@ static bool choose(struct verify_run *run, const struct state *state, const char
 {
     const struct state_era *era = state_era(state);
     bool begun = !from, ended = false, found = !to;
-    for (size_t i = 0; i < state->n_files && !ended; i++) {
-        const struct state_file *f = &state->files[i];
-        bool last = i + 1 == state->n_files, newest = era && f->era == era->id;
+    struct filelist_walk w;
+    filelist_walk_begin(&w, state->files, 0);
+    while (!ended && filelist_walk_next(&w)) {
+        const struct filelist_file *f = &w.file;
+        bool last = f->at + 1 == filelist_count(state->files), newest = era && f->era == era->id;
         begun = begun || (newest && strcmp(f->name, from) == 0);
         ended = to && newest && strcmp(f->name, to) == 0;
         found = found || ended;

@@ -9,11 +9,13 @@
 
 #include <string.h>
 
-enum { STATE_VERSION = 1 };
+enum { STATE_VERSION = 2 };
 
 struct state *state_new(void)
 {
-    return mem_new(sizeof(struct state));
+    struct state *s = mem_new(sizeof *s);
+    s->files = filelist_new();
+    return s;
 }
 
 void state_free(struct state *s)
@@ -21,12 +23,9 @@ void state_free(struct state *s)
     if (!s) {
         return;
     }
-    for (size_t i = 0; i < s->n_files; i++) {
-        mem_free(s->files[i].name);
-        gtid_set_free(s->files[i].before);
-    }
+    filelist_unref(s->files);
+    gtid_set_free(s->file.before);
     gtid_set_free(s->executed);
-    mem_free(s->files);
     mem_free(s->eras);
     mem_free(s->users);
     mem_free(s->settings);
@@ -41,7 +40,7 @@ const struct state_era *state_era(const struct state *s)
 
 const struct state_file *state_file(const struct state *s)
 {
-    return s->n_files ? &s->files[s->n_files - 1] : NULL;
+    return filelist_count(s->files) ? &s->file : NULL;
 }
 
 static size_t user_at(const struct state *s, const char *name)
@@ -76,8 +75,8 @@ const char *state_setting(const struct state *s, const char *name)
 
 static void cut_tail(struct state *s, struct state_effect *effect)
 {
-    if (s->n_files && s->files[s->n_files - 1].size > s->boundary) {
-        s->files[s->n_files - 1].size = s->boundary;
+    if (state_file(s) && s->file.size > s->boundary) {
+        s->file.size = s->boundary;
         effect->cut = true;
         effect->cut_to = s->boundary;
         s->proof.open_start = s->boundary;
@@ -85,11 +84,15 @@ static void cut_tail(struct state *s, struct state_effect *effect)
     }
 }
 
-static struct state_file *add_file(struct state *s, uint64_t era, const char *name, uint64_t size, struct gtid_set *before)
+/* Takes `before`. */
+static void add_file(struct state *s, uint64_t era, const char *name, struct gtid_set *before)
 {
-    s->files = mem_grow(s->files, s->n_files + 1, sizeof *s->files);
-    s->files[s->n_files] = (struct state_file){.era = era, .name = mem_str(name), .size = size, .before = before};
-    return &s->files[s->n_files++];
+    struct filelist *files = filelist_add(s->files, s->file.size, era, name, before);
+    filelist_unref(s->files);
+    gtid_set_free(s->file.before);
+    s->files = files;
+    s->file = (struct state_file){.era = era, .size = STORE_MAGIC, .before = before};
+    memcpy(s->file.name, name, strlen(name) + 1);
 }
 
 static void set_era(struct state *s, uint64_t id, const struct entry_origin *origin)
@@ -111,10 +114,9 @@ static bool file_continues(const struct state *s, const struct entry_file *f)
     if (!era || era->id != f->era) {
         return true;
     }
-    for (size_t i = s->n_files; i-- > 0 && s->files[i].era == f->era;) {
-        if (!strcmp(s->files[i].name, f->name)) {
-            return false;
-        }
+    size_t at;
+    if (filelist_find(s->files, f->era, f->name, &at)) {
+        return false;
     }
     return era->origin.flavour == f->origin.flavour && (!f->before || !s->executed || gtid_set_equal(f->before, s->executed));
 }
@@ -139,7 +141,8 @@ static int apply_file(struct state *s, struct cur *body, struct state_effect *ef
     if (!f.before && s->executed) {
         f.before = gtid_set_copy(s->executed);
     }
-    effect->new_file = add_file(s, f.era, f.name, STORE_MAGIC, f.before);
+    add_file(s, f.era, f.name, f.before);
+    effect->new_file = &s->file;
     s->boundary = STORE_MAGIC;
     s->proof = (struct state_proof){.open_start = STORE_MAGIC};
     return 0;
@@ -229,7 +232,7 @@ static int apply_events(struct state *s, struct cur *body, struct state_effect *
     if (txns && txns != E_CONTRADICTION) {
         return txns;
     }
-    struct state_file *file = s->n_files ? &s->files[s->n_files - 1] : NULL;
+    struct state_file *file = state_file(s) ? &s->file : NULL;
     if (txns || !file || file->era != e.era || strcmp(file->name, e.name) != 0 || file->size != e.offset || e.boundary < s->boundary ||
         e.boundary > e.offset + e.n) {
         effect->status = E_CONTRADICTION;
@@ -402,35 +405,6 @@ int state_apply(struct state *s, uint64_t index, const void *entry, size_t n, st
 
 /* ---- the manifest ---- */
 
-/* The GTID state before a file: in MySQL's sense it grows from file to file, so only what was added is written. */
-enum { BEFORE_WHOLE, BEFORE_ADDED };
-
-static void before_encode(const struct gtid_set *before, const struct gtid_set *last, struct buf *b)
-{
-    bool grows = before && last && gtid_set_flavour(before) == FLAVOUR_MYSQL && gtid_set_subset(last, before);
-    buf_u8(b, grows ? BEFORE_ADDED : BEFORE_WHOLE);
-    if (!grows) {
-        entry_set_put(b, before);
-        return;
-    }
-    struct gtid_set *added = gtid_set_copy(before);
-    (void)gtid_set_subtract(added, last);
-    entry_set_put(b, added);
-    gtid_set_free(added);
-}
-
-static int before_decode(struct cur *c, const struct gtid_set *last, struct gtid_set **before)
-{
-    uint8_t how = cur_u8(c);
-    int rv = entry_set_get(c, before);
-    if (!rv && how == BEFORE_ADDED && (!*before || !last || gtid_set_union(*before, last))) {
-        gtid_set_free(*before);
-        *before = NULL;
-        rv = E_MALFORMED;
-    }
-    return rv;
-}
-
 static void proof_encode(const struct state_proof *p, struct buf *b)
 {
     buf_u32(b, p->head_len);
@@ -466,13 +440,9 @@ void state_encode(const struct state *s, struct buf *b)
         buf_u64(b, s->eras[i].id);
         entry_origin_put(b, &s->eras[i].origin);
     }
-    buf_lenenc(b, s->n_files);
-    for (size_t i = 0; i < s->n_files; i++) {
-        buf_u64(b, s->files[i].era);
-        buf_lenenc_str(b, s->files[i].name);
-        buf_u64(b, s->files[i].size);
-        before_encode(s->files[i].before, i ? s->files[i - 1].before : NULL, b);
-    }
+    buf_u64(b, s->file.size);
+    buf_u64(b, filelist_size(s->files));
+    filelist_bytes(s->files, 0, b);
     buf_lenenc(b, s->n_users);
     for (size_t i = 0; i < s->n_users; i++) {
         entry_account_put(b, &s->users[i]);
@@ -492,6 +462,19 @@ void state_encode(const struct state *s, struct buf *b)
     }
 }
 
+static int decode_newest(struct state *s, uint64_t size)
+{
+    struct filelist_file file;
+    size_t n = filelist_count(s->files);
+    if (n == 0) {
+        return size || s->boundary ? E_MALFORMED : 0;
+    }
+    filelist_get(s->files, n - 1, &file);
+    s->file = (struct state_file){.era = file.era, .size = size};
+    memcpy(s->file.name, file.name, sizeof file.name);
+    return s->boundary > size || filelist_before(s->files, n - 1, &s->file.before, NULL) ? E_MALFORMED : 0;
+}
+
 static int decode_files(struct cur *c, struct state *s)
 {
     for (uint64_t n = cur_lenenc(c); n && cur_ok(c); n--) {
@@ -500,21 +483,15 @@ static int decode_files(struct cur *c, struct state *s)
         entry_origin_get(c, &origin);
         set_era(s, id, &origin);
     }
-    for (uint64_t n = cur_lenenc(c); n && cur_ok(c); n--) {
-        char name[FILE_NAME_SIZE];
-        struct gtid_set *before;
-        uint64_t era = cur_u64(c);
-        cur_text(c, cur_lenenc(c), name, sizeof name);
-        uint64_t size = cur_u64(c);
-        if (before_decode(c, s->n_files ? s->files[s->n_files - 1].before : NULL, &before)) {
-            return E_MALFORMED;
-        }
-        add_file(s, era, name, size, before);
-    }
-    if (s->n_files && s->boundary > s->files[s->n_files - 1].size) {
+    uint64_t size = cur_u64(c), n = cur_u64(c);
+    const uint8_t *bytes = cur_bytes(c, n);
+    struct filelist *files;
+    if (!cur_ok(c) || filelist_load(bytes, (size_t)n, false, &files, NULL)) {
         return E_MALFORMED;
     }
-    return cur_ok(c) ? 0 : E_MALFORMED;
+    filelist_unref(s->files);
+    s->files = files;
+    return decode_newest(s, size);
 }
 
 static void decode_alarms(struct cur *c, struct state *s)

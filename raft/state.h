@@ -6,6 +6,7 @@
 #define HOLDFAST_RAFT_STATE_H
 
 #include "raft/entry.h"
+#include "storage/filelist.h"
 
 enum { STATE_ALARMS_MAX = 64 };
 
@@ -16,7 +17,7 @@ struct state_era {
 
 struct state_file {
     uint64_t era;
-    char *name;
+    char name[FILE_NAME_SIZE];
     uint64_t size;           /* committed end */
     struct gtid_set *before; /* NULL while GTIDs are unknown */
 };
@@ -35,8 +36,8 @@ struct state {
     uint64_t index; /* last entry applied */
     struct state_era *eras;
     size_t n_eras;
-    struct state_file *files; /* oldest first; the last one is being written */
-    size_t n_files;
+    struct filelist *files; /* all, oldest first, packed (storage/filelist.h); the last one is being written: */
+    struct state_file file; /* see state_file */
     uint64_t boundary;         /* last transaction end in the newest file; its size is larger inside a transaction */
     uint32_t last_timestamp; /* of the newest event, by the source's clock */
     struct state_proof proof;

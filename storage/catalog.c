@@ -12,6 +12,7 @@
 #include "protocol/base/check.h"
 #include "protocol/base/mem.h"
 #include "protocol/gtid.h"
+#include "storage/filelist.h"
 #include "storage/impl.h"
 
 #include <string.h>
@@ -46,27 +47,13 @@ struct catalog_file *catalog_file_ref(struct catalog_file *file)
     return file;
 }
 
-static struct catalog *catalog_new(size_t n)
+static struct catalog *catalog_new(const char *binlog_dir, struct filelist *files)
 {
     struct catalog *catalog = mem_new(sizeof *catalog);
     atomic_init(&catalog->refs, 1);
-    catalog->n = n;
-    catalog->entries = n ? mem_array(n, sizeof *catalog->entries) : NULL;
-    return catalog;
-}
-
-struct catalog *catalog_load(const char *binlog_dir, const struct checkpoint *cp)
-{
-    struct catalog *catalog = catalog_new(cp->n);
-    for (size_t i = 0; i < cp->n; i++) {
-        const struct checkpoint_file *from = &cp->files[i];
-        struct catalog_file *file = catalog_file_new(binlog_dir, from->era, from->name, from->state_before);
-        file->ordinal = i + 1;
-        file->follows_era = from->follows_era;
-        bool sealed = i + 1 < cp->n;
-        catalog->entries[i] =
-            (struct catalog_entry){.file = file, .size = sealed ? from->size : 0, .sealed = sealed};
-    }
+    catalog->n = filelist_count(files);
+    catalog->files = files;
+    catalog->binlog_dir = mem_str(binlog_dir);
     return catalog;
 }
 
@@ -78,67 +65,122 @@ struct catalog *catalog_ref(struct catalog *catalog)
 
 void catalog_unref(struct catalog *catalog)
 {
-    if (!catalog || atomic_fetch_sub(&catalog->refs, 1) != 1) {
-        return;
+    if (catalog && atomic_fetch_sub(&catalog->refs, 1) == 1) {
+        catalog_entry_drop(&catalog->newest[0]);
+        catalog_entry_drop(&catalog->newest[1]);
+        filelist_unref(catalog->files);
+        mem_free(catalog->binlog_dir);
+        mem_free(catalog);
     }
-    for (size_t i = 0; i < catalog->n; i++) {
-        catalog_file_unref(catalog->entries[i].file);
+}
+
+void catalog_entry_drop(struct catalog_entry *entry)
+{
+    catalog_file_unref(entry->file);
+    *entry = (struct catalog_entry){.file = NULL};
+}
+
+static int unpack(const struct catalog *catalog, size_t at, struct catalog_entry *entry, struct errmsg *em)
+{
+    struct filelist_file packed;
+    struct gtid_set *before;
+    *entry = (struct catalog_entry){.file = NULL};
+    int rv = filelist_before(catalog->files, at, &before, em);
+    if (rv) {
+        return err_wrap(em, rv, "%s", catalog->binlog_dir);
     }
-    mem_free(catalog->entries);
-    mem_free(catalog);
+    filelist_get(catalog->files, at, &packed);
+    struct catalog_file *file = catalog_file_new(catalog->binlog_dir, packed.era, packed.name, NULL);
+    file->state_before = before;
+    file->ordinal = at + 1;
+    file->follows_era = packed.follows_era;
+    bool sealed = at + 1 < catalog->n;
+    *entry = (struct catalog_entry){.file = file, .size = sealed ? packed.size : 0, .sealed = sealed};
+    return 0;
+}
+
+int catalog_load(const char *binlog_dir, const struct filelist *files, struct catalog **out, struct errmsg *em)
+{
+    struct catalog *catalog = catalog_new(binlog_dir, filelist_ref(files));
+    int rv = 0;
+    for (size_t i = 0; i < 2 && !rv; i++) {
+        if (catalog->n + i >= 2) {
+            rv = unpack(catalog, catalog->n + i - 2, &catalog->newest[i], em);
+        }
+    }
+    if (rv) {
+        catalog_unref(catalog);
+        catalog = NULL;
+    }
+    *out = catalog;
+    return rv;
 }
 
 struct catalog *catalog_extend(const struct catalog *old, uint64_t size, struct catalog_file *file)
 {
-    struct catalog *catalog = catalog_new(old->n + 1);
-    for (size_t i = 0; i < old->n; i++) {
-        catalog->entries[i] = old->entries[i];
-        catalog_file_ref(old->entries[i].file);
+    const struct catalog_entry *before = catalog_newest(old);
+    struct catalog *catalog = catalog_new(
+        old->binlog_dir, filelist_add(old->files, size, file->era, file->name, file->state_before));
+    file->ordinal = before ? before->file->ordinal + 1 : 1;
+    file->follows_era = before && before->file->era != file->era;
+    if (before) {
+        catalog->newest[0] =
+            (struct catalog_entry){.file = catalog_file_ref(before->file), .size = size, .sealed = true};
     }
-    if (old->n > 0) {
-        catalog->entries[old->n - 1].size = size;
-        catalog->entries[old->n - 1].sealed = true;
-    }
-    const struct catalog_file *before = old->n > 0 ? old->entries[old->n - 1].file : NULL;
-    file->ordinal = before ? before->ordinal + 1 : 1;
-    file->follows_era = before && before->era != file->era;
-    catalog->entries[old->n].file = file;
+    catalog->newest[1] = (struct catalog_entry){.file = file};
     return catalog;
 }
 
 const struct catalog_entry *catalog_newest(const struct catalog *catalog)
 {
-    return catalog->n > 0 ? &catalog->entries[catalog->n - 1] : NULL;
+    return catalog->n > 0 ? &catalog->newest[1] : NULL;
 }
 
-const struct catalog_entry *catalog_find(const struct catalog *catalog, uint64_t era, const char *name)
+int catalog_at(const struct catalog *catalog, size_t at, struct catalog_entry *entry, struct errmsg *em)
 {
-    for (size_t i = catalog->n; i-- > 0;) {
-        const struct catalog_file *file = catalog->entries[i].file;
-        if ((era == 0 || file->era == era) && strcmp(file->name, name) == 0) {
-            return &catalog->entries[i];
-        }
+    *entry = (struct catalog_entry){.file = NULL};
+    if (at >= catalog->n) {
+        return err_set(em, E_NOTFOUND, "there are %zu binlog files", catalog->n);
     }
-    return NULL;
+    if (at + 2 >= catalog->n) {
+        *entry = catalog->newest[at + 2 - catalog->n];
+        catalog_file_ref(entry->file);
+        return 0;
+    }
+    return unpack(catalog, at, entry, em);
 }
 
-const struct catalog_entry *catalog_by_ordinal(const struct catalog *catalog, uint64_t ordinal)
+int catalog_by_ordinal(const struct catalog *catalog, uint64_t ordinal, struct catalog_entry *entry,
+                       struct errmsg *em)
 {
-    /* A purge takes from the head, so ordinals have no holes. */
-    if (catalog->n == 0 || ordinal < catalog->entries[0].file->ordinal) {
-        return NULL;
-    }
-    uint64_t at = ordinal - catalog->entries[0].file->ordinal;
-    return at < catalog->n ? &catalog->entries[at] : NULL;
+    return catalog_at(catalog, ordinal ? (size_t)ordinal - 1 : SIZE_MAX, entry, em);
 }
 
-const struct catalog_entry *catalog_first_of_newest_era(const struct catalog *catalog)
+bool catalog_sealed_size(const struct catalog *catalog, uint64_t ordinal, uint64_t *size)
 {
-    size_t i = catalog->n;
-    while (i > 0 && catalog->entries[i - 1].file->era == catalog->entries[catalog->n - 1].file->era) {
-        i--;
+    struct filelist_file file;
+    if (ordinal == 0 || ordinal >= catalog->n) {
+        return false;
     }
-    return catalog->n > 0 ? &catalog->entries[i] : NULL;
+    filelist_get(catalog->files, (size_t)ordinal - 1, &file);
+    *size = file.size;
+    return true;
+}
+
+int catalog_find(const struct catalog *catalog, uint64_t era, const char *name, struct catalog_entry *entry,
+                 struct errmsg *em)
+{
+    size_t at;
+    *entry = (struct catalog_entry){.file = NULL};
+    if (!filelist_find(catalog->files, era, name, &at)) {
+        return err_set(em, E_NOTFOUND, "there is no binlog file '%s'", name);
+    }
+    return catalog_at(catalog, at, entry, em);
+}
+
+int catalog_first_of_newest_era(const struct catalog *catalog, struct catalog_entry *entry, struct errmsg *em)
+{
+    return catalog_at(catalog, catalog->n ? filelist_newest_era(catalog->files) : 0, entry, em);
 }
 
 /* ---- subscription, storage env ------------------------------------------------------------------------- */
@@ -248,30 +290,49 @@ void store_unsubscribe(struct store_sub *sub, void (*left_cb)(struct store_sub *
     env_post(sub->store->env, &sub->leave_msg);
 }
 
+/* One of the two newest files has that ordinal. */
+static const struct catalog_entry *newest_of(const struct catalog *catalog, uint64_t ordinal)
+{
+    for (size_t i = 0; catalog && i < 2; i++) {
+        const struct catalog_entry *entry = &catalog->newest[i];
+        if (entry->file && entry->file->ordinal == ordinal) {
+            return entry;
+        }
+    }
+    return NULL;
+}
+
 bool store_sub_end(struct store_sub *sub, const struct catalog_entry **entry, uint64_t *offset)
 {
     CHECK(sub->store);
-    /* The watermark first: its file is then in the mail, or taken already. */
-    uint64_t watermark = atomic_load(&sub->store->watermark);
-    take_mail(sub);
-    *entry = sub->catalog ? catalog_by_ordinal(sub->catalog, watermark_ordinal(watermark)) : NULL;
-    *offset = watermark_offset(watermark);
-    return *entry != NULL;
+    for (;;) {
+        /* The watermark first: its file is then in the mail, or taken already. Only when more than one file was made
+         * between the two looks it is neither of the newest: then they are looked at again. */
+        uint64_t watermark = atomic_load(&sub->store->watermark);
+        take_mail(sub);
+        *entry = newest_of(sub->catalog, watermark_ordinal(watermark));
+        *offset = watermark_offset(watermark);
+        if (*entry || !sub->catalog || watermark == 0) {
+            return *entry != NULL;
+        }
+        CHECK(watermark_ordinal(watermark) < sub->catalog->n);
+    }
 }
 
 void store_sub_list(struct store_sub *sub, uint64_t era,
-                    void (*each)(void *arg, const struct catalog_file *file, uint64_t size), void *arg)
+                    void (*each)(void *arg, uint64_t era, const char *name, uint64_t size), void *arg)
 {
     const struct catalog_entry *end;
     uint64_t offset;
+    struct filelist_walk w;
     if (!store_sub_end(sub, &end, &offset)) {
         return;
     }
     uint64_t wanted = era ? era : end->file->era;
-    for (size_t i = 0; i < sub->catalog->n; i++) {
-        const struct catalog_entry *entry = &sub->catalog->entries[i];
-        if (entry->file->era == wanted && entry <= end) {
-            each(arg, entry->file, entry == end ? offset : entry->size);
+    filelist_walk_begin(&w, sub->catalog->files, 0);
+    while (filelist_walk_next(&w) && w.file.at < end->file->ordinal) {
+        if (w.file.era == wanted) {
+            each(arg, w.file.era, w.file.name, w.file.at + 1 == end->file->ordinal ? offset : w.file.size);
         }
     }
 }

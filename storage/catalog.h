@@ -1,7 +1,8 @@
 /* catalog.h: which files there are, and how far they may be read.
  *
- * A catalog is an immutable list of files, oldest first; a new file makes a new catalog. It is
- * reference-counted and may be held on any env. The watermark (one atomic number in the store) says up to
+ * A catalog is an immutable list of files, oldest first; a new file makes a new catalog, which shares what was
+ * there (storage/filelist.h: some twenty bytes a file). It is reference-counted and may be held on any env. What is
+ * said about one file is unpacked for who asks. The watermark (one atomic number in the store) says up to
  * where the newest file is visible: always a transaction boundary. Order of publication: bytes, catalog,
  * watermark; so who sees a watermark finds its file in the subscriber's newest catalog.
  *
@@ -30,30 +31,44 @@ struct catalog_file {
     char *name;       /* "mysql-bin.000001" */
     char *path;       /* as given to env_open */
     struct gtid_set *state_before; /* NULL: empty */
-    _Atomic unsigned char index;   /* private: how its index is (storage/rebuild.c) */
 };
 
+/* A file as a catalog shows it; the catalog's, or made for the asker: then catalog_entry_drop. */
 struct catalog_entry {
     struct catalog_file *file;
     uint64_t size; /* when sealed */
     bool sealed;   /* false for the newest only: its size is the watermark */
 };
 
+struct filelist;
+
 struct catalog {
     _Atomic unsigned refs;
     size_t n;
-    struct catalog_entry *entries;
+    struct filelist *files;         /* all, packed */
+    struct catalog_entry newest[2]; /* the last one but one, and the last; those that are there */
+    char *binlog_dir;
 };
 
 struct catalog *catalog_ref(struct catalog *catalog);
 void catalog_unref(struct catalog *catalog); /* NULL is fine */
 
-/* NULL when there is none. An era of 0 means the newest file of that name. */
-const struct catalog_entry *catalog_find(const struct catalog *catalog, uint64_t era, const char *name);
-const struct catalog_entry *catalog_by_ordinal(const struct catalog *catalog, uint64_t ordinal);
+/* The catalog's own; NULL when there is none. */
 const struct catalog_entry *catalog_newest(const struct catalog *catalog);
+
+/* File `at`, counted from 0, oldest first; the entry is the caller's to drop. E_NOTFOUND: there are fewer. E_CORRUPT:
+ * the list of files is damaged. On an error the entry is empty. */
+int catalog_at(const struct catalog *catalog, size_t at, struct catalog_entry *entry, struct errmsg *em);
+int catalog_by_ordinal(const struct catalog *catalog, uint64_t ordinal, struct catalog_entry *entry,
+                       struct errmsg *em);
+/* The size of a sealed file; false when there is no such file. */
+bool catalog_sealed_size(const struct catalog *catalog, uint64_t ordinal, uint64_t *size);
+/* An era of 0 means the newest file of that name. */
+int catalog_find(const struct catalog *catalog, uint64_t era, const char *name, struct catalog_entry *entry,
+                 struct errmsg *em);
 /* The first (oldest) file of the newest era. */
-const struct catalog_entry *catalog_first_of_newest_era(const struct catalog *catalog);
+int catalog_first_of_newest_era(const struct catalog *catalog, struct catalog_entry *entry, struct errmsg *em);
+void catalog_entry_drop(struct catalog_entry *entry); /* empty afterwards; fine when it was */
 
 /* ---- subscription -------------------------------------------------------------------------------------- */
 
@@ -88,6 +103,6 @@ bool store_sub_end(struct store_sub *sub, const struct catalog_entry **entry, ui
 
 /* Calls each() for the visible files of one era (0: the newest), oldest first, with their visible sizes. */
 void store_sub_list(struct store_sub *sub, uint64_t era,
-                    void (*each)(void *arg, const struct catalog_file *file, uint64_t size), void *arg);
+                    void (*each)(void *arg, uint64_t era, const char *name, uint64_t size), void *arg);
 
 #endif

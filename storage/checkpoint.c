@@ -1,7 +1,8 @@
-/* checkpoint.c: writes and reads the checkpoint file.
+/* checkpoint.c: writes and reads the checkpoint and the list of files.
  *
  * Happy path: encode into a buffer, append its CRC32C, replace the file (temporary file, sync, rename, sync
- * of the directory). Reading goes through the cursor and wants every field plausible.
+ * of the directory). Reading goes through the cursor and wants every field plausible, and the list's bytes to have
+ * the sum that the checkpoint gives.
  *
  * Failure modes: a wrong checksum, a length that does not fit or trailing bytes are E_CORRUPT; a higher
  * version is E_VERSION. Both end the start of the daemon: the files cannot be brought to a state that the log
@@ -9,33 +10,22 @@
 #include "storage/checkpoint.h"
 
 #include "protocol/base/buf.h"
+#include "protocol/base/check.h"
 #include "protocol/base/crc.h"
 #include "protocol/base/cursor.h"
 #include "protocol/base/mem.h"
 #include "protocol/event.h"
-#include "protocol/gtid.h"
+#include "storage/filelist.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #define CHECKPOINT_MAGIC "HFCP"
 
 enum {
-    CHECKPOINT_VERSION = 1,
-    CHECKPOINT_MAX = 1 << 30, /* bytes */
-    NAME_MAX_BYTES = 255,
-    FILE_MIN_BYTES = 8 + 8 + 1 + 2 + 1 + 4
+    CHECKPOINT_VERSION = 2,
+    LIST_MAX = 1 << 30, /* bytes */
+    NAME_MAX_BYTES = 255
 };
-
-void checkpoint_free(struct checkpoint *cp)
-{
-    for (size_t i = 0; i < cp->n; i++) {
-        mem_free(cp->files[i].name);
-        gtid_set_free(cp->files[i].state_before);
-    }
-    mem_free(cp->files);
-    *cp = (struct checkpoint){0};
-}
 
 bool checkpoint_name_ok(const char *name)
 {
@@ -56,21 +46,14 @@ bool checkpoint_name_ok(const char *name)
     return true;
 }
 
-static void encode_file(const struct checkpoint_file *file, struct buf *out)
+/* ---- the checkpoint ------------------------------------------------------------------------------------ */
+
+void checkpoint_name_files(struct checkpoint *cp, uint64_t list, const struct filelist *files)
 {
-    size_t name_len = strlen(file->name);
-    buf_u64(out, file->era);
-    buf_u64(out, file->size);
-    buf_u8(out, file->follows_era);
-    buf_u16(out, (uint16_t)name_len);
-    buf_bytes(out, file->name, name_len);
-    buf_u8(out, (uint8_t)(file->state_before ? gtid_set_flavour(file->state_before) : FLAVOUR_NONE));
-    size_t at = out->len;
-    buf_u32(out, 0);
-    if (file->state_before) {
-        gtid_set_encode(file->state_before, out);
-        buf_put_u32(out, at, (uint32_t)(out->len - at - 4));
-    }
+    cp->n = filelist_count(files);
+    cp->list = list;
+    cp->list_bytes = filelist_size(files);
+    cp->list_sum = filelist_sum(files);
 }
 
 void checkpoint_encode(const struct checkpoint *cp, struct buf *out)
@@ -81,123 +64,164 @@ void checkpoint_encode(const struct checkpoint *cp, struct buf *out)
     buf_u16(out, 0);
     buf_u64(out, cp->index);
     buf_u64(out, cp->boundary);
-    buf_u32(out, (uint32_t)cp->n);
-    for (size_t i = 0; i < cp->n; i++) {
-        encode_file(&cp->files[i], out);
-    }
+    buf_u64(out, cp->size);
+    buf_u64(out, cp->n);
+    buf_u64(out, cp->list);
+    buf_u64(out, cp->list_bytes);
+    buf_u32(out, cp->list_sum);
     if (!out->err) {
         buf_u32(out, crc32c_of(0, out->data + start, out->len - start));
     }
 }
 
-static int decode_state(struct checkpoint_file *file, struct cur *c, struct errmsg *em)
+static bool can_be(const struct checkpoint *cp)
 {
-    uint8_t flavour = cur_u8(c);
-    uint32_t n = cur_u32(c);
-    struct cur state = cur_sub(c, n);
-    if (!cur_ok(c) || flavour > FLAVOUR_MARIADB || (flavour == FLAVOUR_NONE && n != 0)) {
-        return err_set(em, E_CORRUPT, "the GTID state of %s cannot be", file->name);
+    if (cp->n == 0) {
+        return cp->boundary == 0 && cp->size == 0 && cp->list_bytes == 0 && cp->list_sum == 0;
     }
-    if (flavour == FLAVOUR_NONE) {
-        return 0;
-    }
-    file->state_before = gtid_set_new((enum flavour)flavour);
-    int rv = gtid_set_decode(file->state_before, &state, em);
-    if (!rv && !cur_done(&state)) {
-        rv = err_set(em, E_CORRUPT, "bytes are left over");
-    }
-    return rv ? err_wrap(em, E_CORRUPT, "the GTID state of %s", file->name) : 0;
-}
-
-static int decode_file(struct checkpoint_file *file, struct cur *c, struct errmsg *em)
-{
-    char name[NAME_MAX_BYTES + 1] = "";
-    file->era = cur_u64(c);
-    file->size = cur_u64(c);
-    file->follows_era = cur_u8(c) != 0;
-    cur_text(c, cur_u16(c), name, sizeof name);
-    if (!cur_ok(c) || !checkpoint_name_ok(name) || file->era == 0 || file->size < EVENT_MAGIC_SIZE) {
-        return err_set(em, E_CORRUPT, "an entry cannot be");
-    }
-    file->name = mem_str(name);
-    return decode_state(file, c, em);
-}
-
-static int decode_files(struct checkpoint *cp, uint32_t count, struct cur *c, struct errmsg *em)
-{
-    if (count > cur_left(c) / FILE_MIN_BYTES) {
-        return err_set(em, E_CORRUPT, "%lu files do not fit in it", (unsigned long)count);
-    }
-    cp->files = count ? mem_array(count, sizeof *cp->files) : NULL;
-    for (uint32_t i = 0; i < count; i++) {
-        cp->n = i + 1;
-        int rv = decode_file(&cp->files[i], c, em);
-        if (rv) {
-            return rv;
-        }
-    }
-    if (!cur_done(c)) {
-        return err_set(em, E_CORRUPT, "bytes are left over");
-    }
-    if (count ? cp->boundary < EVENT_MAGIC_SIZE || cp->boundary > cp->files[count - 1].size
-              : cp->boundary != 0) {
-        return err_set(em, E_CORRUPT, "the last transaction end cannot be");
-    }
-    return 0;
+    return cp->boundary >= EVENT_MAGIC_SIZE && cp->boundary <= cp->size && cp->list_bytes <= LIST_MAX &&
+           cp->n < cp->list_bytes;
 }
 
 int checkpoint_decode(struct checkpoint *cp, const void *data, size_t n, struct errmsg *em)
 {
     *cp = (struct checkpoint){0};
-    if (n < 32 || memcmp(data, CHECKPOINT_MAGIC, 4) != 0) {
+    if (n < 8 || memcmp(data, CHECKPOINT_MAGIC, 4) != 0) {
         return err_set(em, E_CORRUPT, "this is no checkpoint");
     }
-    struct cur c = cur_of(data, n - 4), sum = cur_of((const uint8_t *)data + n - 4, 4);
+    struct cur c = cur_of(data, n);
     cur_skip(&c, 4);
     uint16_t version = cur_u16(&c);
-    if (version > CHECKPOINT_VERSION) {
-        return err_set(em, E_VERSION, "version %u, this program knows up to %d", (unsigned)version,
+    if (version != CHECKPOINT_VERSION) {
+        return err_set(em, E_VERSION, "version %u, this program knows %d", (unsigned)version,
                        CHECKPOINT_VERSION);
     }
-    if (cur_u32(&sum) != crc32c_of(0, data, n - 4)) {
-        return err_set(em, E_CORRUPT, "the checksum is wrong");
+    struct checkpoint got = {0};
+    uint16_t zero = cur_u16(&c);
+    got.index = cur_u64(&c);
+    got.boundary = cur_u64(&c);
+    got.size = cur_u64(&c);
+    got.n = cur_u64(&c);
+    got.list = cur_u64(&c);
+    got.list_bytes = cur_u64(&c);
+    got.list_sum = cur_u32(&c);
+    uint32_t sum = cur_u32(&c);
+    if (!cur_done(&c) || sum != crc32c_of(0, data, n - 4)) {
+        return err_set(em, E_CORRUPT, "the checksum or the size is wrong");
     }
-    cur_skip(&c, 2);
-    cp->index = cur_u64(&c);
-    cp->boundary = cur_u64(&c);
-    uint32_t count = cur_u32(&c);
-    int rv = decode_files(cp, count, &c, em);
-    if (rv) {
-        checkpoint_free(cp);
+    if (zero || !can_be(&got)) {
+        return err_set(em, E_CORRUPT, "a field cannot be");
     }
-    return rv;
-}
-
-int checkpoint_load(struct env *env, const char *binlog_dir, struct checkpoint *cp, struct errmsg *em)
-{
-    struct buf data;
-    char *path = mem_printf("%s/checkpoint", binlog_dir);
-    *cp = (struct checkpoint){0};
-    buf_init(&data, CHECKPOINT_MAX);
-    int rv = env_read_file(env, path, &data, em);
-    if (!rv) {
-        rv = checkpoint_decode(cp, data.data, data.len, em);
-        if (rv) {
-            rv = err_wrap(em, rv, "%s", path);
-        }
-    }
-    buf_free(&data);
-    mem_free(path);
-    return rv;
+    *cp = got;
+    return 0;
 }
 
 int checkpoint_save(struct env *env, const char *binlog_dir, const struct checkpoint *cp, struct errmsg *em)
 {
     struct buf data;
-    buf_init(&data, CHECKPOINT_MAX);
+    buf_init(&data, CHECKPOINT_SIZE);
     checkpoint_encode(cp, &data);
-    int rv = data.err ? err_set(em, data.err, "%s/checkpoint: %s", binlog_dir, err_text(data.err))
-                      : env_replace_file(env, binlog_dir, "checkpoint", data.data, data.len, em);
+    CHECK(!data.err && data.len == CHECKPOINT_SIZE);
+    int rv = env_replace_file(env, binlog_dir, "checkpoint", data.data, data.len, em);
     buf_free(&data);
+    return rv;
+}
+
+/* ---- the list ------------------------------------------------------------------------------------------ */
+
+char *checkpoint_list_path(const char *binlog_dir, uint64_t list)
+{
+    return mem_printf("%s/files.%llu", binlog_dir, (unsigned long long)list);
+}
+
+static int load_list(const struct checkpoint *cp, const struct buf *data, struct filelist **files,
+                     struct filelist **later, struct errmsg *em)
+{
+    if (data->len < cp->list_bytes) {
+        return err_set(em, E_CORRUPT, "it has %zu bytes; the checkpoint names it with %llu", data->len,
+                       (unsigned long long)cp->list_bytes);
+    }
+    int rv = filelist_load(data->data, (size_t)cp->list_bytes, false, files, em);
+    if (!rv && (filelist_sum(*files) != cp->list_sum || filelist_count(*files) != cp->n)) {
+        rv = err_set(em, E_CORRUPT, "it is not what the checkpoint names (%zu files, expected %llu)",
+                     filelist_count(*files), (unsigned long long)cp->n);
+    }
+    return rv ? rv : filelist_load(data->data, data->len, true, later, em);
+}
+
+int checkpoint_load(struct env *env, const char *binlog_dir, struct checkpoint *cp, struct filelist **files,
+                    struct filelist **later, struct errmsg *em)
+{
+    struct buf data;
+    char *path = mem_printf("%s/checkpoint", binlog_dir);
+    *cp = (struct checkpoint){0};
+    *files = *later = NULL;
+    buf_init(&data, LIST_MAX);
+    int rv = env_read_file(env, path, &data, em);
+    if (!rv) {
+        rv = checkpoint_decode(cp, data.data, data.len, em);
+        rv = rv ? err_wrap(em, rv, "%s", path) : 0;
+    }
+    mem_free(path);
+    if (!rv) {
+        path = checkpoint_list_path(binlog_dir, cp->list);
+        buf_reset(&data);
+        rv = env_read_file(env, path, &data, em);
+        if (rv == E_NOTFOUND) { /* it is made with the first file */
+            rv = cp->n ? err_set(em, E_CORRUPT, "%s is missing", path) : 0;
+        }
+        if (!rv) {
+            rv = load_list(cp, &data, files, later, em);
+            rv = rv ? err_wrap(em, rv, "%s", path) : 0;
+        }
+        mem_free(path);
+    }
+    if (rv) {
+        filelist_unref(*files);
+        filelist_unref(*later);
+        *files = *later = NULL;
+    }
+    buf_free(&data);
+    return rv;
+}
+
+int checkpoint_cut_list(struct env *env, const char *binlog_dir, const struct checkpoint *cp, struct errmsg *em)
+{
+    struct env_file *file;
+    uint64_t size;
+    char *path = checkpoint_list_path(binlog_dir, cp->list);
+    int rv = env_open(env, path, ENV_READ | ENV_WRITE, &file, em);
+    if (!rv) {
+        rv = env_size(file, &size, em);
+        if (!rv && size > cp->list_bytes) {
+            rv = env_truncate(file, cp->list_bytes, em);
+            rv = rv ? rv : env_sync(file, em);
+        }
+        env_close(file);
+    }
+    mem_free(path);
+    return rv == E_NOTFOUND && cp->n == 0 ? 0 : rv;
+}
+
+int checkpoint_extend_list(struct env *env, const char *binlog_dir, uint64_t list, uint64_t had,
+                           const struct filelist *files, struct errmsg *em)
+{
+    struct env_file *file;
+    struct buf more;
+    char *path = checkpoint_list_path(binlog_dir, list);
+    buf_init(&more, LIST_MAX);
+    filelist_bytes(files, (size_t)had, &more);
+    int rv = more.err ? err_set(em, more.err, "%s: %s", path, err_text(more.err))
+                      : env_open(env, path, ENV_READ | ENV_WRITE | ENV_CREATE, &file, em);
+    if (!rv) {
+        rv = env_pwrite(file, more.data, more.len, had, em);
+        rv = rv ? rv : env_sync(file, em);
+        env_close(file);
+    }
+    if (!rv && had == 0) {
+        rv = env_sync_dir(env, binlog_dir, em);
+    }
+    buf_free(&more);
+    mem_free(path);
     return rv;
 }

@@ -1,13 +1,12 @@
 /* checkpoint.h: the durable statement up to where the binlog files hold what raft has applied.
  *
- * One file, replaced whole: DATA/binlog/checkpoint. Little endian:
+ * Two files. DATA/binlog/checkpoint, replaced whole, of one size however many files there are. Little endian:
  *
- *     "HFCP" version:2 zero:2 index:8 boundary:8 count:4
- *     count * { era:8 size:8 follows_era:1 name_len:2 name flavour:1 state_len:4 state }        oldest first
- *     crc32c:4 over all before
+ *     "HFCP" version:2 zero:2 index:8 boundary:8 size:8 files:8 list:8 list_bytes:8 list_sum:4 crc32c:4
  *
- * `boundary` is the last transaction end of the newest file. `state` is gtid_set_encode's; flavour 0 has
- * none.
+ * `size` is the newest file's, `boundary` the last transaction end in it. The files are named by the first
+ * list_bytes of DATA/binlog/files.LIST (storage/filelist.h), to which a record is appended, and synced, before a file
+ * is made: what stands behind list_bytes tells which files came after the checkpoint.
  *
  * Owner: whoever made the struct; one thread at a time. Blocking calls. */
 #ifndef HOLDFAST_CHECKPOINT_H
@@ -19,33 +18,42 @@
 #include <stdint.h>
 
 struct buf;
-struct gtid_set;
+struct filelist;
 
-struct checkpoint_file {
-    uint64_t era;
-    uint64_t size;
-    bool follows_era; /* see struct catalog_file */
-    char *name;
-    struct gtid_set *state_before; /* NULL: empty, of no flavour yet */
-};
+enum { CHECKPOINT_SIZE = 64, CHECKPOINT_FIRST_LIST = 1 };
 
 struct checkpoint {
     uint64_t index;
     uint64_t boundary;
-    size_t n;
-    struct checkpoint_file *files;
+    uint64_t size;
+    uint64_t n; /* files */
+    uint64_t list, list_bytes;
+    uint32_t list_sum;
 };
 
-void checkpoint_free(struct checkpoint *cp); /* zeroed afterwards */
+/* One of these files: these bytes of this list. */
+void checkpoint_name_files(struct checkpoint *cp, uint64_t list, const struct filelist *files);
 
 void checkpoint_encode(const struct checkpoint *cp, struct buf *out);
 /* E_CORRUPT, E_VERSION; *cp is empty then. */
 int checkpoint_decode(struct checkpoint *cp, const void *data, size_t n, struct errmsg *em);
 
-/* Reads binlog_dir/checkpoint; E_NOTFOUND when there is none. */
-int checkpoint_load(struct env *env, const char *binlog_dir, struct checkpoint *cp, struct errmsg *em);
-/* Puts it in place durably. */
+/* Reads binlog_dir/checkpoint and the files it names; `later` are these and what was added since (both to be
+ * unreferenced; NULL on error). E_NOTFOUND when there is no checkpoint. */
+int checkpoint_load(struct env *env, const char *binlog_dir, struct checkpoint *cp, struct filelist **files,
+                    struct filelist **later, struct errmsg *em);
+/* Puts it in place durably. The list holds what it names, durably. */
 int checkpoint_save(struct env *env, const char *binlog_dir, const struct checkpoint *cp, struct errmsg *em);
+
+/* "binlog_dir/files.LIST", to be freed with mem_free. */
+char *checkpoint_list_path(const char *binlog_dir, uint64_t list);
+
+/* Makes the list file, if there is one, end with what the checkpoint names. */
+int checkpoint_cut_list(struct env *env, const char *binlog_dir, const struct checkpoint *cp, struct errmsg *em);
+
+/* Appends what `files` has beyond `had` bytes, durably. */
+int checkpoint_extend_list(struct env *env, const char *binlog_dir, uint64_t list, uint64_t had,
+                           const struct filelist *files, struct errmsg *em);
 
 /* Can a file of that name stand in an era's directory: "base.000123", nothing that leads elsewhere. */
 bool checkpoint_name_ok(const char *name);

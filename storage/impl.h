@@ -14,7 +14,8 @@ enum {
     STORE_RUN = 1 << 20,       /* bytes of adjacent writes put together */
     WATERMARK_OFFSET_BITS = 42, /* 4 TiB a file, 4 million files in the life of a process */
     STORE_WALK_MAX = 4 << 20,   /* see struct store_options */
-    REBUILD_STEP = 1 << 20      /* bytes of a file that are indexed between two jobs */
+    REBUILD_STEP = 1 << 20,     /* bytes of a file that are indexed between two jobs */
+    DAMAGED_MAX = 64            /* files whose index cannot be made that are remembered */
 };
 
 enum job_kind { JOB_FILE, JOB_WRITE, JOB_CUT, JOB_CHECKPOINT, JOB_DRAIN, JOB_CLOSE };
@@ -75,6 +76,7 @@ struct writer {
     uint64_t last_index;                       /* of the last job */
     uint64_t checkpoint_index;                 /* of the last checkpoint written */
     uint64_t checkpoint_ordinal, checkpoint_size; /* its newest file */
+    uint64_t list;                                /* number of the list file */
     struct store_sub *subs;
 };
 
@@ -91,18 +93,24 @@ struct store {
     /* any thread */
     _Atomic uint64_t queued;    /* jobs posted and not begun: while there are some, a run may wait */
     _Atomic uint64_t watermark; /* ordinal << WATERMARK_OFFSET_BITS | offset; 0: nothing */
+    _Atomic uint64_t damaged[DAMAGED_MAX]; /* ordinals: storage/rebuild.c */
     /* storage env */
     struct writer writer;
+    unsigned next_damaged;
 };
 
 /* ---- writer.c: on the storage env ---------------------------------------------------------------------- */
 
 void writer_run_job(struct env_msg *msg);
 
+/* "dir/base.index", the list of names of the file's era; to be freed with mem_free. */
+char *writer_names_path(const char *dir, const char *name);
+
 /* ---- writer_index.c: on the storage env, at the start on the loop ---------------------------------------- */
 
-/* The index of the file that the checkpoint ends with, brought to it; `cp` has one. */
-int writer_index_resume(struct writer *w, struct env *env, const struct checkpoint *cp, struct errmsg *em);
+/* The index of the newest file, brought to the checkpoint. */
+int writer_index_resume(struct writer *w, struct env *env, const struct catalog_file *file,
+                        const struct checkpoint *cp, struct errmsg *em);
 /* For a new file, whose first bytes are these. */
 void writer_index_begin(struct writer *w, const struct catalog_file *file, const uint8_t *bytes, size_t n);
 void writer_index_bytes(struct writer *w, const struct store_job *job);
@@ -119,14 +127,19 @@ void writer_index_close(struct writer *w);
 bool rebuild_ask(struct store *store, struct catalog_file *file, uint64_t size);
 void rebuild_drop_all(struct writer *w);
 
+/* ---- recover.c: at the start, on the loop ---------------------------------------------------------------- */
+
+/* Brings the files to the checkpoint; `files` are those that it names, to be unreferenced. */
+int recover(struct env *env, const char *data_dir, const char *binlog_dir, const char *index_dir,
+            struct checkpoint *cp, struct filelist **files, struct errmsg *em);
+
 /* ---- store.c ------------------------------------------------------------------------------------------- */
 
 void store_job_done(struct env_msg *msg); /* on the loop */
 
 /* ---- catalog.c ----------------------------------------------------------------------------------------- */
 
-/* What a checkpoint names. */
-struct catalog *catalog_load(const char *binlog_dir, const struct checkpoint *cp);
+int catalog_load(const char *binlog_dir, const struct filelist *files, struct catalog **out, struct errmsg *em);
 struct catalog_file *catalog_file_new(const char *binlog_dir, uint64_t era, const char *name,
                                       const struct gtid_set *state_before);
 struct catalog_file *catalog_file_ref(struct catalog_file *file);

@@ -22,6 +22,7 @@
 #include "protocol/base/check.h"
 #include "protocol/base/mem.h"
 #include "protocol/txn.h"
+#include "storage/filelist.h"
 #include "storage/impl.h"
 #include "storage/index.h"
 
@@ -121,31 +122,38 @@ static int open_file(struct reader *r, struct catalog_file *file, struct errmsg 
 /* The size of a sealed file. */
 static int sealed_size(struct reader *r, uint64_t *size, struct errmsg *em)
 {
-    const struct catalog_entry *entry = catalog_by_ordinal(r->sub->catalog, r->file->ordinal);
-    if (entry) {
-        *size = entry->size;
+    if (catalog_sealed_size(r->sub->catalog, r->file->ordinal, size)) {
         return 0;
     }
     return env_size(r->handle, size, em); /* removed while we read it */
 }
 
-static int next_file(struct reader *r, struct errmsg *em)
+/* Goes on with the file behind this one. */
+static int enter(struct reader *r, struct catalog_file *next, struct errmsg *em)
 {
-    const struct catalog_entry *next = catalog_by_ordinal(r->sub->catalog, r->file->ordinal + 1);
-    if (txn_is_open(&r->txn)) {
-        return at_fault(r, err_set(em, READER_CORRUPT, "the file ends inside a transaction"), em);
-    }
-    if (!next) {
-        return err_set(em, READER_PURGED, "the file after %s was removed", r->file->path);
-    }
-    if (!r->by_gtid && next->file->era != r->file->era) {
+    if (!r->by_gtid && next->era != r->file->era) {
         return err_set(em, READER_ERA_END, "%s is the last file of era %llu", r->file->path,
                        (unsigned long long)r->file->era);
     }
-    int rv = open_file(r, next->file, em);
+    int rv = open_file(r, next, em);
     if (!rv && r->by_gtid) {
         (void)find_jump(r); /* without one it walks */
     }
+    return rv;
+}
+
+static int next_file(struct reader *r, struct errmsg *em)
+{
+    struct catalog_entry next;
+    if (txn_is_open(&r->txn)) {
+        return at_fault(r, err_set(em, READER_CORRUPT, "the file ends inside a transaction"), em);
+    }
+    int rv = catalog_by_ordinal(r->sub->catalog, r->file->ordinal + 1, &next, em);
+    if (rv == E_NOTFOUND) {
+        return err_set(em, READER_PURGED, "the file after %s was removed", r->file->path);
+    }
+    rv = rv ? rv : enter(r, next.file, em);
+    catalog_entry_drop(&next);
     return rv;
 }
 
@@ -569,30 +577,19 @@ static int walk_to(struct reader *r, uint64_t position, struct errmsg *em)
     return 0;
 }
 
-int reader_open_position(struct store_sub *sub, uint64_t era, const char *file, uint64_t position,
-                         struct reader **out, struct errmsg *em)
+/* `size`: what is visible of the file. */
+static int open_at(struct store_sub *sub, struct catalog_file *file, uint64_t size, uint64_t position,
+                   struct reader **out, struct errmsg *em)
 {
-    const struct catalog_entry *end, *entry;
-    uint64_t offset;
-    *out = NULL;
-    if (!store_sub_end(sub, &end, &offset)) {
-        return err_set(em, READER_NOT_YET, "there are no binlog files yet");
-    }
-    bool first = !file || !file[0];
-    entry = first ? catalog_first_of_newest_era(sub->catalog) : catalog_find(sub->catalog, era, file);
-    if (!entry || entry > end) {
-        return err_set(em, READER_UNKNOWN_FILE, "there is no binlog file '%s'", first ? "" : file);
-    }
-    uint64_t size = entry == end ? offset : entry->size;
     if (position < EVENT_MAGIC_SIZE) {
         return err_set(em, READER_BAD_POSITION, "position %llu is below 4", (unsigned long long)position);
     }
     if (position > size) {
         return err_set(em, READER_BEYOND, "position %llu is behind the end of %s (%llu)",
-                       (unsigned long long)position, entry->file->name, (unsigned long long)size);
+                       (unsigned long long)position, file->name, (unsigned long long)size);
     }
     struct reader *r = reader_new(sub);
-    int rv = open_file(r, entry->file, em);
+    int rv = open_file(r, file, em);
     rv = rv ? rv : walk_to(r, position, em);
     if (rv) {
         reader_close(r);
@@ -602,16 +599,65 @@ int reader_open_position(struct store_sub *sub, uint64_t era, const char *file, 
     return rv;
 }
 
-/* Is nothing missing before this file for a replica that has `have`? */
-static bool early_enough(const struct catalog_file *file, const struct gtid_set *have)
+int reader_open_position(struct store_sub *sub, uint64_t era, const char *file, uint64_t position,
+                         struct reader **out, struct errmsg *em)
 {
-    if (!file->state_before || gtid_set_is_empty(file->state_before)) {
+    const struct catalog_entry *end;
+    struct catalog_entry entry;
+    uint64_t offset;
+    *out = NULL;
+    if (!store_sub_end(sub, &end, &offset)) {
+        return err_set(em, READER_NOT_YET, "there are no binlog files yet");
+    }
+    bool first = !file || !file[0];
+    int rv = first ? catalog_first_of_newest_era(sub->catalog, &entry, em)
+                   : catalog_find(sub->catalog, era, file, &entry, em);
+    if (!rv && entry.file->ordinal > end->file->ordinal) {
+        catalog_entry_drop(&entry);
+        rv = E_NOTFOUND;
+    }
+    if (rv) {
+        return rv == E_NOTFOUND ? err_set(em, READER_UNKNOWN_FILE, "there is no binlog file '%s'", first ? "" : file)
+                                : rv;
+    }
+    uint64_t size = entry.file->ordinal == end->file->ordinal ? offset : entry.size;
+    rv = open_at(sub, entry.file, size, position, out, em);
+    catalog_entry_drop(&entry);
+    return rv;
+}
+
+/* Is nothing missing before this place for a replica that has `have`? */
+static bool early_enough(void *arg, const struct gtid_set *before)
+{
+    const struct gtid_set *have = arg;
+    if (!before) {
         return true;
     }
     if (gtid_set_flavour(have) == FLAVOUR_MARIADB) {
-        return gtid_set_within_position(file->state_before, have);
+        return gtid_set_within_position(before, have);
     }
-    return gtid_set_subset(file->state_before, have);
+    return gtid_set_subset(before, have);
+}
+
+/* The newest visible file that is early enough. */
+static int find_file(struct store_sub *sub, const struct gtid_set *have, struct catalog_entry *entry,
+                     struct errmsg *em)
+{
+    const struct catalog_entry *end;
+    struct filelist_file oldest;
+    uint64_t offset;
+    size_t at;
+    if (!store_sub_end(sub, &end, &offset)) {
+        return err_set(em, READER_NOT_YET, "there are no binlog files yet");
+    }
+    const struct filelist *files = sub->catalog->files;
+    int rv = filelist_search(files, (size_t)end->file->ordinal, early_enough, (void *)have, &at, em);
+    if (rv == E_NOTFOUND) {
+        filelist_get(files, 0, &oldest);
+        return err_set(em, READER_PURGED, "transactions that are wanted stood before %s, the oldest file",
+                       oldest.name);
+    }
+    return rv ? rv : catalog_at(sub->catalog, at, entry, em);
 }
 
 /* What the replica has in domains whose end it has reached at the start of the file is behind us; the rest
@@ -633,21 +679,15 @@ static void await_position(struct reader *r, const struct gtid_set *have)
 int reader_open_gtid(struct store_sub *sub, const struct gtid_set *have, struct reader **out,
                      struct errmsg *em)
 {
-    const struct catalog_entry *end;
-    uint64_t offset;
+    struct catalog_entry entry;
     *out = NULL;
-    if (!store_sub_end(sub, &end, &offset)) {
-        return err_set(em, READER_NOT_YET, "there are no binlog files yet");
-    }
-    while (!early_enough(end->file, have)) {
-        if (end == sub->catalog->entries) {
-            return err_set(em, READER_PURGED, "transactions that are wanted stood before %s, the oldest file",
-                           end->file->name);
-        }
-        end--;
+    int rv = find_file(sub, have, &entry, em);
+    if (rv) {
+        return rv;
     }
     struct reader *r = reader_new(sub);
-    int rv = open_file(r, end->file, em);
+    rv = open_file(r, entry.file, em);
+    catalog_entry_drop(&entry);
     r->by_gtid = true;
     if (!rv && gtid_set_flavour(have) == FLAVOUR_MARIADB) {
         await_position(r, have);

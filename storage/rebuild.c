@@ -6,7 +6,7 @@
  * tries again. One file at a time.
  *
  * Failure modes: a file in which events cannot be followed has no index. That is logged with file and offset,
- * and remembered: its readers walk, and come to the damage themselves. The same when the new index cannot be
+ * and remembered (of the last DAMAGED_MAX): its readers walk, and come to the damage themselves. The same when the new index cannot be
  * written: nothing is lost by it. */
 #include "protocol/base/check.h"
 #include "protocol/base/mem.h"
@@ -15,7 +15,15 @@
 
 #include <stdio.h>
 
-enum { INDEX_AS_FOUND, INDEX_ASKED_FOR, INDEX_MADE_AGAIN, INDEX_IMPOSSIBLE };
+static bool is_damaged(struct store *store, uint64_t ordinal)
+{
+    for (size_t i = 0; i < DAMAGED_MAX; i++) {
+        if (atomic_load(&store->damaged[i]) == ordinal) {
+            return true;
+        }
+    }
+    return false;
+}
 
 static void drop(struct rebuild *job)
 {
@@ -77,8 +85,8 @@ static void end(struct writer *w, struct rebuild *job, int rv, const struct errm
 {
     if (rv) {
         env_log(w->env, ENV_ERROR, "index cannot be made file=%s why=\"%s\"", job->file->path, em->text);
+        atomic_store(&w->store->damaged[w->store->next_damaged++ % DAMAGED_MAX], job->file->ordinal);
     }
-    atomic_store(&job->file->index, rv ? INDEX_IMPOSSIBLE : INDEX_MADE_AGAIN);
     w->rebuilds = job->next;
     if (w->rebuilds) {
         run_later(w->rebuilds);
@@ -108,12 +116,29 @@ static void run(struct env_msg *msg)
     end(w, job, rv ? rv : put_in_place(job, &em), &em);
 }
 
+static bool is_waiting(const struct writer *w, uint64_t ordinal)
+{
+    const struct rebuild *job = w->rebuilds;
+    while (job && job->file->ordinal != ordinal) {
+        job = job->next;
+    }
+    return job != NULL;
+}
+
 static void asked(struct env_msg *msg)
 {
     struct rebuild *job = CONTAINER_OF(msg, struct rebuild, msg);
     struct writer *w = &job->store->writer;
     bool first = !w->rebuilds;
     CHECK(!w->closing); /* subscribers have left before */
+    bool known = is_damaged(job->store, job->file->ordinal);
+    if (known || is_waiting(w, job->file->ordinal)) {
+        drop(job);
+        if (known) {
+            catalog_wake(w); /* the asker may have missed the one that told so */
+        }
+        return;
+    }
     *w->rebuilds_tail = job;
     w->rebuilds_tail = &job->next;
     if (first) {
@@ -123,17 +148,14 @@ static void asked(struct env_msg *msg)
 
 bool rebuild_ask(struct store *store, struct catalog_file *file, uint64_t size)
 {
-    unsigned char was = atomic_load(&file->index);
-    while (was != INDEX_ASKED_FOR && was != INDEX_IMPOSSIBLE) {
-        if (atomic_compare_exchange_weak(&file->index, &was, INDEX_ASKED_FOR)) {
-            struct rebuild *job = mem_new(sizeof *job);
-            job->msg.run = asked;
-            job->store = store;
-            job->file = catalog_file_ref(file);
-            job->size = size;
-            env_post(store->env, &job->msg);
-            break;
-        }
+    if (is_damaged(store, file->ordinal)) {
+        return false;
     }
-    return was != INDEX_IMPOSSIBLE;
+    struct rebuild *job = mem_new(sizeof *job);
+    job->msg.run = asked;
+    job->store = store;
+    job->file = catalog_file_ref(file);
+    job->size = size;
+    env_post(store->env, &job->msg);
+    return true;
 }

@@ -16,6 +16,7 @@
 #include "protocol/base/check.h"
 #include "protocol/base/mem.h"
 #include "protocol/event.h"
+#include "storage/filelist.h"
 #include "storage/impl.h"
 
 #include <stdio.h>
@@ -115,20 +116,12 @@ static void flush(struct writer *w)
 static void save_checkpoint(struct writer *w, uint64_t index, uint64_t size)
 {
     struct errmsg em;
-    struct checkpoint cp = {.index = index, .n = w->catalog->n};
-    cp.files = cp.n ? mem_array(cp.n, sizeof *cp.files) : NULL;
-    for (size_t i = 0; i < cp.n; i++) {
-        const struct catalog_entry *entry = &w->catalog->entries[i];
-        cp.files[i] = (struct checkpoint_file){.era = entry->file->era,
-                                               .size = entry->sealed ? entry->size : size,
-                                               .follows_era = entry->file->follows_era,
-                                               .name = entry->file->name,
-                                               .state_before = entry->file->state_before};
-    }
+    struct checkpoint cp = {.index = index};
+    checkpoint_name_files(&cp, w->list, w->catalog->files);
+    cp.size = cp.n ? size : 0;
     cp.boundary = cp.n ? w->boundary : 0;
     die_if(w, checkpoint_save(w->env, w->binlog_dir, &cp, &em), "write the checkpoint in", w->binlog_dir,
            &em);
-    mem_free(cp.files); /* names and states are the catalog's */
     w->checkpoint_index = index;
     w->checkpoint_ordinal = cp.n ? newest_file(w)->ordinal : 0;
     w->checkpoint_size = size;
@@ -143,12 +136,18 @@ static void do_checkpoint(struct writer *w, const struct store_job *job)
 
 /* ---- a new file ---------------------------------------------------------------------------------------- */
 
-static void append_index(struct writer *w, const char *dir, const char *name)
+char *writer_names_path(const char *dir, const char *name)
+{
+    return mem_printf("%s/%.*s.index", dir, (int)(strrchr(name, '.') - name), name);
+}
+
+/* The list of names as the servers keep it beside their files. */
+static void append_name(struct writer *w, const char *dir, const char *name)
 {
     struct errmsg em;
     struct env_file *f;
     uint64_t size = 0;
-    char *path = mem_printf("%s/%.*s.index", dir, (int)(strrchr(name, '.') - name), name);
+    char *path = writer_names_path(dir, name);
     char *line = mem_printf("./%s\n", name);
     die_if(w, env_open(w->env, path, ENV_WRITE | ENV_CREATE, &f, &em), "open", path, &em);
     die_if(w, env_size(f, &size, &em), "look at", path, &em);
@@ -169,20 +168,29 @@ static void create_file(struct writer *w, const struct catalog_file *file)
     die_if(w, env_open(w->env, file->path, ENV_READ | ENV_WRITE | ENV_CREATE | ENV_TRUNC, &w->newest, &em),
            "create", file->path, &em);
     die_if(w, env_pwrite(w->newest, EVENT_MAGIC, EVENT_MAGIC_SIZE, 0, &em), "write to", file->path, &em);
-    append_index(w, dir, file->name);
+    append_name(w, dir, file->name);
     writer_index_begin(w, file, (const uint8_t *)EVENT_MAGIC, EVENT_MAGIC_SIZE);
     die_if(w, env_sync_dir(w->env, dir, &em), "sync", dir, &em);
     mem_free(dir);
 }
 
+/* Before the file is made: so a start knows what to remove. */
+static void extend_list(struct writer *w, const struct catalog *next)
+{
+    struct errmsg em;
+    int rv = checkpoint_extend_list(w->env, w->binlog_dir, w->list, filelist_size(w->catalog->files), next->files, &em);
+    die_if(w, rv, "write the list of files in", w->binlog_dir, &em);
+}
+
 static void do_file(struct writer *w, struct store_job *job)
 {
+    size_t at;
     flush(w);
     if (!checkpoint_name_ok(job->file->name) || job->file->era == 0) {
         env_fatal(w->env, "storage: the log asks for a file %s at index %llu, which cannot be",
                   job->file->path, (unsigned long long)job->index);
     }
-    if (catalog_find(w->catalog, job->file->era, job->file->name)) {
+    if (filelist_find(w->catalog->files, job->file->era, job->file->name, &at)) {
         env_fatal(w->env, "storage: the log makes %s at index %llu, but it is there already", job->file->path,
                   (unsigned long long)job->index);
     }
@@ -195,8 +203,9 @@ static void do_file(struct writer *w, struct store_job *job)
     writer_index_seal(w);
     sync_newest(w);
     close_newest(w);
-    create_file(w, job->file);
     struct catalog *next = catalog_extend(w->catalog, w->end, job->file);
+    extend_list(w, next);
+    create_file(w, job->file);
     job->file = NULL;
     catalog_unref(w->catalog);
     w->catalog = next;

@@ -143,7 +143,7 @@ void writer_index_seal(struct writer *w)
 /* ---- at the start -------------------------------------------------------------------------------------- */
 
 /* What can be used of it, else a new one. */
-static struct index_builder *load(struct writer *w, struct env *env, const struct checkpoint_file *file,
+static struct index_builder *load(struct writer *w, struct env *env, const struct catalog_file *file,
                                   uint64_t boundary, struct env_file *bytes, size_t *kept)
 {
     const struct store_options *o = &w->store->options;
@@ -206,22 +206,21 @@ static int bring_up(struct writer *w, struct env *env, const char *era, uint64_t
     return rv;
 }
 
-int writer_index_resume(struct writer *w, struct env *env, const struct checkpoint *cp, struct errmsg *em)
+int writer_index_resume(struct writer *w, struct env *env, const struct catalog_file *file,
+                        const struct checkpoint *cp, struct errmsg *em)
 {
-    const struct checkpoint_file *file = &cp->files[cp->n - 1];
     struct writer_index *x = &w->index;
     struct errmsg why;
     struct env_file *bytes;
     char era[32];
     size_t kept;
     snprintf(era, sizeof era, "%llu", (unsigned long long)file->era);
-    char *path = mem_printf("%s/%s/%s", w->binlog_dir, era, file->name);
     x->path = index_path(w->store->index_dir, file->era, file->name);
     int rv = env_make_dir(env, w->store->index_dir, era, em);
-    rv = rv ? rv : env_open(env, path, ENV_READ, &bytes, em);
+    rv = rv ? rv : env_open(env, file->path, ENV_READ, &bytes, em);
     if (!rv) {
         x->builder = load(w, env, file, cp->boundary, bytes, &kept);
-        if (look_again(env, path, bytes, x->builder, cp->boundary, file->size, &why)) {
+        if (look_again(env, file->path, bytes, x->builder, cp->boundary, cp->size, &why)) {
             env_log(env, ENV_ERROR, "binlog file damaged, it gets no index why=\"%s\"", why.text);
             index_builder_free(x->builder);
             x->builder = NULL;
@@ -234,6 +233,5 @@ int writer_index_resume(struct writer *w, struct env *env, const struct checkpoi
     if (rv) {
         writer_index_close(w);
     }
-    mem_free(path);
     return rv;
 }

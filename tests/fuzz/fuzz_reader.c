@@ -8,6 +8,7 @@
 #include "protocol/base/mem.h"
 #include "protocol/event.h"
 #include "storage/checkpoint.h"
+#include "storage/filelist.h"
 #include "storage/reader.h"
 #include "storage/store.h"
 #include "tests/fuzz/fuzz.h"
@@ -77,7 +78,6 @@ static struct gtid_set *take_set(struct cur *in, enum flavour flavour)
 /* Files and checkpoint. False: there is nothing to open. */
 static bool prepare(struct env *env, struct cur *in, struct given *g)
 {
-    struct checkpoint_file files[FILES_MAX];
     struct errmsg em = {.text = ""};
     size_t n;
     g->flags = cur_u8(in);
@@ -96,20 +96,21 @@ static bool prepare(struct env *env, struct cur *in, struct given *g)
     }
     uint64_t boundary = g->flags & INSIDE ? g->position : UINT64_MAX, size = g->sizes[g->n_files - 1];
     boundary = boundary < EVENT_MAGIC_SIZE ? EVENT_MAGIC_SIZE : boundary;
-    struct checkpoint cp = {
-        .index = 5, .boundary = boundary < size ? boundary : size, .n = g->n_files, .files = files};
-    char first[] = "b.000001", second[] = "b.000002";
+    struct checkpoint cp = {.index = 5, .boundary = boundary < size ? boundary : size, .size = size};
+    struct filelist *files = filelist_new();
     for (size_t i = 0; i < g->n_files; i++) {
         bool era2 = i && g->flags & NEW_ERA;
-        files[i] = (struct checkpoint_file){.era = era2 ? 2 : 1,
-                                            .size = g->sizes[i],
-                                            .follows_era = era2,
-                                            .name = i ? second : first,
-                                            .state_before = i ? g->before : NULL};
+        struct filelist *more = filelist_add(files, i ? g->sizes[i - 1] : 0, era2 ? 2 : 1,
+                                             i ? "b.000002" : "b.000001", i ? g->before : NULL);
+        filelist_unref(files);
+        files = more;
     }
+    checkpoint_name_files(&cp, CHECKPOINT_FIRST_LIST, files);
     (void)env_make_dir(env, "/", "d", NULL);
     (void)env_make_dir(env, "/d", "binlog", NULL);
+    MUST(checkpoint_extend_list(env, "/d/binlog", cp.list, 0, files, &em) == 0);
     MUST(checkpoint_save(env, "/d/binlog", &cp, &em) == 0);
+    filelist_unref(files);
     return true;
 }
 

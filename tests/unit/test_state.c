@@ -122,7 +122,9 @@ static void files_grow_and_are_cut(void)
     put_file(&b, 1, "mysql-bin.000002"); /* the source crashed: what it had not finished goes */
     UNIT_INT(apply(s, &b, &e), 0);
     UNIT_TRUE(e.cut && e.cut_to == 164 && e.new_file);
-    UNIT_UINT(s->files[0].size, 164);
+    struct filelist_file first;
+    filelist_get(s->files, 0, &first);
+    UNIT_UINT(first.size, 164);
     struct gtid g = my_gtid(1, 2);
     UNIT_TRUE(gtid_set_contains(s->executed, &g));
     UNIT_TRUE(gtid_set_contains(state_file(s)->before, &g));
@@ -226,7 +228,7 @@ static void files_must_continue_the_history(void)
         put_file(&b, 1, bad_names[i]);
         UNIT_INT(apply(s, &b, &e), 0);
         UNIT_INT(e.status, E_CONTRADICTION);
-        UNIT_UINT(s->n_files, 1);
+        UNIT_UINT(filelist_count(s->files), 1);
     }
     static const uint64_t ends[] = {0, 2, 1}; /* fewer GTIDs than held, more, the same */
     for (size_t i = 0; i < 3; i++) {
@@ -241,7 +243,7 @@ static void files_must_continue_the_history(void)
         UNIT_INT(apply(s, &b, &e), 0);
         UNIT_INT(e.status, ends[i] == 1 ? 0 : E_CONTRADICTION);
     }
-    UNIT_UINT(s->n_files, 2);
+    UNIT_UINT(filelist_count(s->files), 2);
     /* a GTID of the other flavour */
     struct entry_events events = {.era = 1, .name = "mysql-bin.000002", .offset = 4, .boundary = 54};
     struct entry_txn last = {.end = 4}, txn = {.end = 54, .gtid = {.flavour = FLAVOUR_MARIADB, .server = 1, .gno = 1}};

@@ -394,24 +394,16 @@ static void damage_is_refused(void)
 
 static void checkpoint_survives_no_flipped_bit(void)
 {
-    struct gtid_set *state = gtid_set_new(FLAVOUR_MARIADB);
-    UNIT_INT(gtid_set_parse(state, "0-1-5,0-2-7,3-1-1", 17, NULL), 0);
-    char name[] = "mysql-bin.000001", other[] = "mysql-bin.000002";
-    struct checkpoint_file files[] = {{.era = 1, .size = 100, .name = name, .state_before = state},
-                                      {.era = 2, .size = 50, .follows_era = true, .name = other}};
-    struct checkpoint cp = {.index = 77, .boundary = 40, .n = 2, .files = files}, back;
+    struct checkpoint cp = {.index = 77, .boundary = 40, .size = 50, .n = 2, .list = 1, .list_bytes = 90, .list_sum = 5};
+    struct checkpoint back;
     struct buf out;
     buf_init(&out, 1 << 20);
     checkpoint_encode(&cp, &out);
+    UNIT_UINT(out.len, CHECKPOINT_SIZE);
     UNIT_INT(checkpoint_decode(&back, out.data, out.len, NULL), 0);
     UNIT_UINT(back.index, 77);
     UNIT_UINT(back.boundary, 40);
-    UNIT_REQUIRE(back.n == 2);
-    UNIT_TRUE(back.files[1].follows_era && !back.files[0].follows_era);
-    UNIT_STR(back.files[0].name, name);
-    UNIT_TRUE(gtid_set_equal(back.files[0].state_before, state));
-    UNIT_TRUE(back.files[1].state_before == NULL);
-    checkpoint_free(&back);
+    UNIT_TRUE(back.n == 2 && back.size == 50 && back.list == 1 && back.list_bytes == 90 && back.list_sum == 5);
     bool refused = true;
     for (size_t bit = 0; bit < out.len * 8; bit++) {
         out.data[bit / 8] ^= (uint8_t)(1 << bit % 8);
@@ -419,13 +411,12 @@ static void checkpoint_survives_no_flipped_bit(void)
         out.data[bit / 8] ^= (uint8_t)(1 << bit % 8);
     }
     for (size_t n = 0; n < out.len; n++) {
-        refused = refused && checkpoint_decode(&back, out.data, n, NULL) == E_CORRUPT;
+        refused = refused && checkpoint_decode(&back, out.data, n, NULL) != 0;
     }
     UNIT_TRUE(refused);
-    out.data[4] = 2;
+    out.data[4] = 3;
     UNIT_INT(checkpoint_decode(&back, out.data, out.len, NULL), E_VERSION);
     buf_free(&out);
-    gtid_set_free(state);
 }
 
 static void names_that_lead_elsewhere_are_no_names(void)
@@ -556,9 +547,9 @@ static void gone(struct store_sub *sub)
     ((struct watcher *)sub->owner)->left = true;
 }
 
-static void list_add(void *arg, const struct catalog_file *file, uint64_t size)
+static void list_add(void *arg, uint64_t era, const char *name, uint64_t size)
 {
-    buf_printf(arg, "%llu/%s %llu\n", (unsigned long long)file->era, file->name, (unsigned long long)size);
+    buf_printf(arg, "%llu/%s %llu\n", (unsigned long long)era, name, (unsigned long long)size);
 }
 
 static const char *list(struct watcher *w, uint64_t era, struct buf *out)
@@ -603,12 +594,16 @@ static void subscribers_see_what_is_whole(void)
     UNIT_STR(list(&a, 0, &text), "2/mysql-bin.000001 4\n");
     UNIT_STR(list(&a, 1, &text), "1/mysql-bin.000001 30\n1/mysql-bin.000002 4\n");
     UNIT_STR(list(&b, 1, &text), "1/mysql-bin.000001 30\n1/mysql-bin.000002 4\n");
-    const struct catalog_entry *entry = catalog_find(b.sub.catalog, 0, "mysql-bin.000001");
-    UNIT_TRUE(entry && entry->file->era == 2 && entry->file->follows_era &&
-              entry == catalog_newest(b.sub.catalog));
-    entry = catalog_find(b.sub.catalog, 1, "mysql-bin.000001");
-    UNIT_TRUE(entry && entry->sealed && entry->size == 30 && !entry->file->follows_era);
-    UNIT_TRUE(catalog_find(b.sub.catalog, 2, "mysql-bin.000002") == NULL);
+    struct catalog_entry entry;
+    UNIT_REQUIRE(catalog_find(b.sub.catalog, 0, "mysql-bin.000001", &entry, NULL) == 0);
+    UNIT_TRUE(entry.file->era == 2 && entry.file->follows_era && entry.file == catalog_newest(b.sub.catalog)->file);
+    catalog_entry_drop(&entry);
+    UNIT_REQUIRE(catalog_find(b.sub.catalog, 1, "mysql-bin.000001", &entry, NULL) == 0);
+    UNIT_TRUE(entry.sealed && entry.size == 30 && !entry.file->follows_era && entry.file->ordinal == 1);
+    catalog_entry_drop(&entry);
+    UNIT_INT(catalog_find(b.sub.catalog, 2, "mysql-bin.000002", &entry, NULL), E_NOTFOUND);
+    UNIT_INT(catalog_by_ordinal(b.sub.catalog, 0, &entry, NULL), E_NOTFOUND);
+    UNIT_INT(catalog_by_ordinal(b.sub.catalog, 4, &entry, NULL), E_NOTFOUND);
 
     before = b.changes;
     store_write(store, 7, 4, bytes, 50, 54, NULL, NULL);
