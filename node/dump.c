@@ -132,7 +132,9 @@ void dump_drained(struct dump *d)
 static void beat(struct dump *d)
 {
     if (d->reader) { /* not where the reader stands: it may be in a file that was not announced yet */
-        dump_put_heartbeat(d, d->at_file, d->at);
+        if (d->at > EVENT_MAGIC_SIZE) { /* never before a file's format description, which may not have come yet */
+            dump_put_heartbeat(d, d->at_file, d->at);
+        }
     } else if (d->announced_asked) {
         dump_put_heartbeat(d, d->file, d->position);
     }

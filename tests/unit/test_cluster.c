@@ -122,6 +122,7 @@ static void on_leading(void *owner, bool leading)
     struct entry_file f = {.era = 1, .name = "b.000001", .origin = {.flavour = FLAVOUR_MYSQL}};
     buf_init(&b, ENTRY_MAX);
     entry_put_file(&b, &f);
+    life->rig->proposed = 4;
     cluster_propose(life->cluster, &b, file_done, life);
 }
 

@@ -9,6 +9,7 @@
 #include "tests/unit/binlogs.h"
 #include "tests/unit/env_uv_fixture.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -37,6 +38,7 @@ static struct env_msg more;
 static char *first_index; /* of the first file: taken away, and made again when a guest wants it */
 static uint64_t first_size;
 static unsigned verified, sound, verify_runs;
+static atomic_bool index_removed;
 
 static void closed(void *arg)
 {
@@ -129,7 +131,7 @@ static void guest_changed(struct store_sub *sub);
 static void guest_left(struct store_sub *sub)
 {
     struct follower *f = sub->owner;
-    if (++f->comings < COMINGS) {
+    if (++f->comings < COMINGS || !atomic_load(&index_removed)) {
         store_subscribe(store, &f->guest, f->worker, guest_changed);
     } else {
         f->guest_over = true;
@@ -172,6 +174,7 @@ static void write_more(struct env_msg *msg)
     binlog_put(store, b, 1, 300 + written * 37, &at_index);
     if (written == FILES / 4) {
         UNIT_REQUIRE(unlink(first_index) == 0);
+        atomic_store(&index_removed, true);
     }
     if (written % 7 == 0) {
         store_checkpoint(store, at_index, NULL, NULL);
@@ -224,7 +227,7 @@ static void readers_run_beside_the_writer(void)
         UNIT_UINT(followers[i].bytes, all_bytes);
         UNIT_UINT(followers[i].files, FILES);
         UNIT_UINT(followers[i].crc, all_crc);
-        UNIT_UINT(followers[i].comings, COMINGS);
+        UNIT_TRUE(followers[i].comings >= COMINGS);
     }
     UNIT_UINT(verify_runs, 1);
     UNIT_UINT(verified, 1);
