@@ -97,7 +97,10 @@ static void status_reply(const struct control *control, struct reply *reply, int
     unsigned long long leader = cluster_leader(control->cluster);
     if (!status) {
         reply_ok(reply);
-    } else if (status == E_NOTLEADER && leader && leader != self) {
+        return;
+    }
+    reply_free(reply);
+    if (status == E_NOTLEADER && leader && leader != self) {
         reply_error(reply, 1105, "HY000", "node %llu is not the leader; run this on node %llu", self, leader);
     } else if (status == E_NOTLEADER) {
         reply_error(
@@ -137,6 +140,7 @@ static bool begin(struct control_change *change)
     buf_init(&entry, ENTRY_MAX);
     bool built = change->build(control, change->what, &change->request->reply, &entry);
     if (built && entry.err) {
+        reply_free(&change->request->reply);
         reply_error(&change->request->reply, 1105, "HY000", "cannot make the change: %s",
                     err_text(entry.err));
         built = false;

@@ -12,6 +12,12 @@ struct source;
 struct serve;
 struct monitor;
 
+/* Counted on all workers, read on the loop. */
+struct login_counters {
+    _Atomic uint64_t failed;  /* refused: no such account, or a wrong password */
+    _Atomic uint64_t delayed; /* of these, those whose client had to wait for the answer */
+};
+
 /* What statements work on; made by the daemon. */
 struct control {
     struct env *loop;
@@ -23,6 +29,8 @@ struct control {
     uint64_t started_wall;   /* microseconds */
     const char *server_uuid; /* this node's */
     uint32_t server_id;
+
+    struct login_counters logins;
 
     /* control.c's; zero at first */
     struct control_change *changes; /* the first one is being proposed */

@@ -51,7 +51,7 @@ static void run_end(struct env_msg *msg)
     worker_session_ended(s);
     dump_free(s->dump);
     server_auth_free(s->auth);
-    sql_vars_free(s->sql.vars);
+    sql_session_free(&s->sql);
     wire_free(s->wire);
     mem_free(s->registered);
     mem_free(s->peer);
@@ -107,14 +107,26 @@ void session_flush(struct session *s)
 static void patience_over(struct env_timer *timer)
 {
     struct session *s = CONTAINER_OF(timer, struct session, timer);
+    if (s->refused) {
+        session_flush(s);
+        session_end(s);
+        return;
+    }
     env_log(s->env, ENV_WARN, "login timed out id=%lu peer=%s", (unsigned long)s->sql.connection_id, s->peer);
     session_end(s);
 }
 
+/* The account that the client means, if it may be used the way it came. */
+static const struct user_account *account_of(const struct session *s, const char *user)
+{
+    const struct user_account *account = view_user(s->worker->view, user, s->sql.host);
+    bool closed = account && (account->locked || (account->require_tls && !wire_has_tls(s->wire) && !s->is_local));
+    return closed ? NULL : account;
+}
+
 static int lookup(void *arg, const char *user, struct account_secret *out)
 {
-    const struct session *s = arg;
-    const struct user_account *account = view_user(s->worker->view, user);
+    const struct user_account *account = account_of(arg, user);
     if (!account) {
         return E_NOTFOUND;
     }
@@ -122,14 +134,29 @@ static int lookup(void *arg, const char *user, struct account_secret *out)
     return 0;
 }
 
+static bool take_account(struct session *s, const struct server_auth_result *r)
+{
+    const struct user_account *account = r->by_socket ? NULL : account_of(s, r->user);
+    if (!account && !r->by_socket) {
+        return false; /* it went while the client answered */
+    }
+    s->sql.by_socket = r->by_socket;
+    s->sql.roles = r->by_socket ? ROLE_REPLICA | ROLE_MONITOR | ROLE_ADMIN : account->roles;
+    snprintf(s->sql.user, sizeof s->sql.user, "%s", r->user);
+    snprintf(s->sql.account_host, sizeof s->sql.account_host, "%s", r->by_socket ? "localhost" : account->host);
+    return true;
+}
+
 static void logged_in(struct session *s)
 {
     const struct server_auth_result *r = server_auth_result(s->auth);
-    const struct user_account *account = view_user(s->worker->view, r->user);
+    if (!take_account(s, r)) {
+        session_end(s);
+        return;
+    }
     env_timer_close(&s->timer);
+    throttle_passed(s->worker->throttle, s->sql.user, s->sql.host);
     s->caps = r->caps;
-    s->sql.roles = r->by_socket ? ROLE_REPLICA | ROLE_MONITOR | ROLE_ADMIN : account ? account->roles : 0;
-    snprintf(s->sql.user, sizeof s->sql.user, "%s", r->user);
     snprintf(s->sql.db, sizeof s->sql.db, "%.64s", r->db);
     s->sql.vars = sql_vars_new();
     if (wire_has_tls(s->wire)) {
@@ -138,13 +165,37 @@ static void logged_in(struct session *s)
     }
     char name[400];
     session_name(s, name, sizeof name);
-    env_log(s->env, ENV_DEBUG, "login id=%lu who=%s roles=%lu plugin=%s tls=%s",
-            (unsigned long)s->sql.connection_id, name, (unsigned long)s->sql.roles,
+    env_log(s->env, ENV_DEBUG, "login id=%lu who=%s account_host=%s roles=%lu plugin=%s tls=%s",
+            (unsigned long)s->sql.connection_id, name, s->sql.account_host, (unsigned long)s->sql.roles,
             auth_plugin_name(r->plugin), s->sql.tls_version ? s->sql.tls_version : "no");
     server_auth_free(s->auth);
     s->auth = NULL;
     wire_set_max_packet(s->wire, s->sql.roles & ROLE_REPLICA ? REPLICA_PACKET_MAX : PACKET_MAX);
     s->state = SESSION_READY;
+}
+
+/* Who guesses waits for the answer, and for no other. */
+static void refuse_login(struct session *s, int code)
+{
+    const struct server_auth_result *r = server_auth_result(s->auth);
+    struct login_counters *counters = &s->worker->control->logins;
+    char name[400];
+    uint64_t wait = 0;
+    if (code == E_DENIED) {
+        wait = throttle_failed(s->worker->throttle, r->user, s->sql.host, env_now(s->env));
+        atomic_fetch_add(&counters->failed, 1);
+        atomic_fetch_add(&counters->delayed, wait > 0);
+    }
+    session_name(s, name, sizeof name);
+    env_log(s->env, ENV_WARN, "login refused id=%lu who=%s code=%s wait_ms=%llu", (unsigned long)s->sql.connection_id, name,
+            err_name(code), (unsigned long long)(wait / ENV_MS));
+    if (wait > 0) {
+        s->refused = true; /* the rest is patience_over's */
+        env_timer_start(&s->timer, wait);
+    } else {
+        session_flush(s);
+        session_end(s);
+    }
 }
 
 static void take_login(struct session *s, const struct packet *p)
@@ -154,12 +205,26 @@ static void take_login(struct session *s, const struct packet *p)
     if (rv == SERVER_AUTH_DONE) {
         logged_in(s);
     } else if (rv < 0) {
+        refuse_login(s, rv);
+    }
+}
+
+void session_accounts_changed(struct session *s)
+{
+    if (s->state == SESSION_LOGIN || session_is_over(s) || s->sql.by_socket) {
+        return;
+    }
+    const struct user_account *account = view_account(s->worker->view, s->sql.user, s->sql.account_host);
+    bool may_dump = account && account->roles & ROLE_REPLICA;
+    s->sql.roles = account ? account->roles : 0;
+    if (!account || account->locked || (s->state == SESSION_DUMPING && !may_dump)) {
         char name[400];
         session_name(s, name, sizeof name);
-        env_log(s->env, ENV_WARN, "login refused id=%lu who=%s code=%s", (unsigned long)s->sql.connection_id,
-                name, err_name(rv));
-        session_flush(s);
-        session_end(s);
+        env_log(s->env, ENV_INFO, "session ends id=%lu who=%s why=\"%s\"", (unsigned long)s->sql.connection_id, name,
+                account && !account->locked ? "its account may not replicate any more"
+                : account                   ? "its account is locked"
+                                            : "its account is gone");
+        session_stop(s, END_KILLED);
     }
 }
 
@@ -170,7 +235,7 @@ static void set_paused(struct session *s)
     if (session_is_over(s)) {
         return;
     }
-    bool paused = s->state == SESSION_WAITING ||
+    bool paused = s->state == SESSION_WAITING || s->refused ||
                   (s->state == SESSION_READY && env_stream_pending(s->stream) > ANSWERS_MAX);
     if (paused != s->paused) {
         s->paused = paused;
@@ -215,13 +280,17 @@ static void process(struct session *s)
     int rv = 0;
     while (!session_is_over(s) && !s->paused && (rv = wire_next(s->wire, &p, &em)) > 0) {
         take_packet(s, &p);
-        session_flush(s);
+        if (!s->refused) {
+            session_flush(s);
+        }
         set_paused(s);
     }
     if (!session_is_over(s) && rv < 0) {
         bad_packet(s, rv, &em);
     }
-    session_flush(s); /* a TLS handshake has output without packets */
+    if (!s->refused) {
+        session_flush(s); /* a TLS handshake has output without packets */
+    }
 }
 
 static void readable(void *owner, const uint8_t *data, size_t n)
@@ -313,6 +382,7 @@ struct session *session_new(struct worker *worker, struct env_socket *socket, ui
         return NULL;
     }
     s->peer = mem_str(peer.text);
+    s->is_local = peer.is_local;
     snprintf(s->sql.host, sizeof s->sql.host, "%s", peer.host);
     s->wire = wire_new(LOGIN_PACKET_MAX);
     env_timer_start(&s->timer, LOGIN_PATIENCE);

@@ -29,6 +29,8 @@ struct session {
     struct wire *wire;
     enum session_state state;
     bool paused;
+    bool refused; /* the login failed; the timer tells the client */
+    bool is_local;
     uint32_t caps;
     char *peer;
     struct server_auth *auth;          /* during the login */
@@ -42,6 +44,8 @@ struct session {
 /* Takes the socket. NULL when it was gone already. */
 struct session *session_new(struct worker *worker, struct env_socket *socket, uint32_t connection_id);
 void session_answered(struct session *session, struct reply *reply); /* takes the content */
+/* The worker's view has other accounts: who lost his is out, who lost a privilege cannot use it from now on. */
+void session_accounts_changed(struct session *session);
 void session_stop(struct session *session, enum session_end_reason why);
 
 /* ---- for the dump */

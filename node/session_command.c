@@ -58,6 +58,7 @@ void session_put_reply(struct session *s, struct reply *reply)
         break;
     case REPLY_ROWS: put_rows(s, reply->table, reply->warnings); break;
     }
+    sql_session_noted(&s->sql, reply);
     reply_free(reply);
     wire_seq_reset(s->wire);
 }
@@ -120,7 +121,7 @@ static void statistics(struct session *s)
 
 static void reset_connection(struct session *s)
 {
-    sql_vars_free(s->sql.vars);
+    sql_session_free(&s->sql);
     s->sql.vars = sql_vars_new();
     put_ok(s->wire, s->caps);
 }

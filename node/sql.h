@@ -29,8 +29,12 @@ struct sql_session {
     struct sql_vars *vars;
     uint32_t connection_id;
     char user[97];
-    char host[256];
+    char host[256];                    /* the client's address; localhost */
+    char account_host[USER_HOST_SIZE]; /* the account is 'user'@'account_host' */
+    bool by_socket;                    /* the local root: there is no account */
     uint32_t roles; /* ROLE_*; all for the local root */
+    struct reply_note *notes; /* of the last statement, for SHOW WARNINGS; NULL: none */
+    size_t n_notes;
     char db[65];
     const char *tls_version; /* NULL: not encrypted */
     const char *tls_cipher;
@@ -45,6 +49,11 @@ enum sql_outcome {
 enum sql_outcome sql_execute(struct sql_session *session, const char *text, size_t n, struct reply *reply,
                              struct sql_statement **statement);
 void sql_statement_free(struct sql_statement *statement);
+
+/* A statement was answered: its notes (an error is one) are those that SHOW WARNINGS shows next. On the worker,
+ * with every reply to a statement, before it is freed. */
+void sql_session_noted(struct sql_session *session, struct reply *reply);
+void sql_session_free(struct sql_session *session); /* its variables and notes */
 
 /* The loop's half: called by node/control.c. Answers by control_reply, now or later (after a proposal was applied). */
 struct control_request;

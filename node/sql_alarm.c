@@ -60,7 +60,7 @@ static bool build_acknowledge(struct control *control, const void *what, struct 
     }
     if (alarm->acknowledged) {
         reply_ok(reply);
-        reply->warnings = 1;
+        reply_note(reply, "Note", 1105, "alarm %llu was acknowledged before", (unsigned long long)id);
         return false;
     }
     struct entry_alarm e = {.verb = ALARM_ACKNOWLEDGE, .alarm = *alarm};

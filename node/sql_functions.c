@@ -55,7 +55,7 @@ static void f_user(struct sql_call *call, struct sql_value *args, struct sql_val
 static void f_current_user(struct sql_call *call, struct sql_value *args, struct sql_value *value)
 {
     (void)args;
-    *value = (struct sql_value){.text = mem_printf("%s@%%", call->session->user)};
+    *value = (struct sql_value){.text = mem_printf("%s@%s", call->session->user, call->session->account_host)};
 }
 
 static void f_connection_id(struct sql_call *call, struct sql_value *args, struct sql_value *value)

@@ -42,7 +42,10 @@ struct sql_row {
     enum sql_where where;
     void (*run)(struct sql_call *call);
     const char *help;
+    const char *example;
 };
+
+size_t sql_rows(const struct sql_row **rows); /* how many; for HELP and tests */
 
 struct sql_statement {
     const struct sql_row *row;
@@ -88,6 +91,8 @@ bool sql_mark(struct sql_call *call, const char *mark);
 bool sql_need_word(struct sql_call *call, const char *word); /* 1064 otherwise */
 bool sql_need_mark(struct sql_call *call, const char *mark);
 bool sql_end(struct sql_call *call); /* 1064 unless all is read and nothing failed */
+/* Takes a whole number; 1064 otherwise. */
+bool sql_read_number(struct sql_call *call, uint64_t *number);
 /* Takes a string; NULL and 1064 otherwise. */
 const char *sql_string(struct sql_call *call);
 
@@ -150,10 +155,24 @@ struct table *sql_names_table(void);
 const char *sql_version(const struct view *view);
 bool sql_is_mariadb(const struct sql_call *call);
 struct env *sql_env(const struct sql_call *call);
-/* "u" [@ "h"]; 1064, or a refusal of hosts other than %. */
-bool sql_account(struct sql_call *call, char *name, size_t size);
-/* 'name' with quotes doubled. */
-void sql_put_quoted(struct buf *b, const char *name);
+/* Whom a statement is about. */
+struct sql_who {
+    char name[USER_NAME_SIZE];
+    char host[USER_HOST_SIZE];
+};
+
+/* "u" [@ "h"], CURRENT_USER [()]; 1064, or a refusal of hosts that no client can come from. */
+bool sql_account(struct sql_call *call, struct sql_who *who);
+/* Are they those of the session's own account? */
+bool sql_is_own(const struct sql_call *call, const struct sql_who *who);
+/* The privileges of which one is needed, as texts show them. */
+const char *sql_needed(uint32_t roles);
+/* 1227 without one of these roles. */
+bool sql_may(struct sql_call *call, uint32_t roles);
+/* `name` with its backticks doubled. */
+void sql_put_name(struct buf *b, const char *name);
+/* The plugin of accounts for which none was asked. */
+enum auth_plugin sql_default_plugin(const struct state *state);
 struct sql_vars *sql_vars_copy(const struct sql_vars *vars);
 /* Wall clock in microseconds as 2026-11-21T03:12:07Z; "" for 0. */
 enum { SQL_TIME_SIZE = 32 };
@@ -163,10 +182,10 @@ void sql_time_text(uint64_t wall, char text[SQL_TIME_SIZE]);
 
 #define SQL_HANDLERS(X)                                                                                      \
     X(help)                                                                                                  \
-    X(nothing) X(select) X(set) X(use) X(show_variables) X(show_warnings) X(show_databases) X(show_tables)   \
+    X(nothing) X(select) X(set) X(use) X(show_variables) X(show_warnings) X(show_errors) X(show_count) X(show_databases) X(show_tables)   \
         X(show_status) X(show_members) X(show_replica_status) X(show_slave_status) X(show_log_status)        \
             X(show_logs) X(show_replicas) X(show_slave_hosts) X(show_processlist) X(show_grants)             \
-                X(show_users) X(flush_logs) X(kill) X(change_source) X(start_replica) X(stop_replica)        \
+                X(show_users) X(show_create_user) X(set_password) X(rename_user) X(flush_logs) X(kill) X(change_source) X(start_replica) X(stop_replica)        \
                     X(reset_replica) X(create_user) X(alter_user) X(drop_user) X(grant) X(revoke) X(check_source) X(check_logs)      \
                         X(show_alarms) X(acknowledge_alarm)
 

@@ -2,10 +2,12 @@
  *
  * A syntax error quotes the statement from the token on that could not be read, as servers do; but not when a
  * password may stand in it. */
+#include "node/account.h"
 #include "node/sql_impl.h"
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -193,6 +195,16 @@ const char *sql_string(struct sql_call *call)
     return sql_take(call)->text;
 }
 
+bool sql_read_number(struct sql_call *call, uint64_t *number)
+{
+    const struct sql_token *token = sql_peek(call);
+    if (call->failed || token->kind != TOKEN_NUMBER || strchr(token->text, '.') || strlen(token->text) > 19) {
+        return sql_syntax(call);
+    }
+    *number = strtoull(sql_take(call)->text, NULL, 10);
+    return true;
+}
+
 /* One of "A|B|C" (n characters)? */
 static bool one_of(const struct sql_token *token, const char *words, size_t n)
 {
@@ -247,19 +259,41 @@ struct env *sql_env(const struct sql_call *call)
     return call->control ? call->control->loop : call->session->env;
 }
 
-void sql_put_quoted(struct buf *b, const char *name)
+void sql_put_name(struct buf *b, const char *name)
 {
-    buf_u8(b, '\'');
+    buf_u8(b, '`');
     for (; *name; name++) {
-        if (*name == '\'' || *name == '\\') {
-            buf_u8(b, (uint8_t)*name);
+        if (*name == '`') {
+            buf_u8(b, '`');
         }
         buf_u8(b, (uint8_t)*name);
     }
-    buf_u8(b, '\'');
+    buf_u8(b, '`');
 }
 
-bool sql_account(struct sql_call *call, char *name, size_t size)
+static void take_current(struct sql_call *call, struct sql_who *who)
+{
+    if (sql_mark(call, "(")) {
+        sql_need_mark(call, ")");
+    }
+    snprintf(who->name, sizeof who->name, "%s", call->session->user);
+    snprintf(who->host, sizeof who->host, "%s", call->session->account_host);
+}
+
+static bool take_host(struct sql_call *call, struct sql_who *who)
+{
+    const char *host = sql_take(call)->text;
+    if (strlen(host) >= sizeof who->host || !account_host_ok(host)) {
+        return sql_error(call, 1470, "HY000",
+                         "'%.60s' is no host that a client can come from: names are not looked up; an address, a pattern like "
+                         "10.1.%%, a network like 10.1.0.0/16, localhost and %% are possible",
+                         host);
+    }
+    snprintf(who->host, sizeof who->host, "%s", host);
+    return true;
+}
+
+bool sql_account(struct sql_call *call, struct sql_who *who)
 {
     const struct sql_token *token = sql_peek(call);
     bool is_name = token->kind == TOKEN_STRING || token->kind == TOKEN_WORD || token->kind == TOKEN_QUOTED;
@@ -267,19 +301,26 @@ bool sql_account(struct sql_call *call, char *name, size_t size)
         return sql_syntax(call);
     }
     sql_take(call);
-    if (!token->text[0] || strlen(token->text) >= size) {
-        return sql_error(call, 1470, "HY000", "an account's name has 1 to %zu bytes", size - 1);
+    if (sql_is_word(token, "CURRENT_USER")) {
+        take_current(call, who);
+        return !call->failed;
     }
-    snprintf(name, size, "%s", token->text);
-    const struct sql_token *host = sql_peek(call);
-    if (host->kind == TOKEN_USER) {
-        sql_take(call);
-        if (strcmp(host->text, "%") != 0) {
-            return sql_error(call, 1235, "42000",
-                             "accounts are good from every host: write '%.96s'@'%%' or '%.96s' without a "
-                             "host; '%.60s' is not supported yet",
-                             name, name, host->text);
-        }
+    if (!token->text[0] || strlen(token->text) >= sizeof who->name) {
+        return sql_error(call, 1470, "HY000", "an account's name has 1 to %zu bytes", sizeof who->name - 1);
     }
-    return true;
+    snprintf(who->name, sizeof who->name, "%s", token->text);
+    snprintf(who->host, sizeof who->host, "%%");
+    return sql_peek(call)->kind != TOKEN_USER || take_host(call, who);
+}
+
+bool sql_is_own(const struct sql_call *call, const struct sql_who *who)
+{
+    return strcmp(who->name, call->session->user) == 0 && strcmp(who->host, call->session->account_host) == 0;
+}
+
+bool sql_may(struct sql_call *call, uint32_t roles)
+{
+    return call->session->roles & roles || sql_error(call, 1227, "42000",
+                                                     "Access denied; you need (at least one of) the %s privilege(s) for this operation",
+                                                     sql_needed(roles));
 }

@@ -26,15 +26,84 @@ static struct table *table_of(const char *const *names, size_t n)
 
 /* ---- always empty ---- */
 
+/* [LIMIT [offset,] count] */
+static void read_range(struct sql_call *call, uint64_t *from, uint64_t *count)
+{
+    *from = 0;
+    *count = UINT64_MAX;
+    if (!sql_word(call, "LIMIT")) {
+        return;
+    }
+    for (int i = 0; i < 2; i++) {
+        if (!sql_read_number(call, count)) {
+            return;
+        }
+        if (i == 0 && !sql_mark(call, ",")) {
+            return;
+        }
+        *from = i == 0 ? *count : *from;
+    }
+}
+
+static void show_notes(struct sql_call *call, const char *level)
+{
+    const struct sql_session *session = call->session;
+    uint64_t from, count;
+    read_range(call, &from, &count);
+    if (!sql_end(call)) {
+        return;
+    }
+    struct table *table = TABLE_OF("Level", "#Code", "Message");
+    for (size_t i = 0, at = 0; i < session->n_notes; i++) {
+        const struct reply_note *note = &session->notes[i];
+        if ((level && strcmp(note->level, level) != 0) || at++ < from || at - from > count) {
+            continue;
+        }
+        table_row(table);
+        table_text(table, note->level);
+        table_number(table, note->code);
+        table_text(table, note->text);
+    }
+    reply_rows(call->reply, table);
+    call->reply->keeps_notes = true;
+}
+
 void sql_show_warnings(struct sql_call *call)
 {
-    if (sql_word(call, "LIMIT")) {
-        while (sql_peek(call)->kind == TOKEN_NUMBER || sql_mark(call, ",")) {
-            sql_take(call);
-        }
+    show_notes(call, NULL);
+}
+
+void sql_show_errors(struct sql_call *call)
+{
+    show_notes(call, "Error");
+}
+
+static void count_notes(struct sql_call *call, const char *level, const char *column)
+{
+    uint64_t n = 0;
+    for (size_t i = 0; i < call->session->n_notes; i++) {
+        n += !level || strcmp(call->session->notes[i].level, level) == 0;
     }
     if (sql_end(call)) {
-        reply_rows(call->reply, TABLE_OF("Level", "#Code", "Message"));
+        struct table *table = table_new();
+        table_column(table, column, TABLE_NUMBER);
+        table_row(table);
+        table_number(table, n);
+        reply_rows(call->reply, table);
+        call->reply->keeps_notes = true;
+    }
+}
+
+/* SHOW COUNT(*) WARNINGS | ERRORS */
+void sql_show_count(struct sql_call *call)
+{
+    if (!sql_need_mark(call, "(") || !sql_need_mark(call, "*") || !sql_need_mark(call, ")")) {
+        return;
+    }
+    if (sql_word(call, "ERRORS")) {
+        count_notes(call, "Error", "@@session.error_count");
+    } else if (sql_need_word(call, "WARNINGS")) {
+        count_notes(call, NULL, "@@session.warning_count");
     }
 }
 
@@ -79,7 +148,8 @@ void sql_flush_logs(struct sql_call *call)
 {
     if (sql_end(call)) {
         reply_ok(call->reply);
-        call->reply->warnings = 1; /* only the source rotates */
+        reply_note(call->reply, "Warning", 1105, "nothing was rotated: the files here end where those of the source do; FLUSH "
+                                                 "BINARY LOGS on the source");
     }
 }
 

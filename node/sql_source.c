@@ -375,7 +375,7 @@ static bool build_running(struct control *control, const void *what, struct repl
     }
     if (old->running == run) {
         reply_ok(reply);
-        reply->warnings = 1;
+        reply_note(reply, "Note", run ? 3083 : 3084, "Replication thread(s) for channel '' are already %s.", run ? "running" : "stopped");
         return false;
     }
     struct source_settings s = *old;
@@ -413,7 +413,9 @@ static bool build_reset(struct control *control, const void *what, struct reply 
     }
     if (!old || !all) { /* the position is the end of the files held: it stays */
         reply_ok(reply);
-        reply->warnings = old != NULL;
+        if (old) {
+            reply_note(reply, "Note", 1105, "the position is where the files held here end: it stays; RESET REPLICA ALL forgets the source");
+        }
         return false;
     }
     struct source_settings none = {.port = 3306, .ssl_mode = "preferred", .start = "oldest"};

@@ -257,6 +257,16 @@ static void s_threads_connected(const struct facts *f, struct buf *out)
     put_u64(out, serve_sessions(f->control->serve));
 }
 
+static void s_logins_failed(const struct facts *f, struct buf *out)
+{
+    put_u64(out, atomic_load(&f->control->logins.failed));
+}
+
+static void s_logins_delayed(const struct facts *f, struct buf *out)
+{
+    put_u64(out, atomic_load(&f->control->logins.delayed));
+}
+
 static void s_ssl_cipher(const struct facts *f, struct buf *out)
 {
     const char *text = f->call->session->tls_cipher;
@@ -298,6 +308,9 @@ static const struct status_row status_rows[] = {
     {"Holdfast_transactions", s_transactions},
     {"Holdfast_gtid_executed", s_gtid_executed},
     {"Holdfast_replicas", s_replicas},
+    {"Holdfast_logins_failed", s_logins_failed},
+    {"Holdfast_logins_delayed", s_logins_delayed},
+    {"Aborted_connects", s_logins_failed},
     {"Ssl_cipher", s_ssl_cipher},
     {"Ssl_version", s_ssl_version},
     {"Threads_connected", s_threads_connected},

@@ -14,81 +14,111 @@
 /* Words in [] may be missing, | separates alternatives. Longer ones stand before their beginnings. */
 static const struct sql_row rows[] = {
     {"SELECT", "expression [[AS] alias], ...", SQL_ANYBODY, ON_EITHER, sql_select,
-     "variables and a few functions; there are no tables"},
+     "variables and a few functions; there are no tables", "SELECT @@server_id, VERSION() AS v"},
+    {"SET PASSWORD", "[FOR 'user'@'host'] = 'password' | PASSWORD('password') | 'hash'", SQL_ANYBODY, ON_LOOP, sql_set_password,
+     "a new password; that of another account with CLUSTER_ADMIN; a hash only while a MariaDB is followed",
+     "SET PASSWORD FOR 'repl'@'%' = PASSWORD('secret')"},
     {"SET", "@name | [SESSION] name = expression, ...", SQL_ANYBODY, ON_WORKER, sql_set,
-     "user variables; settings of the session"},
-    {"USE", "database", SQL_ANYBODY, ON_WORKER, sql_use, "accepted; there are no databases"},
-    {"BEGIN|COMMIT|ROLLBACK", "", SQL_ANYBODY, ON_WORKER, sql_nothing, "accepted; there are no transactions"},
-    {"START TRANSACTION", "", SQL_ANYBODY, ON_WORKER, sql_nothing, "accepted; there are no transactions"},
+     "user variables; settings of the session", "SET @x = 1, NAMES utf8mb4"},
+    {"USE", "database", SQL_ANYBODY, ON_WORKER, sql_use, "accepted; there are no databases", "USE test"},
+    {"BEGIN|COMMIT|ROLLBACK", "", SQL_ANYBODY, ON_WORKER, sql_nothing, "accepted; there are no transactions", "COMMIT"},
+    {"START TRANSACTION", "", SQL_ANYBODY, ON_WORKER, sql_nothing, "accepted; there are no transactions", "START TRANSACTION"},
     {"SHOW [GLOBAL|SESSION|LOCAL] VARIABLES", "[LIKE 'pattern' | WHERE condition]", SQL_ANYBODY, ON_EITHER,
-     sql_show_variables, "system variables"},
+     sql_show_variables, "system variables", "SHOW VARIABLES LIKE 'server%'"},
     {"SHOW [GLOBAL|SESSION|LOCAL] STATUS", "[LIKE 'pattern' | WHERE condition]", SQL_ANYBODY, ON_LOOP,
      sql_show_status,
-     "how this node and the source link are doing; begins with the verdict Holdfast_protected"},
-    {"SHOW WARNINGS|ERRORS", "[LIMIT n]", SQL_ANYBODY, ON_WORKER, sql_show_warnings, "always empty"},
+     "how this node and the source link are doing; begins with the verdict Holdfast_protected",
+     "SHOW GLOBAL STATUS WHERE Variable_name = 'Uptime'"},
+    {"SHOW WARNINGS", "[LIMIT [offset,] n]", SQL_ANYBODY, ON_WORKER, sql_show_warnings,
+     "what the statement before has to say: its warnings, or its error", "SHOW WARNINGS LIMIT 1"},
+    {"SHOW ERRORS", "[LIMIT [offset,] n]", SQL_ANYBODY, ON_WORKER, sql_show_errors, "of these the errors", "SHOW ERRORS"},
+    {"SHOW COUNT", "(*) WARNINGS | (*) ERRORS", SQL_ANYBODY, ON_WORKER, sql_show_count, "how many there are",
+     "SHOW COUNT(*) WARNINGS"},
     {"SHOW DATABASES|SCHEMAS", "[LIKE 'pattern']", SQL_ANYBODY, ON_WORKER, sql_show_databases,
-     "always empty"},
+     "always empty", "SHOW DATABASES"},
     {"SHOW [FULL] TABLES", "[FROM database] [LIKE 'pattern']", SQL_ANYBODY, ON_WORKER, sql_show_tables,
-     "always empty"},
+     "always empty", "SHOW TABLES FROM test"},
     {"SHOW CLUSTER MEMBERS", "", SQL_MONITOR, ON_LOOP, sql_show_members,
-     "the nodes of the cluster, as this one knows them"},
+     "the nodes of the cluster, as this one knows them", "SHOW CLUSTER MEMBERS"},
     {"SHOW REPLICA STATUS", "[FOR CHANNEL '']", SQL_MONITOR, ON_LOOP, sql_show_replica_status,
-     "the link to the source"},
+     "the link to the source", "SHOW REPLICA STATUS FOR CHANNEL ''"},
     {"SHOW SLAVE STATUS", "[FOR CHANNEL '']", SQL_MONITOR, ON_LOOP, sql_show_slave_status,
-     "the same with the old names of columns"},
+     "the same with the old names of columns", "SHOW SLAVE STATUS"},
     {"SHOW BINARY LOG STATUS", "", SQL_MONITOR, ON_LOOP, sql_show_log_status,
-     "where the committed transactions end"},
-    {"SHOW MASTER STATUS", "", SQL_MONITOR, ON_LOOP, sql_show_log_status, "the same"},
+     "where the committed transactions end", "SHOW BINARY LOG STATUS"},
+    {"SHOW MASTER STATUS", "", SQL_MONITOR, ON_LOOP, sql_show_log_status, "the same", "SHOW MASTER STATUS"},
     {"SHOW BINARY|MASTER LOGS", "", SQL_MONITOR, ON_LOOP, sql_show_logs,
-     "the binlog files of the newest era"},
-    {"SHOW REPLICAS", "", SQL_REPLICA, ON_LOOP, sql_show_replicas, "the replicas that dump from this node"},
-    {"SHOW SLAVE HOSTS", "", SQL_REPLICA, ON_LOOP, sql_show_slave_hosts,
-     "the same with the old names of columns"},
+     "the binlog files of the newest era", "SHOW BINARY LOGS"},
+    {"SHOW REPLICAS", "", SQL_REPLICA, ON_LOOP, sql_show_replicas, "the replicas that dump from this node", "SHOW REPLICAS"},
+    {"SHOW REPLICA|SLAVE HOSTS", "", SQL_REPLICA, ON_LOOP, sql_show_slave_hosts,
+     "the same with the old names of columns", "SHOW SLAVE HOSTS"},
     {"SHOW [FULL] PROCESSLIST", "", SQL_ANYBODY, ON_LOOP, sql_show_processlist,
-     "this connection and those that dump"},
-    {"SHOW GRANTS", "[FOR CURRENT_USER | 'user']", SQL_ANYBODY, ON_LOOP, sql_show_grants,
-     "what an account may do"},
-    {"SHOW USERS", "", SQL_ADMIN, ON_LOOP, sql_show_users, "accounts and their roles"},
+     "this connection and those that dump", "SHOW FULL PROCESSLIST"},
+    {"SHOW GRANTS", "[FOR CURRENT_USER | 'user'@'host']", SQL_ANYBODY, ON_LOOP, sql_show_grants,
+     "what an account may do", "SHOW GRANTS FOR CURRENT_USER()"},
+    {"SHOW CREATE USER", "[CURRENT_USER | 'user'@'host']", SQL_ADMIN, ON_LOOP, sql_show_create_user,
+     "the statement that makes the account again, with the password's hash", "SHOW CREATE USER 'repl'@'%'"},
+    {"SHOW USERS", "", SQL_ADMIN, ON_LOOP, sql_show_users, "accounts and their roles", "SHOW USERS"},
     {"FLUSH [LOCAL|NO_WRITE_TO_BINLOG] [BINARY] LOGS", "", SQL_MONITOR, ON_WORKER, sql_flush_logs,
-     "accepted with a warning: only the source rotates its binlog"},
+     "accepted with a warning: only the source rotates its binlog", "FLUSH BINARY LOGS"},
     {"KILL [CONNECTION]", "n", SQL_ANYBODY, ON_LOOP, sql_kill,
-     "ends a connection; without CLUSTER_ADMIN one's own dumps only"},
+     "ends a connection; without CLUSTER_ADMIN one's own dumps only", "KILL 17"},
     {"CHANGE REPLICATION SOURCE TO",
      "SOURCE_HOST='host', SOURCE_PORT=n, SOURCE_USER='user', SOURCE_PASSWORD='password', SOURCE_SSL=0|1, "
      "SOURCE_SSL_MODE='mode', SOURCE_SSL_CA='/file', SOURCE_SSL_CERT='/file', SOURCE_SSL_KEY='/file', "
      "SOURCE_COMPRESSION='none|zlib|zstd[:LEVEL]', "
      "SOURCE_START='oldest|now|FILE|GTIDSET'",
-     SQL_ADMIN, ON_LOOP, sql_change_source, "which source to follow; what is left out stays as it was"},
-    {"CHANGE MASTER TO", "MASTER_HOST='host', ...", SQL_ADMIN, ON_LOOP, sql_change_source, "the same"},
-    {"START REPLICA|SLAVE", "", SQL_ADMIN, ON_LOOP, sql_start_replica, "follow the source"},
-    {"STOP REPLICA|SLAVE", "", SQL_ADMIN, ON_LOOP, sql_stop_replica, "do not follow the source any more"},
+     SQL_ADMIN, ON_LOOP, sql_change_source, "which source to follow; what is left out stays as it was",
+     "CHANGE REPLICATION SOURCE TO SOURCE_HOST='db1', SOURCE_USER='holdfast', SOURCE_PASSWORD='secret'"},
+    {"CHANGE MASTER TO", "MASTER_HOST='host', ...", SQL_ADMIN, ON_LOOP, sql_change_source, "the same",
+     "CHANGE MASTER TO MASTER_HOST='db1', MASTER_PORT=3306"},
+    {"START REPLICA|SLAVE", "", SQL_ADMIN, ON_LOOP, sql_start_replica, "follow the source", "START REPLICA"},
+    {"STOP REPLICA|SLAVE", "", SQL_ADMIN, ON_LOOP, sql_stop_replica, "do not follow the source any more", "STOP REPLICA"},
     {"RESET REPLICA|SLAVE", "[ALL]", SQL_ADMIN, ON_LOOP, sql_reset_replica,
-     "ALL: forget the source; its files stay"},
-    {"CREATE USER", "[IF NOT EXISTS] 'user' IDENTIFIED BY 'password'", SQL_ADMIN, ON_LOOP, sql_create_user,
-     "a new account"},
-    {"ALTER USER", "'user' IDENTIFIED BY 'password'", SQL_ADMIN, ON_LOOP, sql_alter_user, "a new password"},
-    {"DROP USER", "[IF EXISTS] 'user'", SQL_ADMIN, ON_LOOP, sql_drop_user, "removes an account"},
-    {"GRANT", "REPLICATION SLAVE | REPLICATION CLIENT | CLUSTER_ADMIN, ... ON *.* TO 'user'", SQL_ADMIN,
-     ON_LOOP, sql_grant, "lets an account replicate, monitor, administer"},
-    {"REVOKE", "REPLICATION SLAVE | REPLICATION CLIENT | CLUSTER_ADMIN, ... ON *.* FROM 'user'", SQL_ADMIN,
-     ON_LOOP, sql_revoke, "takes that back"},
+     "ALL: forget the source; its files stay", "RESET REPLICA ALL"},
+    {"CREATE USER", "[IF NOT EXISTS] 'user'@'host' IDENTIFIED [WITH plugin] BY 'password' | AS 'hash', ... [REQUIRE NONE|SSL] "
+                    "[ACCOUNT LOCK|UNLOCK]",
+     SQL_ADMIN, ON_LOOP, sql_create_user,
+     "a new account; plugin: mysql_native_password or caching_sha2_password, both when none is named; host: %, localhost, an "
+     "address, 10.1.%, 10.1.0.0/16",
+     "CREATE USER IF NOT EXISTS 'repl'@'10.1.%' IDENTIFIED WITH caching_sha2_password BY 'secret' REQUIRE SSL"},
+    {"ALTER USER", "[IF EXISTS] 'user'@'host' [IDENTIFIED ...], ... [REQUIRE NONE|SSL] [ACCOUNT LOCK|UNLOCK]", SQL_ANYBODY, ON_LOOP,
+     sql_alter_user, "a new password; everybody may change his own, more needs CLUSTER_ADMIN",
+     "ALTER USER CURRENT_USER() IDENTIFIED BY 'secret'"},
+    {"DROP USER", "[IF EXISTS] 'user'@'host', ...", SQL_ADMIN, ON_LOOP, sql_drop_user, "removes accounts; their sessions end",
+     "DROP USER IF EXISTS 'repl'@'%', probe"},
+    {"RENAME USER", "'user'@'host' TO 'user'@'host', ...", SQL_ADMIN, ON_LOOP, sql_rename_user,
+     "another name or host; sessions under the old one end", "RENAME USER 'repl'@'%' TO 'repl'@'10.1.%'"},
+    {"GRANT", "REPLICATION SLAVE | REPLICATION CLIENT | CLUSTER_ADMIN | ALL, ... ON *.* TO 'user'@'host' [IDENTIFIED ...], ...",
+     SQL_ADMIN, ON_LOOP, sql_grant, "lets accounts replicate, monitor, administer",
+     "GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO 'repl'@'%'"},
+    {"REVOKE", "REPLICATION SLAVE | REPLICATION CLIENT | CLUSTER_ADMIN | ALL, ... ON *.* FROM 'user'@'host', ...", SQL_ADMIN,
+     ON_LOOP, sql_revoke, "takes that back; dumps that it allowed end", "REVOKE ALL PRIVILEGES, GRANT OPTION FROM 'repl'@'%'"},
     {"CHECK BINARY LOGS", "[FROM 'file'] [TO 'file']", SQL_MONITOR, ON_LOOP, sql_check_logs,
-     "reads the binlog files of this node and says whether they are sound"},
+     "reads the binlog files of this node and says whether they are sound", "CHECK BINARY LOGS"},
     {"CHECK REPLICATION SOURCE", "", SQL_MONITOR, ON_LOOP, sql_check_source,
-     "the source's settings that the promise depends on, and the statement that mends each"},
-    {"SHOW ALARMS", "", SQL_MONITOR, ON_LOOP, sql_show_alarms, "what an operator has to know of, also when it is over"},
-    {"ACKNOWLEDGE ALARM", "n", SQL_ADMIN, ON_LOOP, sql_acknowledge_alarm, "it was read: status does not show it any more"},
-    {"HELP", "['word']", SQL_ANYBODY, ON_WORKER, sql_help, "this list"},
+     "the source's settings that the promise depends on, and the statement that mends each", "CHECK REPLICATION SOURCE"},
+    {"SHOW ALARMS", "", SQL_MONITOR, ON_LOOP, sql_show_alarms, "what an operator has to know of, also when it is over",
+     "SHOW ALARMS"},
+    {"ACKNOWLEDGE ALARM", "n", SQL_ADMIN, ON_LOOP, sql_acknowledge_alarm, "it was read: status does not show it any more",
+     "ACKNOWLEDGE ALARM 1"},
+    {"HELP", "['word']", SQL_ANYBODY, ON_WORKER, sql_help, "this list", "HELP 'USER'"},
 };
 
 enum { N_ROWS = sizeof rows / sizeof *rows };
 
-static const char *needed(uint32_t roles)
+const char *sql_needed(uint32_t roles)
 {
     return roles == SQL_ANYBODY   ? ""
            : roles == SQL_ADMIN   ? "CLUSTER_ADMIN"
            : roles & ROLE_REPLICA ? "REPLICATION SLAVE, REPLICATION CLIENT, CLUSTER_ADMIN"
                                   : "REPLICATION CLIENT, CLUSTER_ADMIN";
+}
+
+size_t sql_rows(const struct sql_row **out)
+{
+    *out = rows;
+    return N_ROWS;
 }
 
 /* HELP 'word': the statements that hold it. */
@@ -105,12 +135,14 @@ void sql_help(struct sql_call *call)
     table_column(table, "Statement", TABLE_TEXT);
     table_column(table, "Privilege", TABLE_TEXT);
     table_column(table, "Description", TABLE_TEXT);
+    table_column(table, "Example", TABLE_TEXT);
     for (size_t i = 0; i < N_ROWS; i++) {
         if (strcasestr(rows[i].words, word)) {
             table_row(table);
             table_printf(table, "%s%s%s", rows[i].words, *rows[i].rest ? " " : "", rows[i].rest);
-            table_text(table, needed(rows[i].roles));
+            table_text(table, sql_needed(rows[i].roles));
             table_text(table, rows[i].help);
+            table_text(table, rows[i].example);
         }
     }
     reply_rows(call->reply, table);
@@ -123,6 +155,8 @@ static void copy_session(struct sql_statement *statement, const struct sql_sessi
     statement->session.vars = sql_vars_copy(session->vars);
     statement->view = view_ref((struct view *)(uintptr_t)session->view);
     statement->session.view = statement->view;
+    statement->session.notes = NULL;
+    statement->session.n_notes = 0;
     statement->session.tls_version = mem_str(session->tls_version);
     statement->session.tls_cipher = mem_str(session->tls_cipher);
 }
@@ -145,6 +179,29 @@ void sql_statement_free(struct sql_statement *statement)
         view_unref(statement->view);
     }
     mem_free(statement);
+}
+
+void sql_session_noted(struct sql_session *session, struct reply *reply)
+{
+    if (reply->keeps_notes) {
+        return;
+    }
+    mem_free(session->notes);
+    if (reply->kind == REPLY_ERROR) {
+        reply_note(reply, "Error", reply->code, "%s", reply->message);
+    }
+    session->notes = reply->notes;
+    session->n_notes = reply->warnings;
+    reply->notes = NULL;
+}
+
+void sql_session_free(struct sql_session *session)
+{
+    sql_vars_free(session->vars);
+    mem_free(session->notes);
+    session->vars = NULL;
+    session->notes = NULL;
+    session->n_notes = 0;
 }
 
 /* Tokens without the semicolons at the end. */
@@ -206,7 +263,7 @@ static bool run_here(struct sql_statement *s, struct sql_session *session, struc
     if (s->row->roles && !(s->row->roles & session->roles)) {
         sql_error(&call, 1227, "42000",
                   "Access denied; you need (at least one of) the %s privilege(s) for this operation",
-                  needed(s->row->roles));
+                  sql_needed(s->row->roles));
         return false;
     }
     if (s->row->where == ON_LOOP) {

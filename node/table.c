@@ -151,14 +151,21 @@ const char *table_cell(const struct table *table, size_t row, size_t column, siz
     return cell->at == CELL_NULL ? NULL : (const char *)table->bytes.data + cell->at;
 }
 
+/* A new content; notes that were made on the way stay. */
+static void renew(struct reply *reply, enum reply_kind kind)
+{
+    *reply = (struct reply){.kind = kind, .notes = reply->notes, .warnings = reply->warnings};
+}
+
 void reply_ok(struct reply *reply)
 {
-    *reply = (struct reply){.kind = REPLY_OK};
+    renew(reply, REPLY_OK);
 }
 
 void reply_error(struct reply *reply, uint16_t code, const char *state, const char *fmt, ...)
 {
-    *reply = (struct reply){.kind = REPLY_ERROR, .code = code};
+    renew(reply, REPLY_ERROR);
+    reply->code = code;
     snprintf(reply->state, sizeof reply->state, "%s", state);
     va_list ap;
     va_start(ap, fmt);
@@ -174,11 +181,29 @@ void reply_rows(struct reply *reply, struct table *table)
         table_free(table);
         return;
     }
-    *reply = (struct reply){.kind = REPLY_ROWS, .table = table};
+    renew(reply, REPLY_ROWS);
+    reply->table = table;
+}
+
+void reply_note(struct reply *reply, const char *level, uint16_t code, const char *fmt, ...)
+{
+    if (reply->warnings == REPLY_NOTES_MAX) {
+        return;
+    }
+    reply->notes = mem_grow(reply->notes, reply->warnings + 1u, sizeof *reply->notes);
+    struct reply_note *note = &reply->notes[reply->warnings++];
+    *note = (struct reply_note){.level = level, .code = code};
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(note->text, sizeof note->text, fmt, ap);
+    va_end(ap);
 }
 
 void reply_free(struct reply *reply)
 {
     table_free(reply->table);
+    mem_free(reply->notes);
     reply->table = NULL;
+    reply->notes = NULL;
+    reply->warnings = 0;
 }

@@ -12,6 +12,13 @@ enum table_type { TABLE_TEXT, TABLE_NUMBER };
 
 enum reply_kind { REPLY_OK, REPLY_ERROR, REPLY_ROWS };
 
+/* What SHOW WARNINGS shows after the statement. */
+struct reply_note {
+    const char *level; /* a constant: Note, Warning, Error */
+    uint16_t code;
+    char text[256];
+};
+
 struct reply {
     enum reply_kind kind;
     uint64_t affected;
@@ -20,9 +27,13 @@ struct reply {
     char state[6];     /* its SQLSTATE */
     char message[512]; /* of an error; of an OK: its info, mostly "" */
     struct table *table;
+    struct reply_note *notes; /* `warnings` of them, as far as they fit */
+    bool keeps_notes;         /* SHOW WARNINGS: those of the statement before stay */
 };
 
 struct table;
+
+enum { REPLY_NOTES_MAX = 64 };
 
 struct table *table_new(void);
 void table_free(struct table *table); /* NULL is fine */
@@ -42,6 +53,8 @@ const char *table_cell(const struct table *table, size_t row, size_t column, siz
 void reply_ok(struct reply *reply);
 void reply_error(struct reply *reply, uint16_t code, const char *state, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
 void reply_rows(struct reply *reply, struct table *table); /* takes the table */
+/* reply_ok, reply_error and reply_rows begin a reply anew (of zeros, or one that was used) but keep its notes. */
+void reply_note(struct reply *reply, const char *level, uint16_t code, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
 void reply_free(struct reply *reply);
 
 #endif

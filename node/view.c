@@ -3,6 +3,7 @@
  * whatever thread that is. */
 #include "node/view.h"
 
+#include "node/account.h"
 #include "protocol/base/check.h"
 #include "protocol/base/mem.h"
 #include "protocol/tls.h"
@@ -31,10 +32,15 @@ void view_unref(struct view *view)
     }
 }
 
-const struct user_account *view_user(const struct view *view, const char *name)
+const struct user_account *view_user(const struct view *view, const char *name, const char *address)
+{
+    return account_of_client(view->users, view->n_users, name, address);
+}
+
+const struct user_account *view_account(const struct view *view, const char *name, const char *host)
 {
     for (size_t i = 0; i < view->n_users; i++) {
-        if (strcmp(view->users[i].name, name) == 0) {
+        if (strcmp(view->users[i].name, name) == 0 && strcmp(view->users[i].host, host) == 0) {
             return &view->users[i];
         }
     }
@@ -44,7 +50,8 @@ const struct user_account *view_user(const struct view *view, const char *name)
 bool view_has_cold(const struct view *view)
 {
     for (size_t i = 0; i < view->n_users; i++) {
-        if (view->users[i].secret.cold) {
+        const struct account_secret *secret = &view->users[i].secret;
+        if (secret->cold || secret->native_only || secret->sha2_only) {
             return true;
         }
     }

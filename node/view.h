@@ -25,7 +25,10 @@ struct view {
 
 struct view *view_ref(struct view *view);
 void view_unref(struct view *view); /* NULL is fine */
-bool view_has_cold(const struct view *view); /* an account that has to tell its password */
-const struct user_account *view_user(const struct view *view, const char *name);
+bool view_has_cold(const struct view *view); /* an account whose client may have to tell its password */
+/* The account that a client is, by its name and address: NULL when none is meant for it. */
+const struct user_account *view_user(const struct view *view, const char *name, const char *address);
+/* The very account; NULL when it is gone. */
+const struct user_account *view_account(const struct view *view, const char *name, const char *host);
 
 #endif

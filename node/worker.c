@@ -73,6 +73,7 @@ static void left_store(struct store_sub *sub)
 {
     struct worker *w = sub->owner;
     env_timer_close(&w->reporting);
+    throttle_free(w->throttle);
     w->closed_msg.run = run_closed;
     env_post(w->loop, &w->closed_msg);
 }
@@ -133,6 +134,20 @@ static void take_answer(struct worker *w, uint32_t connection_id, struct reply *
     }
 }
 
+static void take_view(struct worker *w, struct view *view)
+{
+    struct view *old = w->view;
+    bool same = old->n_users == view->n_users && memcmp(old->users, view->users, view->n_users * sizeof *view->users) == 0;
+    w->view = view;
+    view_unref(old);
+    for (size_t i = 0; !same && i < WORKER_BUCKETS; i++) {
+        for (struct session *s = w->sessions[i], *next; s; s = next) {
+            next = s->next; /* it may end, but stays on the list until its env runs again */
+            session_accounts_changed(s);
+        }
+    }
+}
+
 static void run_order(struct env_msg *msg)
 {
     struct order *o = CONTAINER_OF(msg, struct order, msg);
@@ -141,8 +156,7 @@ static void run_order(struct env_msg *msg)
     switch (o->kind) {
     case ORDER_ACCEPT: take_connection(w, o->socket, o->connection_id); break;
     case ORDER_VIEW:
-        view_unref(w->view);
-        w->view = o->view;
+        take_view(w, o->view);
         break;
     case ORDER_END_SESSION:
         session = *place(w, o->connection_id);
@@ -296,6 +310,7 @@ static void run_open(struct env_msg *msg)
 {
     struct worker *w = CONTAINER_OF(msg, struct worker, open_msg);
     int rv = env_timer_open(w->env, &w->reporting, report);
+    w->throttle = throttle_new();
     if (rv) {
         env_fatal(w->env, "cannot start a serving worker: %s", err_text(rv));
     }

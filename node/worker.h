@@ -7,6 +7,7 @@
 #define HOLDFAST_NODE_WORKER_H
 
 #include "node/serve.h"
+#include "node/throttle.h"
 #include "storage/catalog.h"
 
 struct session;
@@ -33,6 +34,7 @@ struct worker {
     void (*closed)(struct worker *worker); /* on the loop, last */
 
     struct view *view;
+    struct throttle *throttle;
     struct store_sub sub;
     struct session *sessions[WORKER_BUCKETS];
     size_t n_sessions;

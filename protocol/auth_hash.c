@@ -94,6 +94,51 @@ void account_secret_set(struct account_secret *secret, const char *password, siz
     OPENSSL_cleanse(once, sizeof(once));
 }
 
+void account_secret_restrict(struct account_secret *secret, enum auth_plugin plugin)
+{
+    if (plugin == AUTH_NATIVE) {
+        memset(secret->sha2, 0, sizeof(secret->sha2));
+        memset(&secret->stored, 0, sizeof(secret->stored));
+        secret->native_only = true;
+    } else if (plugin == AUTH_SHA2) {
+        memset(secret->native, 0, sizeof(secret->native));
+        secret->sha2_only = true;
+    }
+}
+
+static int hex_digit(char c)
+{
+    static const char digits[] = "0123456789abcdef";
+    const char *at = c ? strchr(digits, c >= 'A' && c <= 'F' ? c - 'A' + 'a' : c) : NULL;
+    return at ? (int)(at - digits) : -1;
+}
+
+static int native_from_hash(struct account_secret *secret, const char *hash, size_t n)
+{
+    if (n != 1 + 2 * NATIVE_SIZE || hash[0] != '*') {
+        return E_MALFORMED;
+    }
+    for (size_t i = 0; i < NATIVE_SIZE; i++) {
+        int high = hex_digit(hash[1 + 2 * i]), low = hex_digit(hash[2 + 2 * i]);
+        if (high < 0 || low < 0) {
+            return E_MALFORMED;
+        }
+        secret->native[i] = (uint8_t)(high << 4 | low);
+    }
+    secret->native_only = true;
+    return 0;
+}
+
+int account_secret_from_hash(struct account_secret *secret, enum auth_plugin plugin, const void *hash, size_t n)
+{
+    account_secret_none(secret);
+    if (plugin == AUTH_NATIVE) {
+        return native_from_hash(secret, hash, n);
+    }
+    secret->cold = true;
+    return plugin == AUTH_SHA2 ? sha2_stored_parse(hash, n, &secret->stored) : E_MALFORMED;
+}
+
 void account_secret_none(struct account_secret *secret)
 {
     memset(secret, 0, sizeof(*secret)); /* nobody knows what hashes to zeros */
@@ -106,7 +151,8 @@ bool account_secret_matches(const struct account_secret *secret, const char *pas
     }
     struct account_secret other;
     account_secret_set(&other, password, n);
-    bool same = CRYPTO_memcmp(secret->sha2, other.sha2, SHA2_SIZE) == 0;
+    bool same = secret->native_only ? CRYPTO_memcmp(secret->native, other.native, NATIVE_SIZE) == 0
+                                    : CRYPTO_memcmp(secret->sha2, other.sha2, SHA2_SIZE) == 0;
     OPENSSL_cleanse(&other, sizeof(other));
     return same && secret->empty == (n == 0);
 }

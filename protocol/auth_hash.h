@@ -57,16 +57,23 @@ struct sha2_stored {
 
 /* Both verifiers of one account, so that every client can use the scheme it knows. All fields are replicated
  * state. A cold account was taken over from a MySQL server with its stored form: the other two are not known,
- * so that full authentication is needed. */
+ * so that full authentication is needed. An account can be good for one plugin only, because that was asked
+ * for or because no more than its hash is known: then the other verifier is zeros, which nothing hashes to. */
 struct account_secret {
     uint8_t native[NATIVE_SIZE]; /* SHA1(SHA1(password)) */
     uint8_t sha2[SHA2_SIZE];     /* SHA256(SHA256(password)) */
     bool empty;                  /* no password at all */
     bool cold;                   /* only `stored` counts */
-    struct sha2_stored stored;
+    bool native_only;            /* `sha2` is zeros */
+    bool sha2_only;              /* `native` is zeros */
+    struct sha2_stored stored;   /* also of others, to be shown */
 };
 
 void account_secret_set(struct account_secret *secret, const char *password, size_t n);
+/* Good for this plugin alone, from now on. */
+void account_secret_restrict(struct account_secret *secret, enum auth_plugin plugin);
+/* From what a server shows as the hash: "*" and 40 hex digits; the stored form of caching_sha2_password. E_MALFORMED. */
+int account_secret_from_hash(struct account_secret *secret, enum auth_plugin plugin, const void *hash, size_t n);
 
 /* A secret that nothing matches (a made-up account; also a locked one). */
 void account_secret_none(struct account_secret *secret);

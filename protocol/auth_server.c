@@ -194,16 +194,21 @@ static int judge(struct server_auth *a, struct wire *w, const uint8_t *answer, s
     struct account_secret secret;
     bool known = find(a, &secret);
     bool matches = auth_verify(&secret, a->result.plugin, a->salt, answer, n) && known;
-    bool full = n > 0 && (a->full || secret.cold);
+    bool full = n > 0 && (a->full || secret.cold || secret.sha2_only || secret.native_only);
+    bool native = secret.native_only && !a->result.tls && !a->is_local; /* nobody tells a password there unasked */
     OPENSSL_cleanse(&secret, sizeof(secret));
     if (a->admit_root && strcmp(a->result.user, "root") == 0) {
         a->result.by_socket = true;
         matches = true;
     }
+    bool can_switch = a->state != SWITCHED && a->result.caps & CAP_PLUGIN_AUTH;
+    if (!matches && n > 0 && native && a->result.plugin == AUTH_SHA2 && can_switch) {
+        return put_switch(a, w, AUTH_NATIVE, em);
+    }
     if (!matches && full && a->result.plugin == AUTH_SHA2) {
         return ask_password(a, w, em);
     }
-    if (!matches && full && a->state != SWITCHED && a->result.caps & CAP_PLUGIN_AUTH) {
+    if (!matches && full && can_switch && !native) {
         return put_switch(a, w, AUTH_SHA2, em); /* the other plugin's clients never tell the password */
     }
     return matches ? finish(a, w, n > 0, em) : refuse(a, w, n > 0, em);

@@ -14,8 +14,9 @@
  * An account has both verifiers (struct account_secret), so the plugin that the client knows is used:
  * whatever it answers with, else it is switched to one of the two; caching_sha2's fast path always works. A
  * *cold* account has neither: its client is switched to caching_sha2_password, and asked for the password
- * itself (over TLS or a local socket in clear, else under our RSA key, which it may ask for). Accounts that
- * do not exist play the same dialogue, in the same time. Owner: whoever made it; one thread; freed by
+ * itself (over TLS or a local socket in clear, else under our RSA key, which it may ask for). An account that
+ * is good for one plugin only has its client switched to that; one with mysql_native_password's hash alone can
+ * tell the password over TLS instead. Accounts that do not exist play the same dialogue, in the same time. Owner: whoever made it; one thread; freed by
  * server_auth_free. */
 #ifndef HOLDFAST_AUTH_SERVER_H
 #define HOLDFAST_AUTH_SERVER_H
@@ -47,8 +48,8 @@ struct server_auth_opts {
     bool admit_root;         /* ... of root or the daemon's own user: "root" needs no password */
 
     struct auth_rsa *rsa; /* for full authentication on open connections; NULL: it fails there */
-    /* Cold accounts exist: whoever does not pass by a scramble is asked for the password, so that the
-     * dialogue does not tell which accounts there are. Without it only cold ones are. */
+    /* Accounts without one of the verifiers exist: whoever does not pass by a scramble is asked for the
+     * password, so that the dialogue does not tell which accounts there are. Without it only those are. */
     bool full;
     /* What a cold account's password turned out to be: it need not be asked for again. May be NULL. */
     void (*learned)(void *arg, const char *user, const struct account_secret *secret);

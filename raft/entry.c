@@ -8,7 +8,10 @@
 #include <string.h>
 
 /* What an account has in place of the two verifiers, or about them. */
-enum { SECRET_EMPTY = 1, SECRET_COLD = 2 };
+enum { SECRET_EMPTY = 1, SECRET_COLD = 2, SECRET_NATIVE_ONLY = 4, SECRET_SHA2_ONLY = 8, SECRET_STORED = 16, ACCOUNT_MORE = 32, SECRET_BITS = 63 };
+
+/* With ACCOUNT_MORE: host, plugin and these. Without it the account is good from every host, for both plugins. */
+enum { ACCOUNT_LOCKED = 1, ACCOUNT_TLS = 2, ACCOUNT_BITS = 3 };
 
 /* How a transaction's GTID stands in the list of an EVENTS entry. */
 enum { TXN_ANONYMOUS, TXN_MYSQL, TXN_MARIADB, TXN_FOLLOWING /* as the one before, number + 1 */ };
@@ -300,52 +303,94 @@ int entry_read_source(struct cur *body, struct source_settings *s)
     return body_end(body);
 }
 
+static uint8_t secret_bits(const struct user_account *a)
+{
+    const struct account_secret *s = &a->secret;
+    bool more = (a->host[0] && strcmp(a->host, "%") != 0) || a->plugin != AUTH_OTHER || a->locked || a->require_tls;
+    unsigned bits = (s->empty ? SECRET_EMPTY : 0u) | (s->cold ? SECRET_COLD : 0u) | (s->native_only ? SECRET_NATIVE_ONLY : 0u) |
+                    (s->sha2_only ? SECRET_SHA2_ONLY : 0u) | (!s->cold && s->stored.thousands ? SECRET_STORED : 0u) |
+                    (more ? ACCOUNT_MORE : 0u);
+    return (uint8_t)bits;
+}
+
 void entry_account_put(struct buf *b, const struct user_account *a)
 {
+    uint8_t bits = secret_bits(a);
     put_text(b, a->name);
     buf_u32(b, a->roles);
-    buf_u8(b, (uint8_t)((a->secret.empty ? SECRET_EMPTY : 0) | (a->secret.cold ? SECRET_COLD : 0)));
+    buf_u8(b, bits);
     buf_bytes(b, a->secret.native, sizeof a->secret.native);
     buf_bytes(b, a->secret.sha2, sizeof a->secret.sha2);
-    if (a->secret.cold) {
+    if (bits & (SECRET_COLD | SECRET_STORED)) {
         buf_u16(b, a->secret.stored.thousands);
         buf_bytes(b, a->secret.stored.salt, sizeof a->secret.stored.salt);
         buf_bytes(b, a->secret.stored.digest, sizeof a->secret.stored.digest);
     }
+    if (bits & ACCOUNT_MORE) {
+        put_text(b, a->host[0] ? a->host : "%");
+        buf_u8(b, (uint8_t)a->plugin);
+        buf_u8(b, (uint8_t)((a->locked ? ACCOUNT_LOCKED : 0) | (a->require_tls ? ACCOUNT_TLS : 0)));
+    }
+}
+
+static void get_more(struct cur *c, struct user_account *a)
+{
+    get_text(c, a->host, sizeof a->host);
+    uint8_t plugin = cur_u8(c), bits = cur_u8(c);
+    if (bits & ~ACCOUNT_BITS || (plugin != AUTH_OTHER && !auth_plugin_served((enum auth_plugin)plugin))) {
+        cur_fail(c);
+        return;
+    }
+    a->plugin = (enum auth_plugin)plugin;
+    a->locked = bits & ACCOUNT_LOCKED;
+    a->require_tls = bits & ACCOUNT_TLS;
 }
 
 void entry_account_get(struct cur *c, struct user_account *a)
 {
+    *a = (struct user_account){.host = "%"};
     get_text(c, a->name, sizeof a->name);
     a->roles = cur_u32(c);
-    uint8_t secret = cur_u8(c);
-    if (secret & ~(SECRET_EMPTY | SECRET_COLD)) {
+    uint8_t bits = cur_u8(c);
+    if (bits & ~SECRET_BITS) {
         cur_fail(c);
     }
-    a->secret.empty = secret & SECRET_EMPTY;
-    a->secret.cold = secret & SECRET_COLD;
+    a->secret.empty = bits & SECRET_EMPTY;
+    a->secret.cold = bits & SECRET_COLD;
+    a->secret.native_only = bits & SECRET_NATIVE_ONLY;
+    a->secret.sha2_only = bits & SECRET_SHA2_ONLY;
     cur_copy(c, a->secret.native, sizeof a->secret.native);
     cur_copy(c, a->secret.sha2, sizeof a->secret.sha2);
-    if (a->secret.cold) {
+    if (bits & (SECRET_COLD | SECRET_STORED)) {
         a->secret.stored.thousands = cur_u16(c);
         cur_copy(c, a->secret.stored.salt, sizeof a->secret.stored.salt);
         cur_copy(c, a->secret.stored.digest, sizeof a->secret.stored.digest);
     }
+    if (bits & ACCOUNT_MORE) {
+        get_more(c, a);
+    }
+}
+
+void entry_put_users(struct buf *b, const struct entry_user *users, size_t n)
+{
+    entry_begin(b, ENTRY_USER);
+    for (size_t i = 0; i < n; i++) {
+        buf_u8(b, users[i].drop);
+        entry_account_put(b, &users[i].account);
+    }
+    entry_end(b);
 }
 
 void entry_put_user(struct buf *b, const struct entry_user *u)
 {
-    entry_begin(b, ENTRY_USER);
-    buf_u8(b, u->drop);
-    entry_account_put(b, &u->account);
-    entry_end(b);
+    entry_put_users(b, u, 1);
 }
 
 int entry_read_user(struct cur *body, struct entry_user *u)
 {
     u->drop = cur_u8(body) != 0;
     entry_account_get(body, &u->account);
-    return body_end(body);
+    return cur_ok(body) ? 0 : E_MALFORMED;
 }
 
 void entry_put_setting(struct buf *b, const char *name, const char *value)

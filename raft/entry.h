@@ -25,7 +25,7 @@ enum entry_kind {
     ENTRY_FILE,     /* a new binlog file begins */
     ENTRY_EVENTS,   /* bytes for the newest file */
     ENTRY_SOURCE,   /* what source to follow, whole */
-    ENTRY_USER,     /* an account, whole, or its removal */
+    ENTRY_USER,     /* accounts, each whole, or their removal */
     ENTRY_SETTING,  /* name and value */
     ENTRY_ALARM,    /* one begins, ends, or was read by an operator */
 };
@@ -84,12 +84,20 @@ struct source_settings {
 
 enum { ROLE_REPLICA = 1, ROLE_MONITOR = 2, ROLE_ADMIN = 4 };
 
+enum { USER_NAME_SIZE = 97, USER_HOST_SIZE = 96 };
+
+/* Known by name and host pattern together. */
 struct user_account {
-    char name[97];
+    char name[USER_NAME_SIZE];
+    char host[USER_HOST_SIZE]; /* %, localhost, an address, a pattern or a network */
     uint32_t roles;
+    enum auth_plugin plugin;   /* that was asked for; AUTH_OTHER: whichever the client can do */
+    bool locked;               /* nobody gets in */
+    bool require_tls;
     struct account_secret secret;
 };
 
+/* One of those that a USER entry holds; all of them take effect together. */
 struct entry_user {
     bool drop;
     struct user_account account;
@@ -147,6 +155,7 @@ void entry_put_file(struct buf *b, const struct entry_file *f);
 void entry_put_events(struct buf *b, const struct entry_events *e, const struct buf *txns, const void *bytes, size_t n);
 void entry_put_source(struct buf *b, const struct source_settings *s);
 void entry_put_user(struct buf *b, const struct entry_user *u);
+void entry_put_users(struct buf *b, const struct entry_user *users, size_t n); /* n > 0 */
 void entry_put_setting(struct buf *b, const char *name, const char *value);
 void entry_put_alarm(struct buf *b, const struct entry_alarm *a);
 
@@ -159,7 +168,7 @@ int entry_read(const void *data, size_t n, struct entry_head *head, struct cur *
 int entry_read_file(struct cur *body, struct entry_file *f); /* f->before belongs to the caller */
 int entry_read_events(struct cur *body, struct entry_events *e);
 int entry_read_source(struct cur *body, struct source_settings *s);
-int entry_read_user(struct cur *body, struct entry_user *u);
+int entry_read_user(struct cur *body, struct entry_user *u); /* the next one; more follow while bytes are left */
 int entry_read_setting(struct cur *body, struct entry_setting *s);
 int entry_read_alarm(struct cur *body, struct entry_alarm *a);
 

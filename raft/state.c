@@ -43,18 +43,18 @@ const struct state_file *state_file(const struct state *s)
     return filelist_count(s->files) ? &s->file : NULL;
 }
 
-static size_t user_at(const struct state *s, const char *name)
+static size_t user_at(const struct state *s, const char *name, const char *host)
 {
     size_t i = 0;
-    while (i < s->n_users && strcmp(s->users[i].name, name) != 0) {
+    while (i < s->n_users && (strcmp(s->users[i].name, name) != 0 || strcmp(s->users[i].host, host) != 0)) {
         i++;
     }
     return i;
 }
 
-const struct user_account *state_user(const struct state *s, const char *name)
+const struct user_account *state_user(const struct state *s, const char *name, const char *host)
 {
-    size_t i = user_at(s, name);
+    size_t i = user_at(s, name, host);
     return i < s->n_users ? &s->users[i] : NULL;
 }
 
@@ -247,25 +247,34 @@ static int apply_events(struct state *s, struct cur *body, struct state_effect *
     return 0;
 }
 
-static int apply_user(struct state *s, struct cur *body)
+static void take_user(struct state *s, const struct entry_user *u)
 {
-    struct entry_user u;
-    int rv = entry_read_user(body, &u);
-    if (rv) {
-        return rv;
-    }
-    size_t at = user_at(s, u.account.name);
-    if (u.drop) {
+    size_t at = user_at(s, u->account.name, u->account.host);
+    if (u->drop) {
         if (at < s->n_users) {
             memmove(&s->users[at], &s->users[at + 1], (--s->n_users - at) * sizeof *s->users);
         }
-        return 0;
+        return;
     }
     if (at == s->n_users) {
         s->users = mem_grow(s->users, ++s->n_users, sizeof *s->users);
     }
-    s->users[at] = u.account;
-    return 0;
+    s->users[at] = u->account;
+}
+
+static int apply_user(struct state *s, struct cur *body)
+{
+    struct entry_user u;
+    struct cur all = *body;
+    int rv = cur_left(&all) ? 0 : E_MALFORMED;
+    while (!rv && cur_left(&all)) { /* all can be read, or none counts */
+        rv = entry_read_user(&all, &u);
+    }
+    while (!rv && cur_left(body)) {
+        (void)entry_read_user(body, &u);
+        take_user(s, &u);
+    }
+    return rv;
 }
 
 static int apply_setting(struct state *s, struct cur *body)
@@ -513,7 +522,6 @@ static int decode_rest(struct cur *c, struct state *s)
 {
     for (uint64_t n = cur_lenenc(c); n && cur_ok(c); n--) {
         s->users = mem_grow(s->users, s->n_users + 1, sizeof *s->users);
-        s->users[s->n_users] = (struct user_account){0};
         entry_account_get(c, &s->users[s->n_users++]);
     }
     s->has_source = cur_u8(c) != 0;

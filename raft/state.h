@@ -75,7 +75,7 @@ int state_decode(struct cur *c, struct state **s); /* E_MALFORMED, E_VERSION */
 
 const struct state_era *state_era(const struct state *s);   /* the newest; NULL before the first file */
 const struct state_file *state_file(const struct state *s); /* the newest; NULL before the first file */
-const struct user_account *state_user(const struct state *s, const char *name);
+const struct user_account *state_user(const struct state *s, const char *name, const char *host);
 const char *state_setting(const struct state *s, const char *name); /* NULL when not set */
 const struct alarm *state_alarm(const struct state *s, uint64_t id);                   /* NULL when not there */
 const struct alarm *state_alarm_open(const struct state *s, enum alarm_kind kind);     /* the one that goes on; NULL */

@@ -43,6 +43,7 @@ static const char UUID_OF_NODE[] = "11111111-2222-3333-4444-555555555555";
 static inline void account(struct user_account *a, const char *name, const char *password, uint32_t roles)
 {
     snprintf(a->name, sizeof a->name, "%s", name);
+    snprintf(a->host, sizeof a->host, "%%");
     a->roles = roles;
     account_secret_set(&a->secret, password, strlen(password));
 }

@@ -149,6 +149,14 @@ static int lookup(void *arg, const char *user, struct account_secret *out)
         account_secret_set(out, "holdfast", 8);
         return 0;
     }
+    if (strcmp(user, "native") == 0 || strcmp(user, "sha2") == 0) {
+        account_secret_set(out, "holdfast", 8);
+        account_secret_restrict(out, auth_plugin_of(*user == 'n' ? "mysql_native_password" : "caching_sha2_password", 21));
+        return 0;
+    }
+    if (strcmp(user, "hashed") == 0) { /* SHA1(SHA1("holdfast")) */
+        return account_secret_from_hash(out, AUTH_NATIVE, "*A68CB1E9B7263A9DF551C3A806952AEF532AFABB", 41);
+    }
     if (strcmp(user, "cold") == 0) {
         memset(out, 0, sizeof(*out));
         out->cold = true;
@@ -310,6 +318,51 @@ static void nothing_tells_accounts_apart(void)
     UNIT_INT(l.client, CLIENT_AUTH_DONE);
     UNIT_TRUE(!l.asked);
     free_keys();
+}
+
+/* Good for one plugin only: the client is switched to it, whatever it began with; a hash of the native one is good for the password
+ * itself, too, where it can be told. */
+static void accounts_of_one_plugin(void)
+{
+    static const char *const users[] = {"native", "sha2", "hashed"};
+    make_keys();
+    for (size_t i = 0; i < 3; i++) {
+        for (enum way way = OPEN; way <= LOCAL; way++) {
+            for (int plugin = AUTH_SHA2; plugin <= AUTH_NATIVE; plugin++) {
+                for (int full = 0; full <= 1; full++) {
+                    struct login l = login_of(users[i], "holdfast", way);
+                    l.so.plugin = (enum auth_plugin)plugin;
+                    l.so.full = full;
+                    login_run(&l);
+                    UNIT_INT(l.server, SERVER_AUTH_DONE);
+                    UNIT_INT(l.client, CLIENT_AUTH_DONE);
+                    l.co.password = "wrong";
+                    login_run(&l);
+                    UNIT_INT(l.server, E_DENIED);
+                    l.co.password = "";
+                    login_run(&l);
+                    UNIT_INT(l.server, E_DENIED);
+                }
+            }
+        }
+    }
+    free_keys();
+}
+
+static void hashes_are_read(void)
+{
+    struct account_secret s;
+    static const char *const bad[] = {"", "*", "A23E", "*A23E7E3D0C7C3E5F7E2C2D1B1E5C0E5B5F5D5B5", "*A23E7E3D0C7C3E5F7E2C2D1B1E5C0E5B5F5D5B5G",
+                                      "-A23E7E3D0C7C3E5F7E2C2D1B1E5C0E5B5F5D5B5A"};
+    UNIT_INT(account_secret_from_hash(&s, AUTH_NATIVE, "*6BB4837EB74329105EE4568DDA7DC67ED2CA2AD9", 41), 0);
+    UNIT_TRUE(account_secret_matches(&s, "123456", 6) && !account_secret_matches(&s, "123457", 6) && !account_secret_matches(&s, "", 0));
+    UNIT_INT(account_secret_from_hash(&s, AUTH_NATIVE, "*6bb4837eb74329105ee4568dda7dc67ed2ca2ad9", 41), 0);
+    UNIT_TRUE(account_secret_matches(&s, "123456", 6));
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        UNIT_INT(account_secret_from_hash(&s, AUTH_NATIVE, bad[i], strlen(bad[i])), E_MALFORMED);
+    }
+    UNIT_INT(account_secret_from_hash(&s, AUTH_SHA2, bad[0], 0), E_MALFORMED);
+    UNIT_INT(account_secret_from_hash(&s, AUTH_OTHER, "*6BB4837EB74329105EE4568DDA7DC67ED2CA2AD9", 41), E_MALFORMED);
 }
 
 static void no_rsa_no_password(void)
@@ -492,6 +545,7 @@ static void cut_and_wrong(void)
 
 UNIT_MAIN("auth_more", UNIT_TEST(ed25519_keys), UNIT_TEST(ed25519_signatures), UNIT_TEST(ed25519_is_ed25519),
           UNIT_TEST(crypt_vector), UNIT_TEST(stored_forms), UNIT_TEST(cold_accounts),
-          UNIT_TEST(nothing_tells_accounts_apart), UNIT_TEST(no_rsa_no_password),
+          UNIT_TEST(nothing_tells_accounts_apart), UNIT_TEST(accounts_of_one_plugin),
+          UNIT_TEST(hashes_are_read), UNIT_TEST(no_rsa_no_password),
           UNIT_TEST(rsa_takes_no_noise), UNIT_TEST(sha256_by_rsa), UNIT_TEST(switch_to_ed25519),
           UNIT_TEST(cut_and_wrong))

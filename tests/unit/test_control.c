@@ -121,6 +121,8 @@ static void ask(struct life *life, size_t step)
                                   .connection_id = 17,
                                   .user = "root",
                                   .host = "localhost",
+                                  .account_host = "localhost",
+                                  .by_socket = true,
                                   .roles = life->script->roles,
                                   .tls_cipher = "TLS_AES_256_GCM_SHA384"};
     struct asked *asked = mem_new(sizeof *asked);
@@ -346,9 +348,9 @@ static void a_new_node_shows_itself(void)
         {"SHOW SLAVE HOSTS", "Server_id,Host,Port,Master_id,Slave_UUID"},
         {"SHOW PROCESSLIST",
          "Id,User,Host,db,Command,Time,State,Info|17,root,localhost,~,Query,0,starting,SHOW PROCESSLIST"},
-        {"SHOW USERS", "User,Roles"},
-        {"SHOW GRANTS",
-         "Grants for root@%|GRANT REPLICATION SLAVE, REPLICATION CLIENT, CLUSTER_ADMIN ON *.* TO 'root'@'%'"},
+        {"SHOW USERS", "User,Host,Roles,Plugin,Locked,Require_ssl"},
+        {"SHOW GRANTS", "Grants for root@localhost|GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO `root`@`localhost`|"
+                        "GRANT CLUSTER_ADMIN ON *.* TO `root`@`localhost`"},
         {"SHOW GRANTS FOR 'nobody'", "1141 "},
         {"SHOW STATUS LIKE 'Holdfast_protected'", "Variable_name,Value|Holdfast_protected,no"},
         {"SHOW STATUS LIKE 'Holdfast_protected_reason'",
@@ -443,39 +445,45 @@ static void a_source_by_tls(void)
     run_alone(&script);
 }
 
+#define USERS "User,Host,Roles,Plugin,Locked,Require_ssl"
+#define NATIVE_HASH "*6BB4837EB74329105EE4568DDA7DC67ED2CA2AD9" /* of 123456 */
+#define SHA2_HASH "$A$005$abcdefghijklmnopqrstw7A.Ll.lqHdoKrkzAjYvxfcK7rJmh3fxMZtMuo7oKE6"
+#define DEFAULTS " REQUIRE NONE PASSWORD EXPIRE DEFAULT ACCOUNT UNLOCK PASSWORD HISTORY DEFAULT PASSWORD REUSE INTERVAL DEFAULT " \
+                 "PASSWORD REQUIRE CURRENT DEFAULT"
+
 static void accounts_come_and_go(void)
 {
     static const char *const steps[][2] = {
         {"CREATE USER 'repl'@'%' IDENTIFIED BY 'geheim'", "OK"},
-        {"CREATE USER repl IDENTIFIED BY 'geheim'", "1396 Operation CREATE USER failed for 'repl'@'%'"},
+        {"CREATE USER repl IDENTIFIED BY 'geheim'", "1396 "},
         {"CREATE USER IF NOT EXISTS repl IDENTIFIED BY 'geheim'", "OK with a warning"},
-        {"CREATE USER 'x'@'10.%' IDENTIFIED BY 'geheim'", "1235 accounts are good from every host"},
-        {"CREATE USER x", "1064 "},
-        {"CREATE USER '' IDENTIFIED BY 'geheim'", "1470 "},
+        {"CREATE USER mon@'db1.example.com' IDENTIFIED BY 'geheim'", "1470 "},
+        {"CREATE USER mon@'10.1.2.3/16' IDENTIFIED BY 'geheim'", "1470 "},
+        {"CREATE USER mon", "1064 "},
+        {"CREATE USER mon IDENTIFIED BY geheim", "1064 "},
+        {"CREATE USER mon IDENTIFIED WITH sha256_password BY 'geheim'", "1524 "},
         {"CREATE USER mon IDENTIFIED WITH caching_sha2_password BY 'geheim'", "OK"},
-        {"CREATE USER x IDENTIFIED WITH sha256_password BY 'geheim'", "1524 "},
-        {"CREATE USER x IDENTIFIED WITH client_ed25519 BY 'geheim'", "1524 "},
-        {"GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO 'repl'@'%'", "OK"},
-        {"GRANT REPLICATION CLIENT ON *.* TO mon", "OK"},
-        {"GRANT SELECT ON *.* TO mon", "1064 "},
-        {"GRANT REPLICATION CLIENT ON db.* TO mon", "1221 "},
-        {"GRANT ALL ON *.* TO nobody", "1410 "},
-        {"SHOW USERS", "User,Roles|repl,replica,monitor|mon,monitor"},
-        {"SHOW GRANTS FOR 'repl'@'%'",
-         "Grants for repl@%|GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO 'repl'@'%'"},
+        {"CREATE USER '' IDENTIFIED BY 'geheim'", "1470 "},
+        {"GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO repl", "OK"},
+        {"GRANT ALL ON mysql.* TO repl", "1221 "},
+        {"GRANT USAGE ON *.* TO nobody", "1410 "},
+        {"SHOW GRANTS FOR repl", "Grants for repl@%|GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO `repl`@`%`"},
+        {"GRANT SELECT, REPLICATION CLIENT, RELOAD ON *.* TO mon", "OK with a warning"},
         {"REVOKE REPLICATION CLIENT ON *.* FROM mon", "OK"},
-        {"SHOW GRANTS FOR mon", "Grants for mon@%|GRANT USAGE ON *.* TO 'mon'@'%'"},
-        {"GRANT CLUSTER_ADMIN ON *.* TO mon", "OK"},
+        {"SHOW GRANTS FOR mon", "Grants for mon@%|GRANT USAGE ON *.* TO `mon`@`%`"},
+        {"GRANT CLUSTER_ADMIN ON *.* TO mon WITH GRANT OPTION", "OK"},
+        {"GRANT USAGE ON *.* TO mon WITH GRANT OPTION", "1235 "},
         {"ALTER USER mon IDENTIFIED BY 'geheim2'", "OK"},
         {"ALTER USER nobody IDENTIFIED BY 'geheim2'", "1396 "},
-        {"SHOW USERS", "User,Roles|repl,replica,monitor|mon,admin"},
+        {"ALTER USER mon", "1064 "},
+        {"SHOW USERS", USERS "|repl,%,replica,monitor,any,no,no|mon,%,admin,caching_sha2_password,no,no"},
         {"DROP USER repl@'%'", "OK"},
         {"DROP USER repl", "1396 "},
         {"DROP USER IF EXISTS repl", "OK with a warning"},
         {"REVOKE USAGE ON *.* FROM repl", "1141 "},
-        {"SHOW USERS", "User,Roles|mon,admin"},
+        {"SHOW USERS", USERS "|mon,%,admin,caching_sha2_password,no,no"},
     };
-    static const char *const again[][2] = {{"SHOW USERS", "User,Roles|mon,admin"}};
+    static const char *const again[][2] = {{"SHOW USERS", USERS "|mon,%,admin,caching_sha2_password,no,no"}};
     struct script script = {STEPS(steps), .roles = SQL_ALL_ROLES},
                   after = {STEPS(again), .roles = SQL_ALL_ROLES};
     struct sim *sim = sim_new(unit_seed());
@@ -483,6 +491,76 @@ static void accounts_come_and_go(void)
     run(host, &script);
     run(host, &after);
     sim_free(sim);
+}
+
+/* A name with two hosts is two accounts; several in one statement: all or none. */
+static void accounts_have_hosts(void)
+{
+    static const char *const steps[][2] = {
+        {"CREATE USER a@'10.1.%' IDENTIFIED BY 'geheim', a@localhost IDENTIFIED BY 'geheim', a@'10.2.0.0/16' IDENTIFIED BY 'geheim'", "OK"},
+        {"CREATE USER b IDENTIFIED BY 'geheim', a@localhost IDENTIFIED BY 'geheim'", "1396 Operation CREATE USER failed for 'a'@'localhost'"},
+        {"CREATE USER IF NOT EXISTS b IDENTIFIED BY 'geheim', a@localhost IDENTIFIED BY 'geheim'", "OK with a warning"},
+        {"GRANT REPLICATION SLAVE ON *.* TO a@localhost, b", "OK"},
+        {"GRANT REPLICATION CLIENT ON *.* TO a@localhost, c", "1410 "},
+        {"GRANT REPLICATION CLIENT ON *.* TO a", "1410 "},
+        {"SHOW USERS", USERS "|a,10.1.%,,any,no,no|a,localhost,replica,any,no,no|a,10.2.0.0/16,,any,no,no|b,%,replica,any,no,no"},
+        {"ALTER USER a@localhost, b REQUIRE SSL ACCOUNT LOCK", "OK"},
+        {"ALTER USER b ACCOUNT UNLOCK", "OK"},
+        {"ALTER USER b REQUIRE X509", "1235 "},
+        {"RENAME USER a@'10.1.%' TO d@'10.1.%', a@localhost TO d", "OK"},
+        {"RENAME USER b TO d", "1396 Operation RENAME USER failed for 'b'@'%': it would get a name that is taken"},
+        {"DROP USER a@'10.2.0.0/16', d, e", "1396 Operation DROP USER failed for 'e'@'%'"},
+        {"DROP USER a@'10.2.0.0/16', d@'10.1.%'", "OK"},
+        {"SHOW USERS", USERS "|b,%,replica,any,no,yes|d,%,replica,any,yes,yes"},
+        {"REVOKE ALL PRIVILEGES, GRANT OPTION FROM b, d", "OK"},
+        {"REVOKE IF EXISTS ALL ON *.* FROM b, nobody", "OK with a warning"},
+        {"SHOW USERS", USERS "|b,%,,any,no,yes|d,%,,any,yes,yes"},
+    };
+    struct script script = {STEPS(steps), .roles = SQL_ALL_ROLES};
+    run_alone(&script);
+}
+
+/* In the words of either flavour, and back. */
+static void hashes_are_taken_and_shown(void)
+{
+    static const char *const mysql[][2] = {
+        {"CREATE USER n IDENTIFIED WITH 'mysql_native_password' AS '" NATIVE_HASH "'" DEFAULTS, "OK"},
+        {"SHOW CREATE USER n", "CREATE USER for n@%|CREATE USER `n`@`%` IDENTIFIED WITH 'mysql_native_password' AS '" NATIVE_HASH "'" DEFAULTS},
+        {"CREATE USER s IDENTIFIED WITH 'caching_sha2_password' AS '" SHA2_HASH "'", "OK"},
+        {"SHOW CREATE USER s", "CREATE USER for s@%|CREATE USER `s`@`%` IDENTIFIED WITH 'caching_sha2_password' AS 0x24412430303524616263"},
+        {"CREATE USER x IDENTIFIED WITH caching_sha2_password AS 0x244124303035246162636465666768696A6B6C6D6E6F7071727374"
+         "7737412E4C6C2E6C7148646F4B726B7A416A597678666" "34B37724A6D683366784D5A744D756F376F4B4536", "OK"},
+        {"CREATE USER y IDENTIFIED WITH caching_sha2_password AS '*ABC'", "1827 "},
+        {"CREATE USER y IDENTIFIED WITH caching_sha2_password AS '$A$FFF$abcdefghijklmnopqrstw7A.Ll.lqHdoKrkzAjYvxfcK7rJmh3fxMZtMuo7oKE6'",
+         "1105 a hash of more than"},
+        {"CREATE USER y IDENTIFIED WITH mysql_native_password AS '*ZBB4837EB74329105EE4568DDA7DC67ED2CA2AD9'", "1827 "},
+        {"CREATE USER y IDENTIFIED WITH mysql_native_password AS 0x", "1064 "},
+        {"CREATE USER p IDENTIFIED BY PASSWORD '" NATIVE_HASH "'", "OK"},
+        {"SET PASSWORD FOR p = 'geheim'", "OK"},
+        {"SHOW CREATE USER p", "*`p`@`%` IDENTIFIED WITH 'mysql_native_password' AS '*462366917EEDD1970A48E87D8EF59EB67D2CA26F'"},
+        {"CREATE USER a IDENTIFIED BY 'geheim'", "OK"},
+        {"SHOW CREATE USER a", "*`a`@`%` IDENTIFIED WITH 'caching_sha2_password' AS 0x2441243030352"},
+        {"DROP USER a", "OK"},
+        {"SET PASSWORD FOR p TO RANDOM", "1235 "},
+        {"SET PASSWORD = 'geheim'", "1396 "},
+        {"SHOW USERS", USERS "|n,%,,mysql_native_password,no,no|s,%,,caching_sha2_password,no,no|x,%,,caching_sha2_password,no,no|p,%,,mysql_native_password,no,no"},
+    };
+    static const char *const mariadb[][2] = {
+        {"GRANT REPLICATION SLAVE, BINLOG MONITOR ON *.* TO g IDENTIFIED BY 'geheim'", "OK"},
+        {"SHOW GRANTS FOR g", "Grants for g@%|GRANT REPLICATION SLAVE, BINLOG MONITOR ON *.* TO `g`@`%`"},
+        {"SHOW CREATE USER g", "CREATE USER for g@%|CREATE USER `g`@`%` IDENTIFIED BY PASSWORD '*"},
+        {"CREATE USER n IDENTIFIED VIA mysql_native_password USING '" NATIVE_HASH "'", "OK"},
+        {"SHOW CREATE USER n", "CREATE USER for n@%|CREATE USER `n`@`%` IDENTIFIED BY PASSWORD '" NATIVE_HASH "'"},
+        {"CREATE USER m IDENTIFIED VIA mysql_native_password USING PASSWORD('geheim') REQUIRE SSL", "OK"},
+        {"SET PASSWORD FOR m = 'geheim'", "1827 "},
+        {"SET PASSWORD FOR m = PASSWORD('geheim')", "OK"},
+        {"SET PASSWORD FOR m = '" NATIVE_HASH "'", "OK"},
+        {"CREATE USER IF NOT EXISTS m IDENTIFIED BY 'geheim'", "OK with a warning"},
+    };
+    struct script script = {STEPS(mysql), .roles = SQL_ALL_ROLES, .flavour = FLAVOUR_MYSQL, .with_file = true};
+    run_alone(&script);
+    struct script other = {STEPS(mariadb), .roles = SQL_ALL_ROLES, .flavour = FLAVOUR_MARIADB, .with_file = true};
+    run_alone(&other);
 }
 
 static void files_are_shown(void)
@@ -533,7 +611,13 @@ static void who_may_kill_and_look(void)
     static const char *const steps[][2] = {
         {"KILL 5", "1094 "},
         {"SHOW GRANTS FOR 'other'", "1227 "},
-        {"SHOW GRANTS FOR CURRENT_USER()", "Grants for root@%|GRANT REPLICATION SLAVE ON *.* TO 'root'@'%'"},
+        {"SHOW GRANTS FOR CURRENT_USER()",
+         "Grants for root@localhost|GRANT REPLICATION SLAVE ON *.* TO `root`@`localhost`"},
+        {"SHOW CREATE USER", "1227 "},
+        {"ALTER USER other IDENTIFIED BY 'geheim'", "1227 "},
+        {"ALTER USER CURRENT_USER() IDENTIFIED BY 'geheim'", "1396 "}, /* may, but there is no account */
+        {"ALTER USER CURRENT_USER() IDENTIFIED BY 'geheim' ACCOUNT UNLOCK", "1227 "},
+        {"SET PASSWORD FOR other = 'geheim'", "1227 "},
         {"SHOW REPLICA STATUS", "1227 "},
         {"SHOW GLOBAL STATUS LIKE 'Uptime'", "Variable_name,Value|Uptime,"},
     };
@@ -571,7 +655,7 @@ static void changes_do_not_undo_each_other(void)
         {"GRANT REPLICATION CLIENT ON *.* TO u", ""},    {"GRANT CLUSTER_ADMIN ON *.* TO u", ""},
         {"REVOKE REPLICATION CLIENT ON *.* FROM u", ""},
     };
-    static const char *const after[][2] = {{"SHOW USERS", "User,Roles|u,replica,admin"}};
+    static const char *const after[][2] = {{"SHOW USERS", USERS "|u,%,replica,admin,any,no,no"}};
     struct script script = {STEPS(steps), .roles = SQL_ALL_ROLES, .flood = true, .patient = true};
     struct script shown = {STEPS(after), .roles = SQL_ALL_ROLES};
     struct sim *sim = sim_new(unit_seed());
@@ -587,13 +671,14 @@ static void changes_wait_until_the_node_leads(void)
     static const char *const steps[][2] = {
         {"CREATE USER u IDENTIFIED BY 'geheim'", "OK"},
         {"CHANGE MASTER TO MASTER_HOST='x'", "OK"},
-        {"SHOW USERS", "User,Roles|u,"},
+        {"SHOW USERS", USERS "|u,%,,"},
     };
     struct script script = {STEPS(steps), .roles = SQL_ALL_ROLES, .early = true};
     run_alone(&script);
 }
 
 UNIT_MAIN("control", UNIT_TEST(a_new_node_shows_itself), UNIT_TEST(a_source_is_set_and_changed),
-          UNIT_TEST(a_source_by_tls), UNIT_TEST(accounts_come_and_go), UNIT_TEST(files_are_shown), UNIT_TEST(who_may_kill_and_look),
+          UNIT_TEST(a_source_by_tls), UNIT_TEST(accounts_come_and_go), UNIT_TEST(accounts_have_hosts),
+          UNIT_TEST(hashes_are_taken_and_shown), UNIT_TEST(files_are_shown), UNIT_TEST(who_may_kill_and_look),
           UNIT_TEST(a_node_that_closes_answers_everything), UNIT_TEST(changes_do_not_undo_each_other),
           UNIT_TEST(changes_wait_until_the_node_leads))

@@ -51,6 +51,7 @@ static struct view *new_view(void)
     v->n_users = 1;
     v->users = mem_array(1, sizeof *v->users);
     snprintf(v->users[0].name, sizeof v->users[0].name, "repl");
+    snprintf(v->users[0].host, sizeof v->users[0].host, "%%");
     v->users[0].roles = ROLE_REPLICA;
     account_secret_set(&v->users[0].secret, "secret", 6);
     return v;

@@ -62,6 +62,7 @@ static void rig_open(struct rig *rig, enum flavour flavour, uint32_t roles)
                                         .connection_id = 17,
                                         .user = "repl",
                                         .host = "10.0.0.7",
+                                        .account_host = "%",
                                         .roles = roles};
 }
 
@@ -75,7 +76,7 @@ static void rig_clear(struct rig *rig)
 static void rig_close(struct rig *rig)
 {
     rig_clear(rig);
-    sql_vars_free(rig->session.vars);
+    sql_session_free(&rig->session);
     view_unref(rig->view);
 }
 
@@ -95,13 +96,16 @@ static const char *answer(struct rig *rig, const char *text)
         return "LOOP";
     }
     const struct reply *r = &rig->reply;
-    if (r->kind == REPLY_OK) {
-        return "OK";
-    }
-    if (r->kind == REPLY_ERROR) {
-        buf_printf(&line, "%u %s", r->code, r->message);
+    if (r->kind != REPLY_ROWS) {
+        if (r->kind == REPLY_OK) {
+            buf_str(&line, "OK");
+        } else {
+            buf_printf(&line, "%u %s", r->code, r->message);
+        }
+        sql_session_noted(&rig->session, &rig->reply);
         return buf_cstr(&line);
     }
+    sql_session_noted(&rig->session, &rig->reply);
     for (size_t c = 0; c < table_columns(r->table); c++) {
         buf_printf(&line, "%s%s", c ? "," : "", table_name(r->table, c));
     }
@@ -129,7 +133,7 @@ static void tables_hold_rows(void)
     table_row(t);
     table_bytes(t, "x\0y", 3);
     table_text(t, NULL);
-    struct reply reply;
+    struct reply reply = {0};
     reply_rows(&reply, t);
     size_t n;
     UNIT_INT(reply.kind, REPLY_ROWS);
@@ -159,7 +163,7 @@ static void table_too_large_is_an_error(void)
         table_row(t);
         table_bytes(t, big, n);
     }
-    struct reply reply;
+    struct reply reply = {0};
     reply_rows(&reply, t);
     UNIT_INT(reply.kind, REPLY_ERROR);
     UNIT_TRUE(reply.table == NULL);
@@ -172,10 +176,14 @@ static void views_are_counted(void)
     view->users = mem_array(2, sizeof *view->users);
     view->n_users = 2;
     snprintf(view->users[1].name, sizeof view->users[1].name, "repl");
+    snprintf(view->users[1].host, sizeof view->users[1].host, "10.%%");
     UNIT_TRUE(view_ref(view) == view);
     view_unref(view);
-    UNIT_TRUE(view_user(view, "repl") == &view->users[1]);
-    UNIT_TRUE(view_user(view, "Repl") == NULL);
+    UNIT_TRUE(view_user(view, "repl", "10.0.0.7") == &view->users[1]);
+    UNIT_TRUE(view_user(view, "Repl", "10.0.0.7") == NULL);
+    UNIT_TRUE(view_user(view, "repl", "11.0.0.7") == NULL);
+    UNIT_TRUE(view_account(view, "repl", "10.%") == &view->users[1]);
+    UNIT_TRUE(view_account(view, "repl", "%") == NULL);
     view_unref(view);
     view_unref(NULL);
 }
@@ -708,7 +716,9 @@ static void roles_decide(void)
         {"STOP SLAVE", SQL_ADMIN},
         {"RESET REPLICA ALL", SQL_ADMIN},
         {"CREATE USER u IDENTIFIED BY 'x'", SQL_ADMIN},
-        {"ALTER USER u IDENTIFIED BY 'x'", SQL_ADMIN},
+        {"ALTER USER u IDENTIFIED BY 'x'", 0}, /* the loop knows whose it is */
+        {"SHOW CREATE USER u", SQL_ADMIN},
+        {"RENAME USER u TO v", SQL_ADMIN},
         {"DROP USER u", SQL_ADMIN},
         {"GRANT USAGE ON *.* TO u", SQL_ADMIN},
         {"REVOKE USAGE ON *.* FROM u", SQL_ADMIN},

@@ -275,9 +275,9 @@ static void accounts_source_and_settings(struct state *s)
     entry_put_user(&b, &u);
     UNIT_INT(apply(s, &b, &e), 0);
     UNIT_UINT(s->n_users, 1);
-    UNIT_UINT(state_user(s, "repl")->roles, ROLE_REPLICA | ROLE_ADMIN);
-    UNIT_TRUE(account_secret_matches(&state_user(s, "repl")->secret, "secret", 6));
-    UNIT_TRUE(state_user(s, "Repl") == NULL);
+    UNIT_UINT(state_user(s, "repl", "%")->roles, ROLE_REPLICA | ROLE_ADMIN);
+    UNIT_TRUE(account_secret_matches(&state_user(s, "repl", "%")->secret, "secret", 6));
+    UNIT_TRUE(state_user(s, "Repl", "%") == NULL);
     buf_init(&b, ENTRY_MAX);
     entry_put_source(&b, &source);
     UNIT_INT(apply(s, &b, &e), 0);
@@ -310,7 +310,7 @@ static void manifest_holds_everything(void)
     state_encode(again, &m2);
     UNIT_UINT(m2.len, m.len);
     UNIT_MEM(m2.data, m.data, m.len);
-    UNIT_TRUE(account_secret_matches(&state_user(again, "repl")->secret, "secret", 6));
+    UNIT_TRUE(account_secret_matches(&state_user(again, "repl", "%")->secret, "secret", 6));
     for (size_t cut = 0; cut < m.len; cut++) { /* a shorter one is never taken */
         struct state *none = NULL;
         c = cur_of(m.data, cut);
@@ -339,7 +339,7 @@ static void users_can_be_dropped(void)
     buf_init(&b, ENTRY_MAX);
     entry_put_user(&b, &u);
     UNIT_INT(apply(s, &b, &e), 0);
-    UNIT_TRUE(state_user(s, "repl") == NULL);
+    UNIT_TRUE(state_user(s, "repl", "%") == NULL);
     UNIT_UINT(s->n_users, 0);
     state_free(s);
 }
