@@ -160,8 +160,12 @@ static void wrong_use_is_2(void)
     EXPECT(r, 2, "", "port=65536");
     r = run("", "source", "set", "host=a", "host=b", NULL);
     EXPECT(r, 2, "", "given twice");
-    r = run("", "user", "add", "a@b", NULL);
-    EXPECT(r, 2, "", "name alone");
+    r = run("", "user", "add", "a@", NULL);
+    EXPECT(r, 2, "", "behind @ stands the host");
+    r = run("", "user", "add", "@%", NULL);
+    EXPECT(r, 2, "", "1 to 32");
+    r = run("", "user", "add", "a", "--auth=sha256_password", NULL);
+    EXPECT(r, 2, "", "is none of default, caching_sha2_password");
     r = run("", "user", "add", "a", "--role=king", NULL);
     EXPECT(r, 2, "", "'king'");
 }
@@ -336,7 +340,19 @@ static void user_add_creates_and_grants(void)
     struct ran r = run("pw'\n", "-S", node.socket, "user", "add", "re'pl", "--role", "replica,admin", NULL);
     EXPECT(r, 0, "The account is made.", "");
     expect_log(&node, "CREATE USER 're''pl'@'%' IDENTIFIED BY 'pw'''\n"
-                      "GRANT REPLICATION SLAVE, CLUSTER_ADMIN ON *.* TO 're''pl'\n");
+                      "GRANT REPLICATION SLAVE, CLUSTER_ADMIN ON *.* TO 're''pl'@'%'\n");
+    fake_node_stop(&node);
+}
+
+static void users_have_hosts_and_plugins(void)
+{
+    START(node, {"CREATE USER", "OK"}, {"GRANT", "OK"}, {"DROP USER", "OK"});
+    struct ran r = run("pw\n", "-S", node.socket, "user", "add", "a@10.1.%", "--auth", "mysql_native_password", NULL);
+    EXPECT(r, 0, "The account is made.", "");
+    r = run("", "-S", node.socket, "user", "drop", "a@10.1.%", NULL);
+    EXPECT(r, 0, "The account is gone.", "");
+    expect_log(&node, "CREATE USER 'a'@'10.1.%' IDENTIFIED WITH mysql_native_password BY 'pw'\n"
+                      "GRANT REPLICATION SLAVE ON *.* TO 'a'@'10.1.%'\nDROP USER 'a'@'10.1.%'\n");
     fake_node_stop(&node);
 }
 
@@ -346,8 +362,8 @@ static void user_add_takes_back(void)
     struct ran r = run("pw", "-S", node.socket, "user", "add", "repl", NULL);
     UNIT_TRUE(has(&r.err, "no quorum"));
     EXPECT(r, 1, "", "the account was not made");
-    expect_log(&node, "CREATE USER 'repl'@'%' IDENTIFIED BY 'pw'\nGRANT REPLICATION SLAVE ON *.* TO 'repl'\n"
-                      "DROP USER 'repl'\n");
+    expect_log(&node, "CREATE USER 'repl'@'%' IDENTIFIED BY 'pw'\nGRANT REPLICATION SLAVE ON *.* TO 'repl'@'%'\n"
+                      "DROP USER 'repl'@'%'\n");
     fake_node_stop(&node);
 }
 
@@ -361,7 +377,7 @@ static void passwords_are_wanted(void)
     expect_log(&node, "");
     r = run("new\n", "-S", node.socket, "user", "passwd", "repl", NULL);
     EXPECT(r, 0, "The password is changed.", "");
-    expect_log(&node, "ALTER USER 'repl' IDENTIFIED BY 'new'\n");
+    expect_log(&node, "ALTER USER 'repl'@'%' IDENTIFIED BY 'new'\n");
     fake_node_stop(&node);
 }
 
@@ -638,7 +654,7 @@ UNIT_MAIN("cli", UNIT_TEST(wrong_use_is_2), UNIT_TEST(help_comes_from_the_table)
           UNIT_TEST(alarms_are_what_is_wrong_now), UNIT_TEST(another_server_is_recognized),
           UNIT_TEST(source_set_quotes), UNIT_TEST(source_set_knows_tls_and_compression), UNIT_TEST(source_starts_and_stops),
           UNIT_TEST(source_show_knows_both_flavours), UNIT_TEST(user_add_creates_and_grants),
-          UNIT_TEST(user_add_takes_back), UNIT_TEST(passwords_are_wanted), UNIT_TEST(lists_show_what_comes),
+          UNIT_TEST(users_have_hosts_and_plugins), UNIT_TEST(user_add_takes_back), UNIT_TEST(passwords_are_wanted), UNIT_TEST(lists_show_what_comes),
           UNIT_TEST(source_check_says_what_to_do), UNIT_TEST(alarms_are_listed_and_acknowledged),
           UNIT_TEST(sql_is_sent_as_it_is), UNIT_TEST(lost_connections_are_3), UNIT_TEST(network_login),
           UNIT_TEST(ps_shows_no_secret), UNIT_TEST(terminal_asks_twice_without_echo),

@@ -109,6 +109,12 @@ static int set_role(struct cli *cli, const char *value)
     return CLI_OK;
 }
 
+static int set_auth(struct cli *cli, const char *value)
+{
+    cli->auth = value;
+    return CLI_OK;
+}
+
 static int set_help(struct cli *cli, const char *value)
 {
     (void)value;
@@ -142,6 +148,8 @@ const struct option_row OPTIONS[] = {
      set_ssl_ca},
     {0, "role", VALUE_REQUIRED, "ROLE,...", "replica (default), monitor, admin", "user add",
      "replica monitor admin", set_role},
+    {0, "auth", VALUE_REQUIRED, "PLUGIN", "default, caching_sha2_password, mysql_native_password", "user add",
+     "default caching_sha2_password mysql_native_password", set_auth},
     {0, "help", VALUE_NONE, NULL, "this text, or that of a command", NULL, "", set_help},
     {'V', "version", VALUE_NONE, NULL, "the version of this program", NULL, "", set_version},
 };

@@ -44,6 +44,7 @@ struct cli {
     bool has_tls_mode;
     const char *ssl_ca; /* path */
     const char *role;   /* of user add */
+    const char *auth;   /* the same */
     bool help, version;
 
     /* the command, and what stands behind it */

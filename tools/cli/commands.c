@@ -59,20 +59,26 @@ const struct command COMMANDS_TABLE[] = {
      "One that goes on is shown until it has ended, and has to be acknowledged again then.\n", "holdfast alarm ack 3\n", "", 1, 1,
      cmd_alarm_ack},
     {"user list", "", "the accounts and their roles", "", "holdfast user list\n", "", 0, 0, cmd_user_list},
-    {"user add", "NAME [--role ROLE,...]", "make an account",
+    {"user add", "NAME[@HOST] [--role ROLE,...] [--auth PLUGIN]", "make an account",
      "The password is asked for twice on a terminal; otherwise it is a line of standard input.\n"
+     "\n"
+     "HOST is where its clients may come from: an address, a pattern like 10.1.%, a network like 10.1.0.0/16, localhost; "
+     "without one they may come from everywhere. Names of hosts are not looked up.\n"
+     "\n"
+     "By default clients may use either password plugin, whichever they have, unless the setting default_auth says otherwise; "
+     "--auth allows one alone.\n"
      "\n"
      "Roles:\n"
      "  replica   may replicate from the cluster (REPLICATION SLAVE); the default\n"
      "  monitor   may see its state (REPLICATION CLIENT)\n"
      "  admin     may see and change everything (CLUSTER_ADMIN)\n",
-     "holdfast user add repl\nholdfast user add ops --role admin\n"
+     "holdfast user add repl\nholdfast user add ops@localhost --role admin\nholdfast user add repl@10.1.% --auth mysql_native_password\n"
      "holdfast user add probe --role monitor < /root/probe-password\n",
      "", 1, 1, cmd_user_add},
-    {"user passwd", "NAME", "change an account's password",
+    {"user passwd", "NAME[@HOST]", "change an account's password",
      "The password is asked for twice on a terminal; otherwise it is a line of standard input.\n",
      "holdfast user passwd repl\n", "", 1, 1, cmd_user_passwd},
-    {"user drop", "NAME", "remove an account", "", "holdfast user drop repl\n", "", 1, 1, cmd_user_drop},
+    {"user drop", "NAME[@HOST]", "remove an account", "Its sessions end.\n", "holdfast user drop repl\nholdfast user drop ops@localhost\n", "", 1, 1, cmd_user_drop},
     {"sql", "STATEMENT|-", "run a statement as a MySQL client would",
      "Words that follow are joined by blanks; '-' reads the statement from standard input. A statement that "
      "ends with \\G prints each row as lines.\n",

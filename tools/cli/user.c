@@ -21,15 +21,25 @@ enum { NROLES = sizeof ROLES / sizeof ROLES[0] };
 static const char *const GRANTS[] = {"REPLICATION SLAVE", "REPLICATION CLIENT", "CLUSTER_ADMIN"};
 enum { NGRANTS = sizeof GRANTS / sizeof GRANTS[0] };
 
-static int check_name(const char *name)
+/* NAME or NAME@HOST; the host begins behind the last @. */
+struct who {
+    char name[USER_NAME_MAX + 1];
+    const char *host; /* "%" without one */
+};
+
+static int read_who(const char *text, struct who *who)
 {
-    size_t n = strlen(name);
+    const char *at = strrchr(text, '@');
+    size_t n = at ? (size_t)(at - text) : strlen(text);
     if (n == 0 || n > USER_NAME_MAX) {
         return cli_fail(CLI_USAGE, "a user's name has 1 to %d characters", USER_NAME_MAX);
     }
-    if (strchr(name, '@')) {
-        return cli_fail(CLI_USAGE, "'%s': give the name alone; accounts are good from every host", name);
+    if (at && !at[1]) {
+        return cli_fail(CLI_USAGE, "'%s': behind @ stands the host: an address, 10.1.%%, 10.1.0.0/16, localhost", text);
     }
+    memcpy(who->name, text, n);
+    who->name[n] = 0;
+    who->host = at ? at + 1 : "%";
     return CLI_OK;
 }
 
@@ -53,18 +63,18 @@ static int read_roles(const char *text, unsigned *grants)
     return rv;
 }
 
-/* One statement about a user: what stands before the name, the name, host, what stands before the password.
- */
-static int run_statement(struct cli *cli, const char *verb, const char *name, const char *host,
-                         const char *password, const char *done)
+/* One statement about a user: what stands before the name, and a plugin and a password or none. */
+static int run_statement(struct cli *cli, const char *verb, const struct who *who, const char *plugin, const char *password,
+                         const char *done)
 {
     struct buf sql;
     buf_init(&sql, SQL_MAX);
     buf_printf(&sql, "%s ", verb);
-    sql_literal(&sql, name);
-    buf_str(&sql, host);
+    sql_literal(&sql, who->name);
+    buf_u8(&sql, '@');
+    sql_literal(&sql, who->host);
     if (password) {
-        buf_str(&sql, " IDENTIFIED BY ");
+        buf_printf(&sql, " IDENTIFIED %s%s%sBY ", plugin ? "WITH " : "", plugin ? plugin : "", plugin ? " " : "");
         sql_literal(&sql, password);
     }
     int rv = cli_change(cli, buf_cstr(&sql), done);
@@ -72,7 +82,7 @@ static int run_statement(struct cli *cli, const char *verb, const char *name, co
     return rv;
 }
 
-static int grant(struct cli *cli, const char *name, unsigned grants)
+static int grant(struct cli *cli, const struct who *who, unsigned grants)
 {
     char verb[128] = "GRANT ";
     size_t n = strlen(verb);
@@ -84,42 +94,60 @@ static int grant(struct cli *cli, const char *name, unsigned grants)
         }
     }
     snprintf(verb + n, sizeof verb - n, " ON *.* TO");
-    return run_statement(cli, verb, name, "", NULL, NULL);
+    return run_statement(cli, verb, who, NULL, NULL, NULL);
 }
 
-static int ask_new(const char *name, char password[PASSWORD_SIZE])
+/* --auth: a plugin, or NULL for what the node's setting default_auth says. */
+static int read_auth(const struct cli *cli, const char **plugin)
+{
+    static const char *const plugins[] = {"caching_sha2_password", "mysql_native_password"};
+    *plugin = NULL;
+    if (!cli->auth || strcmp(cli->auth, "default") == 0) {
+        return CLI_OK;
+    }
+    for (size_t i = 0; i < 2; i++) {
+        if (strcmp(cli->auth, plugins[i]) == 0) {
+            *plugin = plugins[i];
+            return CLI_OK;
+        }
+    }
+    return cli_fail(CLI_USAGE, "--auth: '%s' is none of default, %s, %s", cli->auth, plugins[0], plugins[1]);
+}
+
+static int ask_new(const struct who *who, char password[PASSWORD_SIZE])
 {
     char prompt[128];
     struct errmsg em;
-    snprintf(prompt, sizeof prompt, "New password for %s", name);
+    snprintf(prompt, sizeof prompt, "New password for %s", who->name);
     return password_ask_new(prompt, password, &em) ? cli_fail(CLI_USAGE, "%s", em.text) : CLI_OK;
+}
+
+/* Connects, then asks: nobody types a password for nothing. */
+static int set_password(struct cli *cli, const char *verb, const struct who *who, const char *plugin, const char *done)
+{
+    char password[PASSWORD_SIZE] = "";
+    int rv = cli_connect(cli);
+    rv = rv ? rv : ask_new(who, password);
+    rv = rv ? rv : run_statement(cli, verb, who, plugin, password, done);
+    password_wipe(password, sizeof password);
+    return rv;
 }
 
 int cmd_user_add(struct cli *cli)
 {
-    const char *name = cli->words[0];
-    char password[PASSWORD_SIZE] = "";
+    struct who who;
     unsigned grants;
-    int rv = check_name(name);
-    if (!rv) {
-        rv = read_roles(cli->role, &grants);
-    }
-    if (!rv) {
-        rv = cli_connect(cli);
-    }
-    if (!rv) {
-        rv = ask_new(name, password);
-    }
-    if (!rv) {
-        rv = run_statement(cli, "CREATE USER", name, "@'%'", password, NULL);
-    }
-    password_wipe(password, sizeof password);
+    const char *plugin;
+    int rv = read_who(cli->words[0], &who);
+    rv = rv ? rv : read_roles(cli->role, &grants);
+    rv = rv ? rv : read_auth(cli, &plugin);
+    rv = rv ? rv : set_password(cli, "CREATE USER", &who, plugin, NULL);
     if (rv) {
         return rv;
     }
-    rv = grant(cli, name, grants);
+    rv = grant(cli, &who, grants);
     if (rv == CLI_SERVER) {
-        int dropped = run_statement(cli, "DROP USER", name, "", NULL, NULL);
+        int dropped = run_statement(cli, "DROP USER", &who, NULL, NULL, NULL);
         return cli_fail(rv, dropped ? "the account was made, but has no role" : "the account was not made");
     }
     if (!rv) {
@@ -130,25 +158,16 @@ int cmd_user_add(struct cli *cli)
 
 int cmd_user_passwd(struct cli *cli)
 {
-    char password[PASSWORD_SIZE] = "";
-    int rv = check_name(cli->words[0]);
-    if (!rv) {
-        rv = cli_connect(cli);
-    }
-    if (!rv) {
-        rv = ask_new(cli->words[0], password);
-    }
-    if (!rv) {
-        rv = run_statement(cli, "ALTER USER", cli->words[0], "", password, "The password is changed.");
-    }
-    password_wipe(password, sizeof password);
-    return rv;
+    struct who who;
+    int rv = read_who(cli->words[0], &who);
+    return rv ? rv : set_password(cli, "ALTER USER", &who, NULL, "The password is changed.");
 }
 
 int cmd_user_drop(struct cli *cli)
 {
-    int rv = check_name(cli->words[0]);
-    return rv ? rv : run_statement(cli, "DROP USER", cli->words[0], "", NULL, "The account is gone.");
+    struct who who;
+    int rv = read_who(cli->words[0], &who);
+    return rv ? rv : run_statement(cli, "DROP USER", &who, NULL, NULL, "The account is gone.");
 }
 
 int cmd_user_list(struct cli *cli)
