@@ -605,7 +605,7 @@ static void terminal_asks_twice_without_echo(void)
     buf_reset(&seen);
     UNIT_INT(type_twice(&node, "hush1\n", "hush1\n", &seen), 0);
     UNIT_TRUE(strstr(buf_cstr(&seen), "hush") == NULL);
-    expect_log(&node, "ALTER USER 'repl' IDENTIFIED BY 'hush1'\n");
+    expect_log(&node, "ALTER USER 'repl'@'%' IDENTIFIED BY 'hush1'\n");
     buf_free(&seen);
     fake_node_stop(&node);
 }
