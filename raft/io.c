@@ -80,7 +80,7 @@ struct rio {
     raft_io_tick_cb tick;
     raft_io_recv_cb recv;
     raft_io_close_cb closed;
-    struct env_msg closed_msg;
+    struct env_msg closed_msg, wal_close_msg;
     bool closing, finished;
     struct guard guard;
     uint64_t hastened_ms;  /* libraft's clock is ahead by so much; it only grows */
@@ -795,6 +795,15 @@ void rio_set_store(struct rio *rio, struct store *store)
     rio->store = store;
 }
 
+/* On the wal env, whose file it is, behind all else that was posted there. */
+static void close_wal(struct env_msg *msg)
+{
+    struct rio *rio = CONTAINER_OF(msg, struct rio, wal_close_msg);
+    if (rio->wal) {
+        wal_close(rio->wal);
+    }
+}
+
 void rio_free(struct rio *rio)
 {
     env_timer_close(&rio->ticker);
@@ -802,10 +811,9 @@ void rio_free(struct rio *rio)
         env_join(rio->spare_env);
     }
     if (rio->wal_env) {
+        rio->wal_close_msg.run = close_wal;
+        env_post(rio->wal_env, &rio->wal_close_msg);
         env_join(rio->wal_env);
-    }
-    if (rio->wal) {
-        wal_close(rio->wal);
     }
     if (rio->vote) {
         vote_close(rio->vote);
