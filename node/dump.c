@@ -37,6 +37,10 @@ static void at_end(struct dump *d)
     if (reader_take_skipped(d->reader, &file, &end)) {
         dump_take_skipped(d, file, end);
     }
+    dump_until_look(d);
+    if (dump_is_over(d)) {
+        return;
+    }
     dump_settle_skipped(d);
     d->moved = d->moved || !d->level;
     d->level = true;
@@ -73,6 +77,8 @@ static void reader_failed(struct dump *d, int rv, const struct errmsg *em)
 {
     if (rv == READER_ERA_END) {
         next_era(d);
+    } else if (rv == READER_DIVERGED || rv == READER_HOLE) {
+        dump_fail_gtid(d, rv, reader_asked(d->reader));
     } else if (rv == READER_PURGED) {
         dump_fail(d, DUMP_ERROR_NO_NEXT);
     } else {
@@ -247,6 +253,8 @@ void dump_free(struct dump *d)
     if (d) {
         gtid_set_free(d->have);
         gtid_set_free(d->state);
+        gtid_set_free(d->until_all);
+        mem_free(d->until);
         buf_free(&d->scratch);
         mem_free(d);
     }

@@ -105,6 +105,26 @@ void dump_fail_purged(struct dump *d)
     end(d);
 }
 
+void dump_fail_gtid(struct dump *d, int reader_code, const struct gtid *gtid)
+{
+    char name[GTID_TEXT_SIZE], text[400];
+    gtid_text(gtid, name, sizeof name);
+    if (reader_code == READER_HOLE) {
+        snprintf(text, sizeof text,
+                 "The binlog on the master is missing the GTID %s requested by the slave (even though both a "
+                 "prior and a subsequent sequence number does exist), and GTID strict mode is enabled",
+                 name);
+    } else {
+        snprintf(text, sizeof text,
+                 "Error: connecting slave requested to start from GTID %s, which is not in the master's "
+                 "binlog. Since the master's binlog contains GTIDs with higher sequence numbers, it probably "
+                 "means that the slave has diverged due to executing extra erroneous transactions",
+                 name);
+    }
+    put(d, ER_DUMP_FATAL, false, text);
+    end(d);
+}
+
 void dump_fail_anonymous(struct dump *d, const struct reader_event *event)
 {
     char text[2 * STORE_NAME_SIZE];

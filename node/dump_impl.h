@@ -9,8 +9,7 @@
 
 enum {
     DUMP_QUEUE = 256 << 10,         /* bytes written that have not left; past it nothing is read */
-    DUMP_ARTIFICIAL_MAX = 64 << 20, /* of an event of our own; a GTID_LIST can be large */
-    MARIADB_CAPABILITY = 4          /* knows MariaDB's GTID events */
+    DUMP_ARTIFICIAL_MAX = 64 << 20 /* of an event of our own; a GTID_LIST can be large */
 };
 
 enum dump_mode {
@@ -40,6 +39,10 @@ struct dump {
     bool skip_tagged;
     bool annotate;
     bool knows_checksums;
+    bool strict;        /* MariaDB: a number that was left out is an error */
+    struct gtid *until; /* MariaDB: NULL: no end; else one of each domain that has not reached it yet */
+    size_t n_until;
+    struct gtid_set *until_all; /* all that was asked for */
 
     /* where the stream is */
     struct reader *reader; /* NULL: what was asked for is not there yet */
@@ -47,6 +50,7 @@ struct dump {
         checksum;         /* of events of our own: as agreed, then as the last format description says */
     bool announced;       /* the place where the reader opened; its first new_file is no news */
     bool announced_asked; /* the place that was asked for and is not there yet */
+    bool old_format;      /* the last format description does not know HEARTBEAT_V2 */
     bool created_0;       /* no format description may say that the source was restarted */
     bool leaving_out;     /* the transaction that is read, see dump_filter */
     bool skipped;         /* transactions were left out since the last event that was sent, up to here: */
@@ -91,9 +95,24 @@ void dump_put_format(struct dump *d, const struct event_format *format, const ui
                      unsigned how);
 void dump_put_heartbeat(struct dump *d, const char *file, uint64_t position);
 void dump_put_event(struct dump *d, const struct reader_event *event);
+void dump_put_until_reached(struct dump *d);
 /* Tells the replica up to where transactions were left out. */
 void dump_settle_skipped(struct dump *d);
 void dump_take_skipped(struct dump *d, const char *file, uint64_t end);
+
+/* ---- dump_rewrite.c */
+
+/* The event, or what the replica knows instead of it. */
+void dump_put_known(struct dump *d, const struct reader_event *event, const struct event_format *format);
+
+/* ---- dump_until.c: START SLAVE UNTIL master_gtid_pos */
+
+/* Takes @slave_until_gtid. False: it cannot be read. */
+bool dump_until_set(struct dump *d, const char *text);
+/* A GTID event is due: is its transaction behind the end of its domain? */
+bool dump_until_leaves_out(struct dump *d, const struct gtid *gtid);
+/* Between two transactions: has each domain reached its end? Then the replica is told so, and the dump is over. */
+void dump_until_look(struct dump *d);
 
 /* ---- dump_error.c: the last packet, then the end */
 
@@ -110,11 +129,12 @@ void dump_take_skipped(struct dump *d, const char *file, uint64_t end);
     X(CHECKSUM, true,                                                                                        \
       "Replica can not handle replication events with the checksum that source is configured to log",        \
       "Slave can not handle replication events with the checksum that master is configured to log")          \
-    X(CAPABILITY, false,                                                                                     \
-      "Replica does not know MariaDB's GTID events (@mariadb_slave_capability below 4), which the log of "   \
-      "the source holds",                                                                                    \
-      "Slave does not know MariaDB's GTID events (@mariadb_slave_capability below 4), which the log of the " \
-      "master holds")                                                                                        \
+    X(GTID_EVENT, true, "Failed to replace GTID event with backwards-compatible event: corrupt event.",      \
+      "Failed to replace GTID event with backwards-compatible event: corrupt event.")                        \
+    X(ANNOTATE_EVENT, true, "Failed to replace row annotate event with dummy: too small event.",             \
+      "Failed to replace row annotate event with dummy: too small event.")                                   \
+    X(LIST_EVENT, true, "Failed to replace binlog checkpoint or gtid list event with dummy: too small event.", \
+      "Failed to replace binlog checkpoint or gtid list event with dummy: too small event.")                 \
     X(DUPLICATE, true,                                                                                       \
       "A replica with the same server_uuid/server_id as this replica has connected to the source",           \
       "A slave with the same server_uuid/server_id is already connected")
@@ -127,6 +147,7 @@ enum dump_error {
 
 void dump_fail(struct dump *d, enum dump_error error);
 void dump_fail_purged(struct dump *d);
+void dump_fail_gtid(struct dump *d, int reader_code, const struct gtid *gtid); /* READER_DIVERGED, READER_HOLE */
 void dump_fail_anonymous(struct dump *d, const struct reader_event *event);
 void dump_finish(struct dump *d); /* EOF, the end of one that does not block */
 void dump_drop(struct dump *d, int code,

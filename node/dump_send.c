@@ -48,7 +48,7 @@ void dump_put_rotate(struct dump *d, const char *file, uint64_t position)
 void dump_put_heartbeat(struct dump *d, const char *file, uint64_t position)
 {
     buf_reset(&d->scratch);
-    if (d->heartbeat_v2) {
+    if (d->heartbeat_v2 && !d->old_format) {
         event_build_heartbeat_v2(&d->scratch, own_id(d), d->checksum, file, position);
     } else {
         event_build_heartbeat(&d->scratch, own_id(d), d->checksum, file, position);
@@ -64,10 +64,6 @@ void dump_put_format(struct dump *d, const struct event_format *format, const ui
         dump_fail(d, DUMP_ERROR_CHECKSUM);
         return;
     }
-    if (format->flavour == FLAVOUR_MARIADB && d->capability < MARIADB_CAPABILITY) {
-        dump_fail(d, DUMP_ERROR_CAPABILITY);
-        return;
-    }
     if (d->created_0) {
         how |= EVENT_FDE_CREATED_0;
         d->created_0 = d->gtid_flavour == FLAVOUR_MYSQL; /* MariaDB: the first one only */
@@ -79,6 +75,7 @@ void dump_put_format(struct dump *d, const struct event_format *format, const ui
         return;
     }
     put_scratch(d);
+    d->old_format = format->post_header_count < EVENT_HEARTBEAT_V2;
     d->checksum = format->checksum == CHECKSUM_NONE ? CHECKSUM_NONE : CHECKSUM_CRC32;
 }
 
@@ -100,6 +97,13 @@ static void put_gtid_list(struct dump *d)
     put_scratch(d);
 }
 
+void dump_put_until_reached(struct dump *d)
+{
+    buf_reset(&d->scratch);
+    event_build_gtid_list(&d->scratch, own_id(d), d->checksum, d->until_all, GTID_LIST_UNTIL_REACHED, d->at);
+    put_scratch(d);
+}
+
 void dump_settle_skipped(struct dump *d)
 {
     if (!d->skipped) {
@@ -118,10 +122,11 @@ void dump_settle_skipped(struct dump *d)
 /* ---- stored events ---- */
 
 /* Transactions that this dump leaves out by itself: those that the replica has, where the reader goes by
- * position; tagged ones for a replica that does not know tags. True: the event belongs to one. */
+ * position; tagged ones for a replica that does not know tags; what stands behind UNTIL. True: the event
+ * belongs to one. */
 static bool leaves_out(struct dump *d, const struct reader_event *ev)
 {
-    if (event_is_gtid(ev->type) && (d->mode == DUMP_BY_POSITION_AND_GTIDS || d->skip_tagged)) {
+    if (event_is_gtid(ev->type) && (d->mode == DUMP_BY_POSITION_AND_GTIDS || d->skip_tagged || d->until)) {
         const uint8_t *fde;
         size_t n;
         struct event_gtid g;
@@ -129,7 +134,8 @@ static bool leaves_out(struct dump *d, const struct reader_event *ev)
         if (format && event_gtid_read(format, ev->bytes, ev->n, &g, NULL) == 0) {
             bool has = d->mode == DUMP_BY_POSITION_AND_GTIDS && g.gtid.flavour == FLAVOUR_MYSQL &&
                        gtid_set_contains(d->have, &g.gtid);
-            d->leaving_out = has || (d->skip_tagged && g.gtid.tag[0]);
+            d->leaving_out = has || (d->skip_tagged && g.gtid.tag[0]) ||
+                             (d->until && dump_until_leaves_out(d, &g.gtid));
         }
     }
     if (!d->leaving_out) {
@@ -176,7 +182,10 @@ void dump_put_event(struct dump *d, const struct reader_event *ev)
     if (ev->skipped) {
         dump_take_skipped(d, ev->skipped_file, ev->skipped_end);
     }
-    if (leaves_out(d, ev)) {
+    if (d->until && event_is_gtid(ev->type)) {
+        dump_until_look(d);
+    }
+    if (dump_is_over(d) || leaves_out(d, ev)) {
         return;
     }
     dump_settle_skipped(d);
@@ -194,10 +203,13 @@ void dump_put_event(struct dump *d, const struct reader_event *ev)
         dump_put_format(d, format, ev->bytes, ev->n, EVENT_FDE_AS_IS);
     } else if (ev->type == EVENT_ANONYMOUS_GTID && d->gtid_flavour == FLAVOUR_MYSQL) {
         dump_fail_anonymous(d, ev);
-    } else if (ev->type != EVENT_ANNOTATE_ROWS || d->annotate) {
+    } else {
         if (d->state) {
             follow_state(d, ev, format);
         }
-        dump_put(d, ev->bytes, ev->n);
+        dump_put_known(d, ev, format);
+        if (ev->ends_transaction && !dump_is_over(d)) {
+            dump_until_look(d);
+        }
     }
 }

@@ -190,6 +190,9 @@ bool dump_open(struct dump *d)
         not_open(d, rv, &em);
         return false;
     }
+    if (d->strict) {
+        reader_be_strict(d->reader);
+    }
     opened(d);
     return !dump_is_over(d);
 }
@@ -272,10 +275,11 @@ static struct dump *by_mariadb_position(struct dump *d, const char *text)
     if (gtid_set_parse(d->have, text, strlen(text), NULL) || !is_position(d->have)) {
         return refuse(d, ER_BAD_GTID_LIST, "Could not parse GTID list");
     }
-    if (sql_vars_get(d->session->sql.vars, "slave_until_gtid")) {
-        return refuse(d, ER_NOT_SUPPORTED_YET,
-                      "This version of Holdfast doesn't yet support 'START SLAVE UNTIL master_gtid_pos'");
+    const char *until = sql_vars_get(d->session->sql.vars, "slave_until_gtid");
+    if (until && !dump_until_set(d, until)) {
+        return refuse(d, ER_BAD_GTID_LIST, "Could not parse GTID list");
     }
+    d->strict = number(sql_vars_get(d->session->sql.vars, "slave_gtid_strict_mode")) > 0;
     return d;
 }
 

@@ -34,6 +34,13 @@ enum {
     WINDOW_KEEP = 4 << 20 /* a buffer that a large event made grow beyond this is given back */
 };
 
+/* A GTID of a replica of MariaDB that has not come by yet. */
+struct awaited {
+    struct gtid gtid;
+    bool prior;  /* lower numbers of its server have come by */
+    bool passed; /* so have numbers of its domain that are not lower: it may have gone another way */
+};
+
 struct reader {
     struct store_sub *sub;
     /* the file */
@@ -51,8 +58,10 @@ struct reader {
     bool by_gtid;
     bool leaving_out;       /* the open transaction */
     struct gtid_set *have;  /* MySQL; grows with what is shown */
-    struct gtid *unreached; /* MariaDB: the replica's GTIDs that have not come by yet, in any order */
+    struct awaited *unreached; /* MariaDB, in any order */
     size_t n_unreached;
+    bool strict, hole;
+    struct gtid asked; /* the one that is not there */
     struct index_place jump;     /* GTIDs: all transactions of the file before it are left out; 0: none */
     struct gtid_set *jump_state; /* MariaDB: what these are */
     bool landed;                 /* the next event is the first one behind a jump */
@@ -251,18 +260,55 @@ static int read_format(struct reader *r, const uint8_t *event, size_t n, struct 
 
 /* ---- leaving out --------------------------------------------------------------------------------------- */
 
+/* `seen` comes by, and is not the awaited one itself. */
+static void passes_by(struct awaited *a, const struct gtid *seen)
+{
+    if (a->gtid.domain == seen->domain) {
+        a->prior = a->prior || (a->gtid.server == seen->server && seen->gno < a->gtid.gno);
+        a->passed = a->passed || seen->gno >= a->gtid.gno;
+    }
+}
+
+/* All that lies before some place comes by. */
+static void state_passes_by(struct awaited *a, const struct gtid_set *state)
+{
+    struct gtid pair;
+    size_t at = 0;
+    while (state && gtid_set_next(state, &at, &pair, NULL)) {
+        passes_by(a, &pair);
+    }
+}
+
+/* At the end of the log: a GTID that did not come although its domain went on. One that is ahead of us may
+ * come. */
+static int diverged(struct reader *r, struct errmsg *em)
+{
+    char text[GTID_TEXT_SIZE];
+    for (size_t i = 0; i < r->n_unreached; i++) {
+        if (r->unreached[i].passed) {
+            r->asked = r->unreached[i].gtid;
+            gtid_text(&r->asked, text, sizeof text);
+            return err_set(em, READER_DIVERGED, "%s is not in the log, which holds higher numbers", text);
+        }
+    }
+    return 0;
+}
+
 static bool mariadb_has(struct reader *r, const struct gtid *gtid)
 {
     for (size_t i = 0; i < r->n_unreached; i++) {
-        const struct gtid *up_to = &r->unreached[i];
-        if (up_to->domain != gtid->domain) {
+        struct awaited *a = &r->unreached[i];
+        if (a->gtid.domain != gtid->domain) {
             continue;
         }
-        if (up_to->server != gtid->server || gtid->gno < up_to->gno) {
+        if (a->gtid.server != gtid->server || gtid->gno < a->gtid.gno) {
+            passes_by(a, gtid);
             return true;
         }
         bool same =
-            gtid->gno == up_to->gno; /* with a higher one, numbers were skipped: the replica lacks it */
+            gtid->gno == a->gtid.gno; /* with a higher one, numbers were skipped: the replica lacks it */
+        r->hole = !same && a->prior && r->strict;
+        r->asked = a->gtid;
         r->unreached[i] = r->unreached[--r->n_unreached];
         return same;
     }
@@ -293,7 +339,7 @@ static bool mariadb_passes(void *arg, const struct gtid_set *state)
     while (gtid_set_next(state, &at, &pair, &newest)) {
         const struct gtid *up_to = NULL;
         for (size_t i = 0; i < r->n_unreached && !up_to; i++) {
-            up_to = r->unreached[i].domain == pair.domain ? &r->unreached[i] : NULL;
+            up_to = r->unreached[i].gtid.domain == pair.domain ? &r->unreached[i].gtid : NULL;
         }
         if (!up_to && !(before && gtid_set_contains(before, &pair))) {
             return false;
@@ -391,9 +437,12 @@ static void jump(struct reader *r)
     }
     for (size_t i = r->n_unreached; i-- > 0;) {
         struct gtid newest;
-        if (r->jump_state && gtid_set_newest(r->jump_state, r->unreached[i].domain, &newest) &&
-            gtid_equal(&newest, &r->unreached[i])) {
-            r->unreached[i] = r->unreached[--r->n_unreached];
+        struct awaited *a = &r->unreached[i];
+        if (r->jump_state && gtid_set_newest(r->jump_state, a->gtid.domain, &newest) &&
+            gtid_equal(&newest, &a->gtid)) {
+            *a = r->unreached[--r->n_unreached];
+        } else {
+            state_passes_by(a, r->jump_state);
         }
     }
     forget_jump(r);
@@ -445,6 +494,9 @@ static int step(struct reader *r, bool wanted, struct reader_event *ev, bool *sh
             return 0;
         }
         r->leaving_out = !rv && replica_has(r, &g.gtid);
+        if (r->hole) {
+            return err_set(em, READER_HOLE, "the replica's GTID is missing in %s", r->file->path);
+        }
     }
     if (rv) {
         return at_fault(r, rv, em);
@@ -482,7 +534,7 @@ int reader_next(struct reader *r, struct reader_event *ev, struct errmsg *em)
         if (rv == 1) {
             rv = step(r, true, ev, &show, em);
         } else if (rv == 0) {
-            return 0;
+            return diverged(r, em);
         }
         if (rv < 0) {
             return rv;
@@ -497,6 +549,16 @@ int reader_next(struct reader *r, struct reader_event *ev, struct errmsg *em)
         r->skipped = false;
     }
     return 1;
+}
+
+const struct gtid *reader_asked(const struct reader *r)
+{
+    return &r->asked;
+}
+
+void reader_be_strict(struct reader *r)
+{
+    r->strict = true;
 }
 
 bool reader_take_skipped(struct reader *r, const char **file, uint64_t *end)
@@ -671,7 +733,9 @@ static void await_position(struct reader *r, const struct gtid_set *have)
     while (gtid_set_next(have, &at, &gtid, NULL)) {
         bool reached = before && gtid_set_newest(before, gtid.domain, &newest) && gtid_equal(&newest, &gtid);
         if (!reached) {
-            r->unreached[r->n_unreached++] = gtid;
+            struct awaited *a = &r->unreached[r->n_unreached++];
+            *a = (struct awaited){.gtid = gtid};
+            state_passes_by(a, before);
         }
     }
 }

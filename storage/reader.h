@@ -22,7 +22,10 @@ enum {
     READER_PURGED = E_CANCELED, /* GTID start: transactions that are wanted stood in files that are gone */
     READER_CORRUPT = E_CORRUPT, /* a file does not hold what was written */
     READER_INDEXING = E_BUSY,     /* the index of a large file is being made again: come back at changed() */
-    READER_ERA_END = E_CLOSED   /* position readers: the era ends here, a newer one follows */
+    READER_ERA_END = E_CLOSED,  /* position readers: the era ends here, a newer one follows */
+    READER_DIVERGED = E_CONTRADICTION, /* MariaDB's GTIDs: the replica's is not in the log, which holds
+                                          higher numbers of its domain (reader_asked) */
+    READER_HOLE = E_EXISTS /* ... strict: the log has numbers before and behind it, but not this one */
 };
 
 struct reader_event {
@@ -56,11 +59,17 @@ int reader_open_position(struct store_sub *sub, uint64_t era, const char *file, 
 int reader_open_gtid(struct store_sub *sub, const struct gtid_set *have, struct reader **out,
                      struct errmsg *em);
 
+/* Right after reader_open_gtid, MariaDB: a hole in the numbers where the replica stands is an error. */
+void reader_be_strict(struct reader *reader);
+
 void reader_close(struct reader *reader); /* NULL is fine */
 
 /* 1: *event is the next one; 0: at the watermark (go on after changed()); negative: see above, the reader can
  * only be closed. */
 int reader_next(struct reader *reader, struct reader_event *event, struct errmsg *em);
+
+/* After READER_DIVERGED and READER_HOLE: the replica's GTID that cannot be found. */
+const struct gtid *reader_asked(const struct reader *reader);
 
 /* After 0: were transactions left out since the last event shown? Tells where they ended, once (a heartbeat
  * moves the replica there). */

@@ -241,7 +241,8 @@ table_digests() { # NAME
     sql "$1" "SELECT CONCAT(table_schema, '.', table_name) FROM information_schema.tables WHERE table_type = 'BASE TABLE'
         AND table_schema NOT IN ('mysql', 'sys', 'information_schema', 'performance_schema') ORDER BY 1" |
         while read -r table; do
-            sql "$1" "SELECT * FROM $table ORDER BY 1" </dev/null >"$SCRATCH/.rows.$1"
+            server sql "$SCRATCH/$1" -N --max-allowed-packet=1G -e "SELECT * FROM $table ORDER BY 1" </dev/null >"$SCRATCH/.rows.$1" ||
+                printf '%s of %s cannot be read\n' "$table" "$1"
             printf '%s %s %s\n' "$table" "$(wc -l <"$SCRATCH/.rows.$1")" "$(md5sum <"$SCRATCH/.rows.$1" | cut -d ' ' -f 1)"
         done
     rm -f "$SCRATCH/.rows.$1"

@@ -171,6 +171,8 @@ struct client {
     uint64_t heartbeat_pos;
     uint32_t first_created; /* of the first format description */
     uint32_t first_log_pos;
+    char last_list[200]; /* of the server's own GTID_LISTs */
+    uint8_t last_list_flags;
     bool crc_ok;
     uint64_t bytes;
 };
@@ -181,6 +183,20 @@ static inline void client_flush(struct client *c)
     if (out->len && c->stream && !c->closed) {
         env_stream_write(c->stream, out);
     }
+}
+
+static inline void note_list(struct client *c, const uint8_t *event, size_t n)
+{
+    struct gtid_set *set = gtid_set_new(FLAVOUR_MARIADB);
+    struct buf text;
+    struct errmsg em;
+    buf_init(&text, 4096);
+    c->lists++;
+    UNIT_INT(event_gtid_list_read(&c->format, event, n, set, &c->last_list_flags, &em), 0);
+    gtid_set_print(set, &text);
+    snprintf(c->last_list, sizeof c->last_list, "%s", buf_cstr(&text));
+    buf_free(&text);
+    gtid_set_free(set);
 }
 
 static inline void note_event(struct client *c, const uint8_t *event, size_t n)
@@ -218,7 +234,9 @@ static inline void note_event(struct client *c, const uint8_t *event, size_t n)
             c->heartbeat_pos = at.pos;
         }
     }
-    c->lists += h.type == EVENT_GTID_LIST && own;
+    if (h.type == EVENT_GTID_LIST && own) {
+        note_list(c, event, n);
+    }
     if (!own && h.type != EVENT_FORMAT_DESCRIPTION) {
         buf_bytes(&c->stored, event, n);
         c->n_stored++;

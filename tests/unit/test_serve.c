@@ -370,13 +370,6 @@ static void leaves_annotations_out(void)
     UNIT_TRUE(c.ended && c.n_stored > 0);
     UNIT_TRUE(memchr(c.types.data, EVENT_ANNOTATE_ROWS, c.types.len) == NULL);
     client_close(&c);
-    (void)client_open(&c); /* does not know its events at all */
-    replica_variables(&c);
-    dump_position(&c, "mysql-bin.000001", 4, DUMP_NON_BLOCK);
-    wait_end(&c);
-    UNIT_UINT(c.code, ER_DUMP_FATAL);
-    UNIT_TRUE(strstr(c.message, "@mariadb_slave_capability") != NULL);
-    client_close(&c);
     node_end();
 }
 

@@ -43,6 +43,21 @@ static void trap_05_flag_2_has_two_meanings(void)
     node_end();
 }
 
+/* A log of 5.6 does not describe type 41: a replica stops at an event that the format description does not know. */
+static void trap_05_old_formats_know_no_heartbeat_v2(void)
+{
+    struct client c;
+    begin_with(FLAVOUR_MYSQL, "mysql-5.6-all-events", 1, 0);
+    (void)client_open(&c);
+    replica_variables(&c);
+    UNIT_UINT(client_query(&c, "SET @source_heartbeat_period = 20000000, @master_heartbeat_period = 20000000"), 0);
+    dump_position(&c, "mysql-bin.000001", 4, DUMP_HEARTBEAT_V2);
+    WAIT_FOR(c.heartbeats > 1);
+    UNIT_TRUE(has_type(&c, EVENT_HEARTBEAT) && !has_type(&c, EVENT_HEARTBEAT_V2));
+    client_close(&c);
+    node_end();
+}
+
 /* NONE takes the checksum off the first ROTATE of our own and off nothing else; not set at all is an error. */
 static void trap_08_none_does_not_strip_checksums(void)
 {
@@ -373,7 +388,8 @@ static void trap_25_longer_names_are_newer(void)
     node_end();
 }
 
-UNIT_MAIN("traps_serve", UNIT_TEST(trap_05_flag_2_has_two_meanings), UNIT_TEST(trap_08_none_does_not_strip_checksums),
+UNIT_MAIN("traps_serve", UNIT_TEST(trap_05_flag_2_has_two_meanings),
+          UNIT_TEST(trap_05_old_formats_know_no_heartbeat_v2), UNIT_TEST(trap_08_none_does_not_strip_checksums),
           UNIT_TEST(trap_09_format_description_depends_on_the_start), UNIT_TEST(trap_12_positions_are_hints_with_gtids),
           UNIT_TEST(trap_13_server_id_0_does_not_wait), UNIT_TEST(trap_14_1236_is_for_what_is_permanent),
           UNIT_TEST(trap_15_a_crash_leaves_no_rotate), UNIT_TEST(trap_19_mariadb_replicas_ask_more), UNIT_TEST(trap_20_errors_have_effects),
