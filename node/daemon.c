@@ -20,6 +20,7 @@
 #include "protocol/tls.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { PATIENCE_S = 2 };
@@ -87,6 +88,12 @@ static struct view *make_view(const struct daemon *d)
     return view;
 }
 
+static uint64_t setting(const struct daemon *d, const char *name)
+{
+    const char *value = state_setting(cluster_state(d->cluster), name);
+    return value ? strtoull(value, NULL, 10) : 0;
+}
+
 static void refresh(struct env_msg *msg)
 {
     struct daemon *d = CONTAINER_OF(msg, struct daemon, refresh_msg);
@@ -99,6 +106,9 @@ static void refresh(struct env_msg *msg)
         d->view_stale = false;
         d->gtids_off = view->gtids_off;
         serve_publish(d->serve, view);
+        serve_set_limits(d->serve, &(struct serve_limits){.connections = setting(d, "max_connections"),
+                                                          .queue_each = setting(d, "replica_queue"),
+                                                          .queue_all = setting(d, "replica_queue_all")});
         view_unref(view);
         if (d->leading) { /* all that was committed is applied */
             serve_admit(d->serve);

@@ -1,7 +1,8 @@
 /* dump.c: a dump's life: read, send, wait; for the replica, for more, for a heartbeat's time.
  *
- * Happy path: events go from the reader to the wire until DUMP_QUEUE bytes wait for the replica; drained()
- * goes on. At the watermark it waits for changed(). While nothing comes a heartbeat tells the replica that we
+ * Happy path: events go from the reader to the wire until its share of memory waits for the replica;
+ * drained() goes on. The share is what one may have, or less when there are so many dumps that all together would have
+ * too much; a slow one gives back its read buffer as well. At the watermark it waits for changed(). While nothing comes a heartbeat tells the replica that we
  * live. What it asked for may not be here yet: then it waits in the same way, and opens its reader at
  * changed().
  *
@@ -19,9 +20,18 @@
 
 /* ---- sending ---- */
 
+/* Bytes written that have not left; past it nothing is read. */
+static size_t share(const struct dump *d)
+{
+    const struct serve_anchor *anchor = d->session->worker->anchor;
+    size_t each = anchor->queue_each, dumps = anchor->dumps, all = anchor->queue_all / (dumps ? dumps : 1);
+    each = each < all ? each : all;
+    return each > DUMP_QUEUE_MIN ? each : DUMP_QUEUE_MIN;
+}
+
 static bool room(struct dump *d)
 {
-    return env_stream_pending(d->session->stream) + d->put < DUMP_QUEUE;
+    return env_stream_pending(d->session->stream) + d->put < share(d);
 }
 
 static void flush(struct dump *d)
@@ -112,6 +122,10 @@ static void pump(struct dump *d)
         return;
     }
     d->stalled = rv != 0;
+    /* while nothing is read: at the end, and where buffers would be more than queues */
+    if (rv == 0 || share(d) < d->session->worker->anchor->queue_each) {
+        reader_rest(d->reader);
+    }
     flush(d);
     if (d->moved && !dump_is_over(d)) {
         worker_dump_moved(d);
@@ -213,6 +227,7 @@ void dump_stop(struct dump *d, enum session_end_reason why)
 void dump_unlink(struct dump *d)
 {
     if (d->link) {
+        atomic_fetch_sub(&d->session->worker->anchor->dumps, 1);
         *d->link = d->next;
         if (d->next) {
             d->next->link = d->link;
@@ -232,6 +247,7 @@ void dump_link(struct dump *d, struct dump **head)
 {
     d->next = *head;
     d->link = head;
+    atomic_fetch_add(&d->session->worker->anchor->dumps, 1);
     if (d->next) {
         d->next->link = &d->next;
     }

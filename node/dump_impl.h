@@ -8,7 +8,7 @@
 #include "storage/reader.h"
 
 enum {
-    DUMP_QUEUE = 256 << 10,         /* bytes written that have not left; past it nothing is read */
+    DUMP_QUEUE_MIN = 4 << 10,       /* bytes that may wait for a replica however many there are */
     DUMP_ARTIFICIAL_MAX = 64 << 20 /* of an event of our own; a GTID_LIST can be large */
 };
 

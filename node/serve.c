@@ -18,7 +18,22 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-enum { WORKERS_MAX = 64, SESSIONS_MAX = 20000, DESCRIPTORS_RESERVED = 128 /* for files, readers, the source */ };
+enum {
+    WORKERS_MAX = 64,
+    SESSIONS_MAX = 20000,
+    SESSIONS_LOCAL = 16,       /* that the local socket has beyond the limit: who mends things comes in */
+    SESSIONS_REFUSED = 256,    /* that may be told error 1040 at a time; more are just closed */
+    DESCRIPTORS_RESERVED = 128, /* for files, readers, the source */
+    SEATS = 1024               /* buckets of a table */
+};
+#define QUEUE_EACH ((size_t)256 << 10)
+#define QUEUE_ALL ((size_t)32 << 20)
+
+/* A session, by its id. */
+struct seat {
+    uint32_t id;
+    struct seat *next;
+};
 
 struct entry {
     struct serve_replica replica;
@@ -34,7 +49,11 @@ struct serve {
     struct env_listener *tcp, *local;
     struct entry *replicas;
     uint32_t last_id;
+    struct seat *seats[SEATS];
     size_t sessions, sessions_max;
+    size_t sessions_wanted; /* by a setting; 0: none */
+    size_t refused;
+    uint64_t refused_said; /* when the log heard of it last */
     bool held; /* see serve_hold */
     unsigned closing; /* workers that have not closed yet */
     void (*closed)(void *arg);
@@ -75,6 +94,46 @@ void serve_admit(struct serve *serve)
     serve->held = false;
 }
 
+static struct seat **seat(struct serve *serve, uint32_t id)
+{
+    struct seat **at = &serve->seats[id % SEATS];
+    while (*at && (*at)->id != id) {
+        at = &(*at)->next;
+    }
+    return at;
+}
+
+static void take_seat(struct serve *serve, uint32_t id)
+{
+    struct seat *new = mem_new(sizeof *new);
+    new->id = id;
+    new->next = serve->seats[id % SEATS];
+    serve->seats[id % SEATS] = new;
+    serve->sessions++;
+}
+
+static void leave_seat(struct serve *serve, uint32_t id)
+{
+    struct seat **at = seat(serve, id), *left = *at;
+    CHECK(left);
+    *at = left->next;
+    mem_free(left);
+    serve->sessions--;
+}
+
+/* Every one would fill the log. */
+static void say_refused(struct serve *serve, const char *peer)
+{
+    uint64_t now = env_now(serve->loop);
+    serve->refused++;
+    if (!serve->refused_said || now - serve->refused_said > ENV_S) {
+        env_log(serve->loop, ENV_WARN, "connections refused peer=%s why=\"too many connections\" sessions=%zu refused=%zu",
+                peer, serve->sessions, serve->refused);
+        serve->refused_said = now;
+        serve->refused = 0;
+    }
+}
+
 static void accepted(void *owner, struct env_socket *socket)
 {
     struct serve *serve = owner;
@@ -82,15 +141,21 @@ static void accepted(void *owner, struct env_socket *socket)
         env_socket_close(socket);
         return;
     }
-    if (serve->sessions >= serve->sessions_max) {
-        env_log(serve->loop, ENV_WARN, "connection dropped peer=%s why=\"too many connections\" sessions=%zu",
-                env_socket_peer(socket)->text, serve->sessions);
+    size_t max = serve->sessions_max, local = env_socket_peer(socket)->is_local ? SESSIONS_LOCAL : 0;
+    max = serve->sessions_wanted && serve->sessions_wanted < max ? serve->sessions_wanted : max;
+    bool full = serve->sessions >= max + local;
+    if (full) {
+        say_refused(serve, env_socket_peer(socket)->text);
+    }
+    if (serve->sessions >= max + local + SESSIONS_REFUSED) {
         env_socket_close(socket);
         return;
     }
-    serve->sessions++;
-    serve->last_id = serve->last_id == UINT32_MAX ? 1 : serve->last_id + 1;
-    worker_accept(worker_of(serve, serve->last_id), socket, serve->last_id);
+    do {
+        serve->last_id = serve->last_id == UINT32_MAX ? 1 : serve->last_id + 1;
+    } while (*seat(serve, serve->last_id));
+    take_seat(serve, serve->last_id);
+    worker_accept(worker_of(serve, serve->last_id), socket, serve->last_id, full ? ACCEPT_REFUSE : ACCEPT_SERVE);
 }
 
 /* ---- replicas ---- */
@@ -156,7 +221,7 @@ void serve_take_note(struct env_msg *msg)
     case NOTE_DUMP_BEGINS: dump_begins(note->serve, &note->replica); break;
     case NOTE_DUMP_MOVED: dump_moved(note->serve, &note->replica); break;
     case NOTE_DUMP_ENDS: dump_ends(note->serve, note->replica.connection_id); break;
-    case NOTE_SESSION_ENDED: note->serve->sessions--; break;
+    case NOTE_SESSION_ENDED: leave_seat(note->serve, note->replica.connection_id); break;
     }
     mem_free(note);
 }
@@ -168,6 +233,22 @@ void serve_publish(struct serve *serve, struct view *view)
     for (unsigned i = 0; i < serve->n_workers; i++) {
         worker_set_view(serve->workers[i], view);
     }
+}
+
+void serve_set_limits(struct serve *serve, const struct serve_limits *limits)
+{
+    serve->sessions_wanted = limits->connections;
+    serve->anchor->queue_each = limits->queue_each ? limits->queue_each : QUEUE_EACH;
+    serve->anchor->queue_all = limits->queue_all ? limits->queue_all : QUEUE_ALL;
+}
+
+bool serve_has_session(const struct serve *serve, uint32_t connection_id)
+{
+    const struct seat *at = serve->seats[connection_id % SEATS];
+    while (at && at->id != connection_id) {
+        at = at->next;
+    }
+    return at != NULL;
 }
 
 void serve_kill(struct serve *serve, uint32_t connection_id)
@@ -265,6 +346,11 @@ static void serve_free(struct serve *serve)
     while (serve->replicas) {
         dump_ends(serve, serve->replicas->replica.connection_id);
     }
+    for (size_t i = 0; i < SEATS; i++) {
+        while (serve->seats[i]) {
+            leave_seat(serve, serve->seats[i]->id);
+        }
+    }
     serve_anchor_unref(serve->anchor);
     mem_free(serve);
 }
@@ -278,6 +364,7 @@ int serve_open(struct control *control, struct store *store, struct view *view, 
     serve->anchor = mem_new(sizeof *serve->anchor);
     atomic_init(&serve->anchor->refs, 1);
     serve->anchor->serve = serve;
+    serve_set_limits(serve, &(struct serve_limits){0});
     *out = NULL;
     int rv = spawn_workers(serve, control, store, view, em);
     rv = rv ? rv : open_listeners(serve, control->config, em);

@@ -34,7 +34,14 @@ void serve_publish(struct serve *serve, struct view *view); /* a new view; takes
  * there would be told another flavour than the source's, and stop for good. The local socket answers always. */
 void serve_hold(struct serve *serve);
 void serve_admit(struct serve *serve);
+/* Limits, 0: the default. `connections`: of clients from the network; more are answered with error 1040, the local
+ * socket has a few beyond. `queue_each`, `queue_all`: bytes that may wait for one replica, for all together. */
+struct serve_limits {
+    uint64_t connections, queue_each, queue_all;
+};
+void serve_set_limits(struct serve *serve, const struct serve_limits *limits);
 void serve_kill(struct serve *serve, uint32_t connection_id);
+bool serve_has_session(const struct serve *serve, uint32_t connection_id);
 /* Calls each() for every replica that is dumping. */
 void serve_each_replica(struct serve *serve, void (*each)(void *arg, const struct serve_replica *replica), void *arg);
 size_t serve_sessions(const struct serve *serve);

@@ -359,7 +359,14 @@ static void greet(struct session *s, const struct env_peer *peer)
     session_flush(s);
 }
 
-struct session *session_new(struct worker *worker, struct env_socket *socket, uint32_t connection_id)
+void session_refuse(struct session *s)
+{
+    put_err(s->wire, ER_CON_COUNT, NULL, "Too many connections");
+    session_flush(s);
+    session_end(s);
+}
+
+struct session *session_new(struct worker *worker, struct env_socket *socket, uint32_t connection_id, bool greets)
 {
     static const struct env_stream_handler handler = {
         .readable = readable, .drained = drained, .closed = closed};
@@ -386,6 +393,8 @@ struct session *session_new(struct worker *worker, struct env_socket *socket, ui
     snprintf(s->sql.host, sizeof s->sql.host, "%s", peer.host);
     s->wire = wire_new(LOGIN_PACKET_MAX);
     env_timer_start(&s->timer, LOGIN_PATIENCE);
-    greet(s, &peer);
+    if (greets) {
+        greet(s, &peer);
+    }
     return s;
 }

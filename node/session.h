@@ -42,7 +42,8 @@ struct session {
 };
 
 /* Takes the socket. NULL when it was gone already. */
-struct session *session_new(struct worker *worker, struct env_socket *socket, uint32_t connection_id);
+struct session *session_new(struct worker *worker, struct env_socket *socket, uint32_t connection_id, bool greets);
+void session_refuse(struct session *session); /* one that does not greet: there are too many; it ends */
 void session_answered(struct session *session, struct reply *reply); /* takes the content */
 /* The worker's view has other accounts: who lost his is out, who lost a privilege cannot use it from now on. */
 void session_accounts_changed(struct session *session);

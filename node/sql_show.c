@@ -365,7 +365,7 @@ void sql_kill(struct sql_call *call)
     struct victim victim = {.id = (uint32_t)id, .owner = call->session->user};
     serve_each_replica(call->control->serve, look_for_victim, &victim);
     bool admin = call->session->roles & ROLE_ADMIN;
-    if (id > UINT32_MAX || (!admin && !victim.found)) {
+    if (id > UINT32_MAX || !serve_has_session(call->control->serve, (uint32_t)id)) {
         sql_error(call, 1094, "HY000", "Unknown thread id: %llu", (unsigned long long)id);
     } else if (!admin && !victim.own) {
         sql_error(call, 1095, "HY000", "You are not owner of thread %llu", (unsigned long long)id);

@@ -42,13 +42,13 @@ static void note(struct worker *w, enum serve_note_kind kind, const struct serve
     env_post(w->loop, &n->msg);
 }
 
-static void take_connection(struct worker *w, struct env_socket *socket, uint32_t connection_id)
+static void take_connection(struct worker *w, struct env_socket *socket, uint32_t connection_id, int how)
 {
     struct session *session = NULL;
     if (w->closing) {
         env_socket_close(socket);
     } else {
-        session = session_new(w, socket, connection_id);
+        session = session_new(w, socket, connection_id, how == ACCEPT_SERVE);
     }
     if (!session) {
         struct serve_replica who = {.connection_id = connection_id};
@@ -59,6 +59,9 @@ static void take_connection(struct worker *w, struct env_socket *socket, uint32_
     session->next = *bucket;
     *bucket = session;
     w->n_sessions++;
+    if (how == ACCEPT_REFUSE) {
+        session_refuse(session);
+    }
 }
 
 /* ---- the end ---- */
@@ -118,6 +121,7 @@ struct order {
     struct worker *worker;
     enum order_kind kind;
     uint32_t connection_id;
+    int how;
     struct env_socket *socket;
     struct view *view;
     enum session_end_reason why;
@@ -154,7 +158,7 @@ static void run_order(struct env_msg *msg)
     struct worker *w = o->worker;
     struct session *session;
     switch (o->kind) {
-    case ORDER_ACCEPT: take_connection(w, o->socket, o->connection_id); break;
+    case ORDER_ACCEPT: take_connection(w, o->socket, o->connection_id, o->how); break;
     case ORDER_VIEW:
         take_view(w, o->view);
         break;
@@ -179,10 +183,11 @@ static struct order *order_new(struct worker *w, enum order_kind kind)
     return o;
 }
 
-void worker_accept(struct worker *w, struct env_socket *socket, uint32_t connection_id)
+void worker_accept(struct worker *w, struct env_socket *socket, uint32_t connection_id, int how)
 {
     struct order *o = order_new(w, ORDER_ACCEPT);
     o->socket = socket;
+    o->how = how;
     o->connection_id = connection_id;
     env_post(w->env, &o->msg);
 }

@@ -19,6 +19,8 @@ enum { WORKER_BUCKETS = 256 };
 struct serve_anchor {
     _Atomic unsigned refs;
     struct serve *serve; /* loop env; NULL when the end has begun */
+    _Atomic size_t queue_each, queue_all; /* see struct serve_limits */
+    _Atomic size_t dumps;                 /* how many there are on all workers */
 };
 
 struct worker {
@@ -50,9 +52,10 @@ struct worker {
 enum session_end_reason { END_KILLED, END_DUPLICATE, END_SHUTDOWN };
 
 /* All called on the loop. */
+enum { ACCEPT_SERVE, ACCEPT_REFUSE /* with error 1040 */ };
 void worker_open(struct worker *worker); /* once, after its constant fields and its view are set */
-void worker_accept(struct worker *worker, struct env_socket *socket,
-                   uint32_t connection_id);                     /* takes the socket */
+void worker_accept(struct worker *worker, struct env_socket *socket, uint32_t connection_id,
+                   int how);                                    /* takes the socket */
 void worker_set_view(struct worker *worker, struct view *view); /* takes a reference */
 void worker_end_session(struct worker *worker, uint32_t connection_id, enum session_end_reason why);
 void worker_answer(struct worker *worker, uint32_t connection_id,

@@ -561,6 +561,13 @@ void reader_be_strict(struct reader *r)
     r->strict = true;
 }
 
+void reader_rest(struct reader *r)
+{
+    buf_free(&r->window);
+    buf_init(&r->window, UINT32_MAX);
+    r->window_at = r->at;
+}
+
 bool reader_take_skipped(struct reader *r, const char **file, uint64_t *end)
 {
     bool skipped = r->skipped;

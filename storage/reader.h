@@ -62,6 +62,9 @@ int reader_open_gtid(struct store_sub *sub, const struct gtid_set *have, struct 
 /* Right after reader_open_gtid, MariaDB: a hole in the numbers where the replica stands is an error. */
 void reader_be_strict(struct reader *reader);
 
+/* Gives its buffer back while nobody reads; what was shown is not valid any more. */
+void reader_rest(struct reader *reader);
+
 void reader_close(struct reader *reader); /* NULL is fine */
 
 /* 1: *event is the next one; 0: at the watermark (go on after changed()); negative: see above, the reader can

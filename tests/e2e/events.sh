@@ -7,7 +7,12 @@
 
 # Options of `server start` for one side of a pair, one a line.
 events_options() { # SIDE(source|replica) SOURCE REPLICA MODE
+    local name=$2
+    [ "$1" = source ] || name=$3
     printf -- '--opt\n--max-allowed-packet=64M\n'
+    # It takes no value of more than a tenth of its redo log. (MyISAM would, but a replica that loses its connection in the
+    # middle of such a transaction cannot go on.)
+    [ "$name" != mysql-5.6 ] || printf -- '--opt\n--innodb-log-file-size=112M\n'
     case $1:$2:$3 in
     source:mysql-9.7:mariadb-*) printf -- '--opt\n--collation-server=utf8mb4_general_ci\n' ;;
     # A MySQL replica with GTIDs on cannot apply what has none of MySQL's.
@@ -17,7 +22,6 @@ events_options() { # SIDE(source|replica) SOURCE REPLICA MODE
 
 # What the source's flavour has, and the replica's can apply: words for events_has.
 events_features() { # SOURCE REPLICA
-    case $1:$2 in *mysql-5.6*) printf 'small_redo ' ;; esac
     case $1 in
     mysql-9.7)
         printf 'rows_query empty_gtid '
@@ -150,17 +154,14 @@ events_second() { # NAME
     } | sql "$1"
 }
 
-# 5.6 takes no value of more than a tenth of its redo log, but MyISAM does.
 events_large() {
-    local engine=InnoDB
-    if events_has small_redo; then engine=MyISAM; fi
-    cat <<SQL
+    cat <<'SQL'
 CREATE TABLE digits (d INT NOT NULL PRIMARY KEY) ENGINE=InnoDB;
 INSERT INTO digits VALUES (0), (1), (2), (3), (4), (5), (6), (7), (8), (9);
 CREATE TABLE many (id INT NOT NULL PRIMARY KEY, v VARCHAR(40)) ENGINE=InnoDB;
 INSERT INTO many SELECT a.d * 10000 + b.d * 1000 + c.d * 100 + e.d * 10 + f.d, CONCAT('row ', a.d, b.d, c.d, e.d, f.d)
     FROM digits a, digits b, digits c, digits e, digits f;
-CREATE TABLE big (id INT NOT NULL PRIMARY KEY, b LONGBLOB) ENGINE=$engine;
+CREATE TABLE big (id INT NOT NULL PRIMARY KEY, b LONGBLOB) ENGINE=InnoDB;
 INSERT INTO big VALUES (1, REPEAT('0123456789abcdef', 1310720));
 INSERT INTO big VALUES (2, REPEAT('z', 16777215 - 40)), (3, 'small');
 UPDATE big SET b = 'no more' WHERE id = 2;

@@ -364,7 +364,7 @@ static void a_new_node_shows_itself(void)
         {"SELECT @@gtid_executed, @@gtid_purged, @@server_id a", "@@gtid_executed,@@gtid_purged,a|,,4711"},
         {"SHOW VARIABLES", "*|socket,/holdfast.sock|"},
         {"SHOW VARIABLES WHERE Value = '4711'", "Variable_name,Value|server_id,4711"},
-        {"KILL 99", "OK"},
+        {"KILL 99", "1094 Unknown thread id: 99"},
         {"KILL 99999999999", "1064 "},
         {"KILL 4294967296", "1094 "},
         {"START REPLICA", "1200 "},

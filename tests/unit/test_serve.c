@@ -668,6 +668,38 @@ static void closes_with_all_open(void)
     node_end();
 }
 
+/* Past the limit a client is told so, and the sessions that are there go on. */
+static void limits_connections(void)
+{
+    enum { LIMIT = 3, MORE_BY_SOCKET = 16, REFUSED = 5 };
+    struct client in[LIMIT + MORE_BY_SOCKET], out[REFUSED];
+    node_begin(FLAVOUR_MYSQL);
+    node_serve();
+    serve_set_limits(node.serve, &(struct serve_limits){.connections = LIMIT});
+    for (size_t i = 0; i < LIMIT + MORE_BY_SOCKET; i++) {
+        (void)client_open(&in[i]);
+    }
+    for (size_t i = 0; i < REFUSED; i++) {
+        client_login(&out[i], "repl", "secret");
+        UNIT_TRUE(out[i].refused);
+        UNIT_UINT(out[i].code, ER_CON_COUNT);
+        client_close(&out[i]);
+    }
+    WAIT_FOR(serve_sessions(node.serve) == LIMIT + MORE_BY_SOCKET);
+    UNIT_UINT(client_query(&in[0], "SELECT 1"), 0);
+    client_close(&in[0]);
+    WAIT_FOR(serve_sessions(node.serve) == LIMIT + MORE_BY_SOCKET - 1);
+    (void)client_open(&in[0]); /* there is room again */
+    UNIT_UINT(client_query(&in[0], "SELECT 1"), 0);
+    for (size_t i = 0; i < LIMIT + MORE_BY_SOCKET; i++) {
+        UNIT_TRUE(serve_has_session(node.serve, in[i].id));
+        client_close(&in[i]);
+    }
+    WAIT_FOR(serve_sessions(node.serve) == 0);
+    UNIT_TRUE(!serve_has_session(node.serve, in[0].id) && !serve_has_session(node.serve, 0));
+    node_end();
+}
+
 static void reports_a_bad_address(void)
 {
     struct errmsg em = {""};
@@ -686,4 +718,4 @@ UNIT_MAIN("serve", UNIT_TEST(logs_in), UNIT_TEST(logs_in_with_tls), UNIT_TEST(an
           UNIT_TEST(goes_on_with_the_next_era), UNIT_TEST(refuses_what_can_never_be),
           UNIT_TEST(refuses_anonymous_transactions), UNIT_TEST(newer_dump_ends_the_older),
           UNIT_TEST(slow_reader_is_bounded), UNIT_TEST(closes_with_all_open),
-          UNIT_TEST(reports_a_bad_address))
+          UNIT_TEST(limits_connections), UNIT_TEST(reports_a_bad_address))
