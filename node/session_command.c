@@ -16,13 +16,29 @@ enum { TEXT_CHARS = 1024 }; /* the width that a text column claims */
 
 /* ---- replies ---- */
 
+static struct column column_of(const struct table *t, size_t i)
+{
+    struct column c = COLUMN_TEXT(table_name(t, i), TEXT_CHARS), number = COLUMN_U64(table_name(t, i));
+    enum table_type type = table_type(t, i);
+    if (type == TABLE_TEXT || type == TABLE_BLOB) {
+        c.type = type == TABLE_BLOB ? TYPE_LONG_BLOB : c.type;
+        return c;
+    }
+    number.type = type == TABLE_LONG ? TYPE_LONG : type == TABLE_DOUBLE ? TYPE_DOUBLE : type == TABLE_NULL ? TYPE_NULL : number.type;
+    number.length = type == TABLE_LONG ? 11 : number.length;
+    number.decimals = type == TABLE_DOUBLE ? 3 : 0;
+    if (table_has_null(t, i)) {
+        number.flags &= (uint16_t)~COLUMN_NOT_NULL;
+    }
+    return number;
+}
+
 static void put_rows(struct session *s, const struct table *t, uint16_t warnings)
 {
     size_t n = table_columns(t);
     struct column *columns = mem_array(n, sizeof *columns);
     for (size_t i = 0; i < n; i++) {
-        struct column text = COLUMN_TEXT(table_name(t, i), TEXT_CHARS), number = COLUMN_U64(table_name(t, i));
-        columns[i] = table_type(t, i) == TABLE_NUMBER ? number : text;
+        columns[i] = column_of(t, i);
     }
     struct rowset rs;
     rowset_begin(&rs, s->wire, s->caps, columns, n);

@@ -111,7 +111,7 @@ static bool system_variable(struct sql_call *call, struct sql_value *value)
 static bool literal_word(struct sql_call *call, struct sql_value *value)
 {
     if (sql_word(call, "NULL")) {
-        *value = (struct sql_value){0};
+        *value = (struct sql_value){.number = true};
     } else if (sql_word(call, "TRUE")) {
         *value = sql_value_number(1);
     } else if (sql_word(call, "FALSE")) {

@@ -23,7 +23,7 @@ struct facts {
 };
 
 struct status_column {
-    const char *name; /* the new one; # in front: a number */
+    const char *name; /* the new one, with its type in front (table_head) */
     enum of_flavour flavour;
     const char *constant; /* NULL: cell() */
     void (*cell)(const struct facts *f, struct table *table);
@@ -186,8 +186,8 @@ static const struct status_column columns[] = {
     {"Replica_IO_State", BOTH, NULL, c_io_state},
     {"Source_Host", BOTH, NULL, c_host},
     {"Source_User", BOTH, NULL, c_user},
-    {"#Source_Port", BOTH, NULL, c_port},
-    {"#Connect_Retry", BOTH, "60", NULL},
+    {"~Source_Port", BOTH, NULL, c_port},
+    {"~Connect_Retry", BOTH, "60", NULL},
     {"Source_Log_File", BOTH, NULL, c_read_file},
     {"#Read_Source_Log_Pos", BOTH, NULL, c_read_position},
     {"Relay_Log_File", BOTH, NULL, c_exec_file},
@@ -201,9 +201,9 @@ static const struct status_column columns[] = {
     {"Replicate_Ignore_Table", BOTH, "", NULL},
     {"Replicate_Wild_Do_Table", BOTH, "", NULL},
     {"Replicate_Wild_Ignore_Table", BOTH, "", NULL},
-    {"#Last_Errno", BOTH, "0", NULL},
+    {"~Last_Errno", BOTH, "0", NULL},
     {"Last_Error", BOTH, "", NULL},
-    {"#Skip_Counter", BOTH, "0", NULL},
+    {"~Skip_Counter", BOTH, "0", NULL},
     {"#Exec_Source_Log_Pos", BOTH, NULL, c_exec_position},
     {"#Relay_Log_Space", BOTH, NULL, c_exec_position},
     {"Until_Condition", BOTH, "None", NULL},
@@ -215,19 +215,19 @@ static const struct status_column columns[] = {
     {"Source_SSL_Cert", BOTH, NULL, c_ssl_cert},
     {"Source_SSL_Cipher", BOTH, "", NULL},
     {"Source_SSL_Key", BOTH, NULL, c_ssl_key},
-    {"Seconds_Behind_Source", BOTH, NULL, c_behind},
+    {"#Seconds_Behind_Source", BOTH, NULL, c_behind},
     {"Source_SSL_Verify_Server_Cert", BOTH, NULL, c_ssl_verify},
-    {"#Last_IO_Errno", BOTH, NULL, c_io_errno},
+    {"~Last_IO_Errno", BOTH, NULL, c_io_errno},
     {"Last_IO_Error", BOTH, NULL, c_io_error},
-    {"#Last_SQL_Errno", BOTH, "0", NULL},
+    {"~Last_SQL_Errno", BOTH, "0", NULL},
     {"Last_SQL_Error", BOTH, "", NULL},
     {"Replicate_Ignore_Server_Ids", BOTH, "", NULL},
-    {"#Source_Server_Id", BOTH, NULL, c_server_id},
+    {"~Source_Server_Id", BOTH, NULL, c_server_id},
 
     {"Source_UUID", MYSQL, NULL, c_uuid},
     {"Source_Info_File", MYSQL, "", NULL},
-    {"#SQL_Delay", MYSQL, "0", NULL},
-    {"SQL_Remaining_Delay", MYSQL, NULL, NULL},
+    {"~SQL_Delay", MYSQL, "0", NULL},
+    {"~SQL_Remaining_Delay", MYSQL, NULL, NULL},
     {"Replica_SQL_Running_State", MYSQL, NULL, c_sql_state},
     {"#Source_Retry_Count", MYSQL, "0", NULL},
     {"Source_Bind", MYSQL, "", NULL},
@@ -237,12 +237,12 @@ static const struct status_column columns[] = {
     {"Source_SSL_Crlpath", MYSQL, "", NULL},
     {"Retrieved_Gtid_Set", MYSQL, NULL, c_executed},
     {"Executed_Gtid_Set", MYSQL, NULL, c_executed},
-    {"#Auto_Position", MYSQL, "0", NULL},
+    {"~Auto_Position", MYSQL, "0", NULL},
     {"Replicate_Rewrite_DB", MYSQL, "", NULL},
     {"Channel_Name", MYSQL, "", NULL},
     {"Source_TLS_Version", MYSQL, "", NULL},
     {"Source_public_key_path", MYSQL, "", NULL},
-    {"#Get_Source_public_key", MYSQL, "0", NULL},
+    {"~Get_Source_public_key", MYSQL, "0", NULL},
     {"Network_Namespace", MYSQL, "", NULL},
 
     {"Source_SSL_Crl", MARIADB, "", NULL},
@@ -252,8 +252,8 @@ static const struct status_column columns[] = {
     {"Replicate_Do_Domain_Ids", MARIADB, "", NULL},
     {"Replicate_Ignore_Domain_Ids", MARIADB, "", NULL},
     {"Parallel_Mode", MARIADB, "optimistic", NULL},
-    {"#SQL_Delay", MARIADB, "0", NULL},
-    {"SQL_Remaining_Delay", MARIADB, NULL, NULL},
+    {"~SQL_Delay", MARIADB, "0", NULL},
+    {"~SQL_Remaining_Delay", MARIADB, NULL, NULL},
     {"Replica_SQL_Running_State", MARIADB, NULL, c_sql_state},
     {"#Replica_DDL_Groups", MARIADB, "0", NULL},
     {"#Replica_Non_Transactional_Groups", MARIADB, "0", NULL},
@@ -287,14 +287,13 @@ static struct table *begin_table(bool mysql_names, enum of_flavour flavour)
         if (columns[i].flavour != BOTH && columns[i].flavour != flavour) {
             continue;
         }
-        bool number = columns[i].name[0] == '#';
         buf_reset(&name);
         if (mysql_names) {
-            buf_str(&name, columns[i].name + number);
+            buf_str(&name, columns[i].name);
         } else {
-            put_old_name(&name, columns[i].name + number);
+            put_old_name(&name, columns[i].name);
         }
-        table_column(table, buf_cstr(&name), number ? TABLE_NUMBER : TABLE_TEXT);
+        table_head(table, buf_cstr(&name));
     }
     buf_free(&name);
     return table;

@@ -113,7 +113,7 @@ static void answer_list(struct sql_call *call, const struct select_list *list)
     for (size_t i = 0; i < list->n; i++) {
         const struct sql_value *value = &list->columns[i].value;
         bool number = value->number && value->text && value->text[0] != '-';
-        table_column(table, list->columns[i].name, number ? TABLE_NUMBER : TABLE_TEXT);
+        table_column(table, list->columns[i].name, number ? TABLE_NUMBER : !value->text && value->number ? TABLE_NULL : TABLE_TEXT);
     }
     table_row(table);
     for (size_t i = 0; i < list->n; i++) {

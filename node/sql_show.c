@@ -13,13 +13,12 @@ static struct table *table_of(const char *const *names, size_t n)
 {
     struct table *table = table_new();
     for (size_t i = 0; i < n; i++) {
-        bool number = names[i][0] == '#';
-        table_column(table, names[i] + number, number ? TABLE_NUMBER : TABLE_TEXT);
+        table_head(table, names[i]);
     }
     return table;
 }
 
-/* Names of columns; one that begins with # holds numbers. */
+/* Names of columns, with types (table_head). */
 #define TABLE_OF(...)                                                                                        \
     table_of((const char *const[]){__VA_ARGS__},                                                             \
              sizeof((const char *const[]){__VA_ARGS__}) / sizeof(const char *))
@@ -53,7 +52,7 @@ static void show_notes(struct sql_call *call, const char *level)
     if (!sql_end(call)) {
         return;
     }
-    struct table *table = TABLE_OF("Level", "#Code", "Message");
+    struct table *table = TABLE_OF("Level", "~Code", "Message");
     for (size_t i = 0, at = 0; i < session->n_notes; i++) {
         const struct reply_note *note = &session->notes[i];
         if ((level && strcmp(note->level, level) != 0) || at++ < from || at - from > count) {
@@ -271,7 +270,7 @@ static void list_replicas(struct sql_call *call, struct table *table, bool uuids
 void sql_show_replicas(struct sql_call *call)
 {
     if (sql_end(call)) {
-        list_replicas(call, TABLE_OF("#Server_Id", "Host", "#Port", "#Source_Id", "Replica_UUID"), true);
+        list_replicas(call, TABLE_OF("~Server_Id", "Host", "~Port", "~Source_Id", "Replica_UUID"), true);
     }
 }
 
@@ -279,8 +278,8 @@ void sql_show_slave_hosts(struct sql_call *call)
 {
     if (sql_end(call)) {
         bool uuids = !sql_is_mariadb(call);
-        struct table *table = uuids ? TABLE_OF("#Server_id", "Host", "#Port", "#Master_id", "Slave_UUID")
-                                    : TABLE_OF("#Server_id", "Host", "#Port", "#Master_id");
+        struct table *table = uuids ? TABLE_OF("~Server_id", "Host", "~Port", "~Master_id", "Slave_UUID")
+                                    : TABLE_OF("~Server_id", "Host", "~Port", "~Master_id");
         list_replicas(call, table, uuids);
     }
 }
@@ -293,6 +292,13 @@ static void add_process(const struct listing *l, uint32_t id, const char *user, 
     table_text(l->table, user);
     table_text(l->table, host);
     table_text(l->table, db);
+}
+
+static void end_process(const struct listing *l)
+{
+    if (sql_is_mariadb(l->call)) {
+        table_text(l->table, "0.000"); /* Progress */
+    }
 }
 
 static void add_dump(void *arg, const struct serve_replica *replica)
@@ -311,6 +317,7 @@ static void add_dump(void *arg, const struct serve_replica *replica)
                          : mariadb ? "Master has sent all binlog to slave; waiting for more updates"
                                    : "Source has sent all binlog to replica; waiting for more updates");
     table_text(l->table, NULL);
+    end_process(l);
 }
 
 void sql_show_processlist(struct sql_call *call)
@@ -321,14 +328,20 @@ void sql_show_processlist(struct sql_call *call)
     const struct sql_session *session = call->session;
     struct listing l = {
         .call = call, .all = session->roles & SQL_MONITOR, .now = env_wall(call->control->loop)};
-    l.table = TABLE_OF("#Id", "User", "Host", "db", "Command", "#Time", "State", "Info");
+    bool full = sql_is_word(&call->tokens->tokens[1], "FULL");
+    l.table = TABLE_OF("#Id", "User", "Host", "db", "Command", "~Time", "State");
+    table_head(l.table, full ? "&Info" : "Info");
+    if (sql_is_mariadb(call)) {
+        table_head(l.table, "=Progress");
+    }
     serve_each_replica(call->control->serve, add_dump, &l);
     add_process(&l, session->connection_id, session->user, session->host,
                 session->db[0] ? session->db : NULL);
     table_text(l.table, "Query");
     table_number(l.table, 0);
     table_text(l.table, "starting");
-    table_text(l.table, "SHOW PROCESSLIST");
+    table_text(l.table, full ? "SHOW FULL PROCESSLIST" : "SHOW PROCESSLIST");
+    end_process(&l);
     reply_rows(call->reply, l.table);
 }
 

@@ -64,6 +64,28 @@ void table_column(struct table *table, const char *name, enum table_type type)
     table->columns[table->n_columns++] = (struct table_head){.name = mem_str(name), .type = type};
 }
 
+void table_head(struct table *table, const char *name)
+{
+    static const char marks[] = "#~=&";
+    static const enum table_type types[] = {TABLE_NUMBER, TABLE_LONG, TABLE_DOUBLE, TABLE_BLOB};
+    const char *mark = strchr(marks, name[0]);
+    if (mark && *mark) {
+        table_column(table, name + 1, types[mark - marks]);
+    } else {
+        table_column(table, name, TABLE_TEXT);
+    }
+}
+
+bool table_has_null(const struct table *table, size_t column)
+{
+    for (size_t row = 0; row < table->n_rows; row++) {
+        if (table->cells[row * table->n_columns + column].at == CELL_NULL) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static bool row_is_whole(const struct table *table)
 {
     return table->n_cells == table->n_rows * table->n_columns;

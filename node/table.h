@@ -8,7 +8,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum table_type { TABLE_TEXT, TABLE_NUMBER };
+/* As what a column's values are announced to clients; they are sent as text all the same. */
+enum table_type {
+    TABLE_TEXT,
+    TABLE_NUMBER, /* 64 bits, not negative */
+    TABLE_LONG,   /* 32 bits, not negative */
+    TABLE_DOUBLE,
+    TABLE_BLOB,   /* a long text */
+    TABLE_NULL,   /* SELECT NULL */
+};
 
 enum reply_kind { REPLY_OK, REPLY_ERROR, REPLY_ROWS };
 
@@ -38,6 +46,9 @@ enum { REPLY_NOTES_MAX = 64 };
 struct table *table_new(void);
 void table_free(struct table *table); /* NULL is fine */
 void table_column(struct table *table, const char *name, enum table_type type); /* all columns before the first row */
+/* The same for a name with its type in front: # NUMBER, ~ LONG, = DOUBLE, & BLOB; else TEXT. */
+void table_head(struct table *table, const char *name);
+bool table_has_null(const struct table *table, size_t column); /* in some row */
 void table_row(struct table *table);                                            /* begins a row; cells follow in order */
 void table_text(struct table *table, const char *text);                         /* NULL is SQL's NULL */
 void table_bytes(struct table *table, const void *text, size_t n);
