@@ -7,7 +7,8 @@
  *
  * Failure modes: a failed call on the index is fatal, as on the file itself. An index that is missing, torn
  * or does not fit its file is made again at the start. A file in which events cannot be followed has no
- * index; that is logged, its readers walk and come to the damage themselves. */
+ * index; that is logged, its readers walk and come to the damage themselves. A read that fails is none of these: the
+ * start fails. */
 #include "protocol/base/mem.h"
 #include "storage/impl.h"
 #include "storage/scan.h"
@@ -210,7 +211,6 @@ int writer_index_resume(struct writer *w, struct env *env, const struct catalog_
                         const struct checkpoint *cp, struct errmsg *em)
 {
     struct writer_index *x = &w->index;
-    struct errmsg why;
     struct env_file *bytes;
     char era[32];
     size_t kept;
@@ -220,10 +220,14 @@ int writer_index_resume(struct writer *w, struct env *env, const struct catalog_
     rv = rv ? rv : env_open(env, file->path, ENV_READ, &bytes, em);
     if (!rv) {
         x->builder = load(w, env, file, cp->boundary, bytes, &kept);
-        if (look_again(env, file->path, bytes, x->builder, cp->boundary, cp->size, &why)) {
-            env_log(env, ENV_ERROR, "binlog file damaged, it gets no index why=\"%s\"", why.text);
+        rv = look_again(env, file->path, bytes, x->builder, cp->boundary, cp->size, em);
+        if (rv == E_CORRUPT) {
+            env_log(env, ENV_ERROR,
+                    "binlog file damaged, it gets no index and is served up to the damage; replace the member why=\"%s\"",
+                    em ? em->text : "");
             index_builder_free(x->builder);
             x->builder = NULL;
+            rv = 0;
         }
         env_close(bytes);
     }

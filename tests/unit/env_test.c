@@ -38,6 +38,9 @@ struct world {
     uint64_t now;
     uint64_t changes, crash_at;
     bool power_loss;
+    uint64_t calls, fail_at;
+    int fail_with;
+    bool fail_for_good, failed;
     unsigned open_files;
     int fatal_fd;
 };
@@ -116,6 +119,18 @@ static void lose(struct world *w, struct disk_file *d)
     close(fd);
 }
 
+/* Each call begins with it. 0, or how it fails. */
+static int attempt(struct env *env, bool changes, const char *path, struct errmsg *em)
+{
+    struct world *w = world_of(env);
+    w->calls++;
+    if (w->calls == w->fail_at || (w->failed && w->fail_for_good && changes)) {
+        w->failed = true;
+        return err_errno(em, w->fail_with, "%s", path);
+    }
+    return 0;
+}
+
 static void change(struct env *env)
 {
     struct world *w = world_of(env);
@@ -133,6 +148,10 @@ static int file_open(struct env *env, const char *path, int flags, struct env_fi
 {
     int how = flags & ENV_WRITE ? O_RDWR : O_RDONLY;
     bool there = access(path, F_OK) == 0;
+    int rv = attempt(env, flags & ENV_WRITE, path, em);
+    if (rv) {
+        return rv;
+    }
     how |= (flags & ENV_CREATE ? O_CREAT : 0) | (flags & ENV_EXCL ? O_EXCL : 0) |
            (flags & ENV_TRUNC ? O_TRUNC : 0);
     if (flags & (ENV_CREATE | ENV_TRUNC)) {
@@ -164,7 +183,11 @@ static int file_open(struct env *env, const char *path, int flags, struct env_fi
 
 static int file_pread(struct env_file *f, void *data, size_t n, uint64_t at, size_t *got, struct errmsg *em)
 {
+    int rv = attempt(f->head.env, false, f->path, em);
     *got = 0;
+    if (rv) {
+        return rv;
+    }
     while (*got < n) {
         ssize_t k = pread(f->fd, (char *)data + *got, n - *got, (off_t)(at + *got));
         if (k < 0) {
@@ -180,16 +203,24 @@ static int file_pread(struct env_file *f, void *data, size_t n, uint64_t at, siz
 
 static int file_pwrite(struct env_file *f, const void *data, size_t n, uint64_t at, struct errmsg *em)
 {
+    int rv = attempt(f->head.env, true, f->path, em);
     change(f->head.env);
     struct disk_file *d = disk_file(world_of(f->head.env), f->path, true);
     d->synced = at < d->synced ? at : d->synced;
+    if (rv) {
+        CHECK(pwrite(f->fd, data, n / 2, (off_t)at) == (ssize_t)(n / 2));
+        return rv;
+    }
     return pwrite(f->fd, data, n, (off_t)at) == (ssize_t)n ? 0 : err_errno(em, errno, "%s", f->path);
 }
 
 static int file_sync(struct env_file *f, struct errmsg *em)
 {
     struct stat st;
-    (void)em;
+    int rv = attempt(f->head.env, true, f->path, em);
+    if (rv) {
+        return rv;
+    }
     change(f->head.env);
     CHECK(fstat(f->fd, &st) == 0);
     disk_file(world_of(f->head.env), f->path, true)->synced = (uint64_t)st.st_size;
@@ -198,6 +229,10 @@ static int file_sync(struct env_file *f, struct errmsg *em)
 
 static int file_truncate(struct env_file *f, uint64_t size, struct errmsg *em)
 {
+    int rv = attempt(f->head.env, true, f->path, em);
+    if (rv) {
+        return rv;
+    }
     change(f->head.env);
     struct disk_file *d = disk_file(world_of(f->head.env), f->path, true);
     d->synced = size < d->synced ? size : d->synced;
@@ -207,6 +242,10 @@ static int file_truncate(struct env_file *f, uint64_t size, struct errmsg *em)
 static int file_size(struct env_file *f, uint64_t *size, struct errmsg *em)
 {
     struct stat st;
+    int rv = attempt(f->head.env, false, f->path, em);
+    if (rv) {
+        return rv;
+    }
     if (fstat(f->fd, &st)) {
         return err_errno(em, errno, "%s", f->path);
     }
@@ -224,6 +263,10 @@ static void file_close(struct env_file *f)
 
 static int file_rename(struct env *env, const char *from, const char *to, struct errmsg *em)
 {
+    int rv = attempt(env, true, from, em);
+    if (rv) {
+        return rv;
+    }
     change(env);
     if (rename(from, to)) {
         return err_errno(em, errno, "%s", from);
@@ -240,6 +283,10 @@ static int file_rename(struct env *env, const char *from, const char *to, struct
 
 static int file_unlink(struct env *env, const char *path, struct errmsg *em)
 {
+    int rv = attempt(env, true, path, em);
+    if (rv) {
+        return rv;
+    }
     change(env);
     disk_forget(world_of(env), path);
     return unlink(path) ? err_errno(em, errno, "%s", path) : 0;
@@ -247,6 +294,10 @@ static int file_unlink(struct env *env, const char *path, struct errmsg *em)
 
 static int dir_make(struct env *env, const char *path, struct errmsg *em)
 {
+    int rv = attempt(env, true, path, em);
+    if (rv) {
+        return rv;
+    }
     change(env);
     return mkdir(path, 0700) ? err_errno(em, errno, "%s", path) : 0;
 }
@@ -254,7 +305,10 @@ static int dir_make(struct env *env, const char *path, struct errmsg *em)
 static int dir_sync(struct env *env, const char *path, struct errmsg *em)
 {
     size_t n = strlen(path);
-    (void)em;
+    int rv = attempt(env, true, path, em);
+    if (rv) {
+        return rv;
+    }
     change(env);
     for (struct disk_file *d = world_of(env)->disk; d; d = d->next) {
         if (strncmp(d->path, path, n) == 0 && d->path[n] == '/' && !strchr(d->path + n + 1, '/')) {
@@ -268,13 +322,17 @@ static int dir_list(struct env *env, const char *path, void (*entry)(void *, con
                     struct errmsg *em)
 {
     struct dirent **found;
-    (void)env;
+    int rv = attempt(env, false, path, em);
+    if (rv) {
+        return rv;
+    }
     int n = scandir(path, &found, NULL, alphasort);
     if (n < 0) {
         return err_errno(em, errno, "%s", path);
     }
     for (int i = 0; i < n; i++) {
         if (strcmp(found[i]->d_name, ".") != 0 && strcmp(found[i]->d_name, "..") != 0) {
+            world_of(env)->calls++;
             entry(arg, found[i]->d_name);
         }
         free(found[i]);
@@ -447,6 +505,23 @@ void test_env_run(struct env *root)
 uint64_t test_env_changes(struct env *root)
 {
     return world_of(root)->changes;
+}
+
+uint64_t test_env_calls(struct env *root)
+{
+    return world_of(root)->calls;
+}
+
+void test_env_fail(struct env *root, uint64_t at, int errnum, bool for_good)
+{
+    world_of(root)->fail_at = at;
+    world_of(root)->fail_with = errnum;
+    world_of(root)->fail_for_good = for_good;
+}
+
+bool test_env_failed(struct env *root)
+{
+    return world_of(root)->failed;
 }
 
 void test_env_crash(struct env *root, uint64_t at, bool power_loss)

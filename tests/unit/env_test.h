@@ -26,6 +26,14 @@ bool test_env_step(struct env *root); /* one message; false when none is queued 
 /* Calls that changed a file or a directory so far. */
 uint64_t test_env_changes(struct env *root);
 
+/* Calls for files and directories so far, also those that only look; each name that a listing gave counts too. */
+uint64_t test_env_calls(struct env *root);
+
+/* Call number `at`, counted from 1 over all, fails with this errno; `for_good`: all that change something after it,
+ * too. A write that fails has written half. False from test_env_failed: it was not reached. */
+void test_env_fail(struct env *root, uint64_t at, int errnum, bool for_good);
+bool test_env_failed(struct env *root);
+
 /* Before change number `at` the process ends with TEST_ENV_CRASHED. With power_loss the disk first forgets,
  * in part, what was not synced: files keep at least what lay below the size at their last sync; the rest is
  * cut or garbled by the seed; files whose directory was not synced since they were created may be gone. */
