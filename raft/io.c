@@ -161,7 +161,9 @@ static void spare_made(struct env_msg *msg)
     if (spare->file.rv) { /* no harm yet: the append that needs one fails, if there still is no room */
         env_log(rio->wal_env, ENV_WARN, "wal: no file could be made ahead for the log: %s", spare->file.em.text);
     }
-    wal_spare_take(rio->wal, &spare->file);
+    if (rio->wal) { /* else it was closed meanwhile; the next start finds the file */
+        wal_spare_take(rio->wal, &spare->file);
+    }
 }
 
 static void batch_written(struct env_msg *msg)
@@ -801,6 +803,7 @@ static void close_wal(struct env_msg *msg)
     struct rio *rio = CONTAINER_OF(msg, struct rio, wal_close_msg);
     if (rio->wal) {
         wal_close(rio->wal);
+        rio->wal = NULL;
     }
 }
 
