@@ -102,13 +102,18 @@ static bool has_first_transaction(struct dump *d)
     struct reader_event ev;
     uint64_t era, offset;
     const char *file;
+    struct errmsg em;
     bool has = false;
+    int rv = 0;
     reader_where(d->reader, &era, &file, &offset);
-    if (gtid_set_is_empty(d->have) ||
-        reader_open_position(&d->session->worker->sub, era, file, EVENT_MAGIC_SIZE, &reader, NULL)) {
+    if (gtid_set_is_empty(d->have)) {
         return false;
     }
-    for (int i = 0; i < LOOK_AT && reader_next(reader, &ev, NULL) > 0; i++) {
+    if (reader_open_position(&d->session->worker->sub, era, file, EVENT_MAGIC_SIZE, &reader, &em)) {
+        env_log(d->session->env, ENV_WARN, "dump: cannot look into the file: %s", em.text);
+        return false;
+    }
+    for (int i = 0; i < LOOK_AT && (rv = reader_next(reader, &ev, &em)) > 0; i++) {
         const uint8_t *fde;
         size_t n;
         struct event_gtid g;
@@ -117,6 +122,9 @@ static bool has_first_transaction(struct dump *d)
                   g.gtid.flavour == FLAVOUR_MYSQL && gtid_set_contains(d->have, &g.gtid);
             break;
         }
+    }
+    if (rv < 0) {
+        env_log(d->session->env, ENV_WARN, "dump: cannot look into the file: %s", em.text);
     }
     reader_close(reader);
     return has;

@@ -1,7 +1,9 @@
-/* identity.c: the node file: lines of name=value, for an operator's eye too. A newer format than this program's is an error. */
+/* identity.c: the node file: lines of name=value, for an operator's eye too; the last one is a checksum of those before it. A newer
+ * format than this program's is an error, and so is a line that has changed. */
 #include "node/identity.h"
 
 #include "protocol/base/buf.h"
+#include "protocol/base/crc.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -30,6 +32,7 @@ static int create(struct env *env, const char *data_dir, struct identity *id, st
     buf_init(&b, IDENTITY_MAX);
     buf_printf(&b, "format=%d\nid=%" PRIu64 "\nincarnation=%016" PRIx64 "\nserver_uuid=%s\nserver_id=%" PRIu32 "\n", IDENTITY_FORMAT,
                id->node_id, id->incarnation, id->server_uuid, id->server_id);
+    buf_printf(&b, "sum=%08" PRIx32 "\n", crc32c_of(0, b.data, b.len));
     int rv = b.err ? b.err : env_replace_file(env, data_dir, "node", b.data, b.len, em);
     buf_free(&b);
     return rv;
@@ -48,20 +51,28 @@ static const char *find(const char *text, const char *name, char *value, size_t 
     return NULL;
 }
 
+static bool sum_is_right(const char *text)
+{
+    char value[64];
+    const char *line = strstr(text, "\nsum=");
+    return line && find(text, "sum", value, sizeof value) &&
+           crc32c_of(0, text, (size_t)(line + 1 - text)) == strtoul(value, NULL, 16);
+}
+
 static int parse(const char *path, const char *text, struct identity *id, struct errmsg *em)
 {
     char value[64];
     uint8_t uuid[16];
     if (!find(text, "format", value, sizeof value)) {
-        return err_set(em, E_CORRUPT, "%s is damaged: it has no format line", path);
+        return err_set(em, E_CORRUPT, "%s is damaged: it has no format line; replace the member", path);
     }
     if (strtoul(value, NULL, 10) > IDENTITY_FORMAT) {
         return err_set(em, E_VERSION, "%s: the data directory is of a newer version of holdfastd; install that one", path);
     }
-    if (!find(text, "id", value, sizeof value)) {
-        return err_set(em, E_CORRUPT, "%s is damaged: it has no id line", path);
+    if (!sum_is_right(text)) {
+        return err_set(em, E_CORRUPT, "%s is damaged: its checksum is wrong; replace the member", path);
     }
-    uint64_t node_id = strtoull(value, NULL, 10);
+    uint64_t node_id = find(text, "id", value, sizeof value) ? strtoull(value, NULL, 10) : 0;
     if (node_id != id->node_id) {
         return err_set(em, E_INVALID, "%s: the data directory belongs to node %" PRIu64 ", but the configuration says id = %" PRIu64, path,
                        node_id, id->node_id);
@@ -70,7 +81,7 @@ static int parse(const char *path, const char *text, struct identity *id, struct
     id->server_id = find(text, "server_id", value, sizeof value) ? (uint32_t)strtoul(value, NULL, 10) : 0;
     if (!find(text, "server_uuid", id->server_uuid, sizeof id->server_uuid) || uuid_parse(uuid, id->server_uuid) || !id->server_id ||
         !id->incarnation) {
-        return err_set(em, E_CORRUPT, "%s is damaged: incarnation, server_uuid or server_id is missing", path);
+        return err_set(em, E_CORRUPT, "%s is damaged: incarnation, server_uuid or server_id is missing; replace the member", path);
     }
     return 0;
 }

@@ -65,7 +65,7 @@ static enum slot read_slot(struct vote *vote, const uint8_t *block, size_t n)
     return SLOT_GOOD;
 }
 
-static int read_slots(struct vote *vote, const char *path, struct errmsg *em)
+static int read_slots(struct env *env, struct vote *vote, const char *path, struct errmsg *em)
 {
     int good = 0;
     size_t got = 0;
@@ -86,6 +86,9 @@ static int read_slots(struct vote *vote, const char *path, struct errmsg *em)
     }
     if (good == 0) {
         return err_set(em, E_CORRUPT, "%s: both copies of term and vote are damaged; replace the member", path);
+    }
+    if (good < SLOTS) { /* a crash while it was written, or rot: the other one holds all that was ever promised */
+        env_log(env, ENV_WARN, "vote: one copy of term and vote was torn or damaged and is written again path=%s", path);
     }
     return good == SLOTS ? 0 : write_slots(vote, em);
 }
@@ -117,7 +120,7 @@ int vote_open(struct env *env, const char *dir, struct vote **out, struct errmsg
     if (rv == E_NOTFOUND) {
         rv = create(env, dir, vote, em);
     } else if (!rv) {
-        rv = read_slots(vote, path, em);
+        rv = read_slots(env, vote, path, em);
     }
     if (rv) {
         vote_close(vote);

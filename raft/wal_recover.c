@@ -48,18 +48,24 @@ static void list_spare(void *arg, const char *name)
     char path[WAL_PATH_MAX];
     uint64_t size = 0;
     struct env_file *file;
+    struct errmsg em = {"the node ended while it was made"};
     if (strncmp(name, "spare-", 6) != 0 || strlen(name) >= WAL_NAME_MAX) {
         return;
     }
     wal_path(wal, name, path, sizeof path);
-    if (!env_open(wal->env, path, ENV_READ, &file, NULL)) {
-        (void)env_size(file, &size, NULL);
+    if (!env_open(wal->env, path, ENV_READ, &file, &em)) {
+        (void)env_size(file, &size, &em);
         env_close(file);
     }
     if (size == WAL_SEGMENT && wal->n_spares < WAL_SPARES_MAX) {
         snprintf(wal->spares[wal->n_spares++], WAL_NAME_MAX, "%s", name);
-    } else {
-        (void)env_unlink(wal->env, path, NULL);
+        return;
+    }
+    if (size != WAL_SEGMENT) {
+        env_log(wal->env, ENV_INFO, "wal: a file for the log is not whole and is removed path=%s reason=\"%s\"", path, em.text);
+    }
+    if (env_unlink(wal->env, path, &em)) {
+        env_log(wal->env, ENV_WARN, "wal: %s", em.text);
     }
 }
 
@@ -76,7 +82,7 @@ static int take_record(struct wal_found *found, const struct wal_head *head, con
         found->first = next = head->index;
     }
     if (head->index > next) {
-        return err_set(em, E_CORRUPT, "entry %llu follows entry %llu", (unsigned long long)head->index,
+        return err_set(em, E_CORRUPT, "entry %llu follows entry %llu; replace the member", (unsigned long long)head->index,
                        (unsigned long long)next - 1);
     }
     if (head->index < found->first) { /* all that is kept is replaced */

@@ -93,7 +93,7 @@ int checkpoint_decode(struct checkpoint *cp, const void *data, size_t n, struct 
     cur_skip(&c, 4);
     uint16_t version = cur_u16(&c);
     if (version != CHECKPOINT_VERSION) {
-        return err_set(em, E_VERSION, "version %u, this program knows %d", (unsigned)version,
+        return err_set(em, E_VERSION, "version %u, this program knows %d; install another holdfastd", (unsigned)version,
                        CHECKPOINT_VERSION);
     }
     struct checkpoint got = {0};

@@ -236,10 +236,7 @@ int disk_flip(struct disk *disk, const char *path, uint64_t at, uint8_t bits)
         return E_INVALID;
     }
     byte ^= bits;
-    pages_write(&node->cur, &byte, 1, at);
-    if (at < node->base.size) {
-        pages_write(&node->base, &byte, 1, at);
-    }
+    disk_write(disk, node, &byte, 1, at, 0, 0); /* on top of what is not settled yet */
     return 0;
 }
 

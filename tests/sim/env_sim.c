@@ -67,6 +67,7 @@ static void op_fatal(struct env *env, const char *line)
     sim_log_line(sim, env_of(env), ENV_ERROR, text);
     CHECK(sim->unwind && sim->current && sim->current->process == p);
     if (!p->ghost) {
+        snprintf(p->host->last_words, sizeof p->host->last_words, "%.390s", line);
         process_die(p, SIM_KILL, sim_time(sim));
     }
     p->abandoned = true; /* its events stay where they are, what they hold can be reached so */

@@ -141,6 +141,34 @@ enum sim_call {
  * 0: none any more. A write that fails may have written a part; after a sync that failed, later ones lie. */
 void sim_fail_call(struct sim_host *host, enum sim_call call, uint64_t n, int code, bool forever);
 
+/* The same for some files, and for several kinds of call. One at a time. */
+struct sim_fault {
+    unsigned calls;     /* of these: bits 1u << SIM_OPEN ... */
+    const char *path;   /* of files whose path holds this text; NULL: of all. Stays valid */
+    bool creating;      /* of the opens only those that make a file */
+    uint64_t countdown; /* the n-th from now on fails; 0: none */
+    int code;
+    bool forever;       /* and all later ones, of later processes too */
+};
+
+enum { SIM_STRUCK_PATHS = 8 };
+
+struct sim_struck {
+    uint64_t times;                   /* the fault came so often */
+    enum sim_call call;               /* when it came last */
+    char paths[SIM_STRUCK_PATHS][96]; /* the last ones; the one of time n is n % SIM_STRUCK_PATHS */
+    bool told;                        /* a line of the log names one of these */
+};
+
+void sim_fault(struct sim_host *host, const struct sim_fault *fault); /* NULL: no more; what struck is kept until the next */
+const struct sim_struck *sim_struck(const struct sim_host *host);
+/* As if a fault had struck that path: from now on a line that names it is waited for. */
+void sim_watch(struct sim_host *host, const char *path);
+
+/* What the last process of the host said that ended by env_fatal; "" when none did since sim_forget_words. */
+const char *sim_last_words(const struct sim_host *host);
+void sim_forget_words(struct sim_host *host);
+
 /* Every file call takes so many times longer: 1 at first. */
 void sim_slow_disk(struct sim_host *host, unsigned factor);
 

@@ -51,9 +51,30 @@ static int planted_fault(struct sim_host *host, enum sim_call what)
     return fault->code;
 }
 
+/* The one of sim_fault. */
+static int fault_of(struct sim_host *host, enum sim_call what, const char *path, bool creating)
+{
+    struct sim_fault *fault = &host->fault;
+    bool meant = fault->countdown > 0 && (fault->calls & 1u << what) && (!fault->path || strstr(path, fault->path)) &&
+                 (what != SIM_OPEN || creating || !fault->creating);
+    if (!meant) {
+        return 0;
+    }
+    if (fault->countdown > 1) {
+        fault->countdown--;
+        return 0;
+    }
+    if (!fault->forever) {
+        fault->countdown = 0;
+    }
+    host->struck.call = what;
+    snprintf(host->struck.paths[host->struck.times++ % SIM_STRUCK_PATHS], sizeof host->struck.paths[0], "%s", path);
+    return fault->code;
+}
+
 /* Every call begins here: how long it takes, whether it fails, whether the process dies in it. */
-static struct call call_begin(struct sim_process *p, enum sim_call what, uint64_t least, uint64_t most,
-                              size_t bytes)
+static struct call call_begin(struct sim_process *p, enum sim_call what, const char *path, uint64_t least, uint64_t most,
+                              size_t bytes, bool creating)
 {
     struct sim_env *e = p->sim->current; /* a file may move between threads */
     struct call call = {.env = e, .process = p};
@@ -72,6 +93,9 @@ static struct call call_begin(struct sim_process *p, enum sim_call what, uint64_
     p->host->file_calls++;
     p->host->loop_file_calls += e->id == 0 && !p->in_start;
     call.code = planted_fault(p->host, what);
+    if (!call.code) {
+        call.code = fault_of(p->host, what, path, creating);
+    }
     call.crash = p->host->crash_in > 0 && --p->host->crash_in == 0;
     return call;
 }
@@ -95,9 +119,20 @@ static int say(struct errmsg *em, int code, const char *verb, const char *path)
     return err_set(em, code, "cannot %s %s: %s", verb, path, err_text(code));
 }
 
+static bool creates(struct env *env, const char *path, int flags)
+{
+    struct disk_node *node = NULL;
+    struct disk *disk = process_of(env)->disk;
+    if (!(flags & ENV_CREATE) || disk_open(disk, path, false, false, 0, &node)) {
+        return flags & ENV_CREATE;
+    }
+    disk_release(disk, node);
+    return false;
+}
+
 int sim_open(struct env *env, const char *path, int flags, struct env_file **file, struct errmsg *em)
 {
-    struct call call = call_begin(process_of(env), SIM_OPEN, 5 * US, 60 * US, 0);
+    struct call call = call_begin(process_of(env), SIM_OPEN, path, 5 * US, 60 * US, 0, creates(env, path, flags));
     struct disk *disk = call.process->disk;
     struct disk_node *node = NULL;
     int rv = call.code;
@@ -128,7 +163,7 @@ static bool aligned(const struct env_file *file, const void *data, size_t n, uin
 
 int sim_pread(struct env_file *file, void *data, size_t n, uint64_t at, size_t *got, struct errmsg *em)
 {
-    struct call call = call_begin(file->process, SIM_READ, 1 * US, 8 * US, n);
+    struct call call = call_begin(file->process, SIM_READ, file->path, 1 * US, 8 * US, n, false);
     CHECK(file->flags & ENV_READ);
     CHECK(aligned(file, data, n, at));
     *got = call.code ? 0 : disk_read(file->node, data, n, at);
@@ -140,7 +175,7 @@ int sim_pwrite(struct env_file *file, const void *data, size_t n, uint64_t at, s
 {
     bool durable = file->flags & ENV_DURABLE;
     struct call call =
-        call_begin(file->process, SIM_WRITE, (durable ? 60 : 2) * US, (durable ? 400 : 10) * US, n);
+        call_begin(file->process, SIM_WRITE, file->path, (durable ? 60 : 2) * US, (durable ? 400 : 10) * US, n, false);
     struct disk *disk = call.process->disk;
     CHECK(file->flags & ENV_WRITE);
     CHECK(aligned(file, data, n, at));
@@ -157,7 +192,7 @@ int sim_pwrite(struct env_file *file, const void *data, size_t n, uint64_t at, s
 
 int sim_sync(struct env_file *file, struct errmsg *em)
 {
-    struct call call = call_begin(file->process, SIM_SYNC, 200 * US, 2000 * US, 0);
+    struct call call = call_begin(file->process, SIM_SYNC, file->path, 200 * US, 2000 * US, 0, false);
     if (call.code) {
         disk_sync_failed(file->node);
     } else {
@@ -169,7 +204,7 @@ int sim_sync(struct env_file *file, struct errmsg *em)
 
 int sim_truncate(struct env_file *file, uint64_t size, struct errmsg *em)
 {
-    struct call call = call_begin(file->process, SIM_TRUNCATE, 5 * US, 50 * US, 0);
+    struct call call = call_begin(file->process, SIM_TRUNCATE, file->path, 5 * US, 50 * US, 0, false);
     CHECK(file->flags & ENV_WRITE);
     if (!call.code) {
         disk_truncate(call.process->disk, file->node, size, call.begun);
@@ -205,7 +240,7 @@ const char *files_first_open(const struct sim_process *process)
 
 int sim_rename(struct env *env, const char *from, const char *to, struct errmsg *em)
 {
-    struct call call = call_begin(process_of(env), SIM_RENAME, 10 * US, 50 * US, 0);
+    struct call call = call_begin(process_of(env), SIM_RENAME, from, 10 * US, 50 * US, 0, false);
     int rv = call.code ? call.code : disk_rename(call.process->disk, from, to, call.begun);
     call_end(&call);
     return rv ? say(em, rv, "rename", from) : 0;
@@ -213,7 +248,7 @@ int sim_rename(struct env *env, const char *from, const char *to, struct errmsg 
 
 int sim_unlink(struct env *env, const char *path, struct errmsg *em)
 {
-    struct call call = call_begin(process_of(env), SIM_UNLINK, 10 * US, 50 * US, 0);
+    struct call call = call_begin(process_of(env), SIM_UNLINK, path, 10 * US, 50 * US, 0, false);
     int rv = call.code ? call.code : disk_unlink(call.process->disk, path, call.begun);
     call_end(&call);
     return rv ? say(em, rv, "remove", path) : 0;
@@ -221,7 +256,7 @@ int sim_unlink(struct env *env, const char *path, struct errmsg *em)
 
 int sim_mkdir(struct env *env, const char *path, struct errmsg *em)
 {
-    struct call call = call_begin(process_of(env), SIM_MKDIR, 10 * US, 50 * US, 0);
+    struct call call = call_begin(process_of(env), SIM_MKDIR, path, 10 * US, 50 * US, 0, false);
     int rv = call.code ? call.code : disk_mkdir(call.process->disk, path, call.begun);
     call_end(&call);
     return rv ? say(em, rv, "create directory", path) : 0;
@@ -229,7 +264,7 @@ int sim_mkdir(struct env *env, const char *path, struct errmsg *em)
 
 int sim_sync_dir(struct env *env, const char *path, struct errmsg *em)
 {
-    struct call call = call_begin(process_of(env), SIM_SYNC_DIR, 200 * US, 2000 * US, 0);
+    struct call call = call_begin(process_of(env), SIM_SYNC_DIR, path, 200 * US, 2000 * US, 0, false);
     int rv = call.code ? call.code : disk_sync_dir(call.process->disk, path, call.ended);
     call_end(&call);
     return rv ? say(em, rv, "sync directory", path) : 0;
@@ -238,7 +273,7 @@ int sim_sync_dir(struct env *env, const char *path, struct errmsg *em)
 int sim_list_dir(struct env *env, const char *path, void (*entry)(void *arg, const char *name), void *arg,
                  struct errmsg *em)
 {
-    struct call call = call_begin(process_of(env), SIM_READ, 5 * US, 50 * US, 0);
+    struct call call = call_begin(process_of(env), SIM_READ, path, 5 * US, 50 * US, 0, false);
     int rv = call.code;
     call_end(&call);
     if (!rv) {

@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 static struct sim *caught; /* whose lines are printed when this program is ended */
@@ -26,6 +27,10 @@ void sim_log_line(struct sim *sim, const struct sim_env *env, enum env_level lev
 {
     char who[128];
     const struct sim_process *p = env->process;
+    struct sim_struck *struck = &p->host->struck;
+    for (unsigned i = 0; i < SIM_STRUCK_PATHS && !p->ghost; i++) {
+        struck->told = struck->told || (struck->paths[i][0] && strstr(line, struck->paths[i]));
+    }
     snprintf(who, sizeof who, "%.40s#%u%s/%.40s", p->host->name, p->incarnation, p->ghost ? "+" : "",
              env->name);
     keep_line(sim, who, "EWID"[level], line);

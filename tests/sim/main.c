@@ -1,16 +1,21 @@
 /* main.c: the simulator: a production node between a simulated source and a simulated replica, and a script
  * that crashes, restarts and cuts them off, all from one seed.
  *
- *     sim [--seed] N [--count K] [--flavour mysql|mariadb] [--transactions T] [-v]
+ *     sim [--seed] N [--count K] [--profile mixed|power|disk] [--flavour mysql|mariadb] [--transactions T] [-v]
+ *     sim [--seed N] --sweep STRIDE [--step K] [--fault KIND]
  *
  * Happy path of a run: root sets the source and an account; clients commit on the source and wait for ACKs;
  * misfortune strikes; then all is healed and left alone until the replica has every transaction. Then the
  * node's files must equal the source's, and still after the source is gone and the node has lost its power
  * once more. All along source and replica check what they are told (source_sim.h, replica_sim.h). Failure:
- * the last lines of the log, the seed, exit 1. */
+ * the last lines of the log, the seed, exit 1.
+ *
+ * A sweep is a short run again and again: a fault of the disk (faults.h) at the first call, at the one STRIDE
+ * behind it, and so on until the run has no such call; for each kind of fault. */
 #include "protocol/base/check.h"
 #include "protocol/base/mem.h"
 #include "tests/sim/admin_sim.h"
+#include "tests/sim/faults.h"
 #include "tests/sim/node_sim.h"
 #include "tests/sim/replica_sim.h"
 #include "tests/sim/source_sim.h"
@@ -20,11 +25,30 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
-enum { SETTLE_SECONDS = 300, OPERATOR_SECONDS = 60 };
+enum { SETTLE_SECONDS = 300, OPERATOR_SECONDS = 60, SWEEP_STRUCK = 3 };
+
+/* What happens how often, of all that happens. */
+struct profile {
+    const char *name;
+    unsigned transactions[2], misfortunes[2];
+    unsigned cuts, source_crashes, app_crashes, node_crashes, bad_disks, rots;
+    unsigned power; /* percent of the crashes */
+};
+
+static const struct profile profiles[] = {
+    {"mixed", {50, 3000}, {0, 11}, 2, 1, 1, 7, 2, 1, 60},
+    {"power", {10, 150}, {3, 16}, 1, 1, 1, 20, 1, 0, 95}, /* short: many seeds in little time */
+    {"disk", {10, 150}, {2, 9}, 0, 1, 1, 3, 7, 4, 60},
+};
 
 struct options {
     uint64_t seed, count;
+    const struct profile *profile;
+    const struct fault_kind *fault; /* of a sweep; NULL: all */
+    uint64_t sweep, step;
     enum flavour flavour; /* FLAVOUR_NONE: by the seed */
     size_t transactions;  /* 0: by the seed */
     bool verbose;
@@ -32,13 +56,15 @@ struct options {
 
 struct world {
     struct sim *sim;
+    const struct profile *profile;
     struct sim_host *db, *node_host, *app, *tool;
     struct source_sim *source;
     struct node_sim *node;
     struct replica_sim *replica;
     struct admin_sim *admin;
     struct errmsg em;
-    unsigned node_crashes, source_crashes, cuts;
+    struct rot rot; /* the one bit that is wrong now */
+    unsigned node_crashes, source_crashes, cuts, faults, refusals, rots, found;
 };
 
 static const char *const statements[] = {
@@ -65,6 +91,7 @@ static void world_make(struct world *w, uint64_t seed, const struct options *opt
 {
     enum flavour flavour = options->flavour;
     w->sim = sim_new(seed);
+    w->profile = options->profile;
     struct rng *rng = sim_rng(w->sim);
     if (flavour == FLAVOUR_NONE) {
         flavour = seed % 2 ? FLAVOUR_MYSQL : FLAVOUR_MARIADB;
@@ -80,6 +107,13 @@ static void world_make(struct world *w, uint64_t seed, const struct options *opt
     w->tool = sim_host_new(w->sim, "tool1");
     sim_host_beside(w->tool, w->node_host);
     struct source_sim_options so = choose_source(rng, flavour);
+    uint64_t snapshot = rng_chance(rng, 50) ? rng_between(rng, 64, 1024) << 10 : 0;
+    if (options->sweep) { /* a little of everything */
+        so.rotate = 25;
+        so.large = 50;
+        so.huge = 0;
+        snapshot = 64 << 10;
+    }
     struct replica_sim_options ro = {.flavour = flavour,
                                      .server_id = 500,
                                      .target = "node1:3307",
@@ -91,7 +125,7 @@ static void world_make(struct world *w, uint64_t seed, const struct options *opt
                                      .ceiling = source_sim_sent};
     w->source = source_sim_new(w->db, &so);
     ro.ceiling_arg = w->source;
-    w->node = node_sim_new(w->node_host, 1, rng_chance(rng, 50) ? rng_between(rng, 64, 1024) << 10 : 0);
+    w->node = node_sim_new(w->node_host, 1, snapshot);
     w->replica = replica_sim_new(w->app, source_sim_history(w->source), &ro);
     w->admin = admin_sim_new(w->tool, NODE_SIM_SOCKET, statements);
     source_sim_floor(w->source, replica_sim_seen, w->replica);
@@ -129,7 +163,7 @@ static void start_if_down(struct world *w, struct sim_host *host)
 static void crash(struct world *w, struct sim_host *host)
 {
     struct rng *rng = sim_rng(w->sim);
-    enum sim_crash kind = rng_chance(rng, 60) ? SIM_POWER : SIM_KILL;
+    enum sim_crash kind = rng_chance(rng, w->profile->power) ? SIM_POWER : SIM_KILL;
     if (rng_chance(rng, 20)) {
         sim_stop(host); /* in order */
         sim_run(w->sim, rng_between(rng, ENV_MS, 3 * ENV_S));
@@ -172,17 +206,126 @@ static void cut(struct world *w, struct sim_host *a, struct sim_host *b)
     sim_heal_all(w->sim);
 }
 
+/* The node's disk fails; it is mended, and the node started again if it has ended. */
+static void bad_disk(struct world *w)
+{
+    struct rng *rng = sim_rng(w->sim);
+    const struct fault_kind *kind = &fault_kinds[rng_below(rng, fault_kinds_n)];
+    const char *file = rng_chance(rng, 30) ? NULL : fault_files[rng_below(rng, fault_files_n)];
+    uint64_t k = rng_between(rng, 1, file ? 8 : 60);
+    sim_note(w->sim, "fault: %s of %s at call %" PRIu64, kind->name, file ? file : "any file", k);
+    node_sim_may_fail(w->node, true);
+    fault_plan(w->node_host, kind, file, k);
+    if (rng_chance(rng, 30)) { /* while it starts */
+        w->node_crashes++;
+        sim_crash(w->node_host, rng_chance(rng, 50) ? SIM_POWER : SIM_KILL);
+        sim_run(w->sim, rng_between(rng, ENV_MS, 100 * ENV_MS));
+        start_if_down(w, w->node_host);
+    }
+    sim_run(w->sim, rng_between(rng, 10 * ENV_MS, 2 * ENV_S));
+    fault_check_told(w->node_host);
+    if (!sim_host_process(w->node_host) && rng_chance(rng, 30)) { /* too early: the disk is still bad */
+        start_if_down(w, w->node_host);
+        sim_run(w->sim, rng_between(rng, 10 * ENV_MS, ENV_S));
+        fault_check_told(w->node_host);
+    }
+    w->faults += sim_struck(w->node_host)->times > 0;
+    sim_fault(w->node_host, NULL);
+    if (rng_chance(rng, 40)) { /* what a failed sync promised for later is not there */
+        w->node_crashes++;
+        sim_crash(w->node_host, SIM_POWER);
+        sim_run(w->sim, rng_between(rng, ENV_MS, 100 * ENV_MS));
+    }
+    node_sim_may_fail(w->node, false);
+    start_if_down(w, w->node_host);
+}
+
+static bool told(void *arg)
+{
+    return sim_struck(arg)->told;
+}
+
+/* A replica that wants everything makes the node read the wrong byte: it must say so (and not serve it: the replica looks at all). */
+static void read_rot(struct world *w)
+{
+    sim_crash(w->app, SIM_KILL);
+    sim_run(w->sim, 10 * ENV_MS);
+    replica_sim_forget(w->replica, source_sim_history(w->source)->n_txns);
+    replica_sim_start(w->replica);
+    start_if_down(w, w->node_host);
+    sim_watch(w->node_host, w->rot.path);
+    if (w->rot.at >= EVENT_MAGIC_SIZE && !sim_run_until(w->sim, told, w->node_host, 60 * ENV_S)) {
+        sim_fail(w->sim, "the wrong bit of %s at %" PRIu64 " was read, and nothing was said", w->rot.path, w->rot.at);
+    }
+    w->found++;
+}
+
+/* Ends the node, with its wrong bit if there is one, and mends that. */
+static void mend(struct world *w)
+{
+    if (rot_is_there(w->node_host, &w->rot)) {
+        read_rot(w);
+    }
+    if (w->rot.done) {
+        sim_crash(w->node_host, SIM_KILL);
+        sim_run(w->sim, 10 * ENV_MS);
+        rot_mend(w->node_host, &w->rot);
+        node_sim_may_fail(w->node, false);
+        start_if_down(w, w->node_host);
+    }
+}
+
+/* A bit changes while the node is down. One that does not keep it from starting stays wrong until the next. */
+static void rot(struct world *w)
+{
+    struct rng *rng = sim_rng(w->sim);
+    mend(w);
+    if (rng_chance(rng, 50)) {
+        sim_stop(w->node_host);
+        sim_run(w->sim, 2 * ENV_S);
+    }
+    sim_crash(w->node_host, rng_chance(rng, 50) ? SIM_POWER : SIM_KILL);
+    sim_run(w->sim, rng_between(rng, ENV_MS, 100 * ENV_MS));
+    w->node_crashes++;
+    rot_strike(w->node_host, &w->rot);
+    w->rots += w->rot.done;
+    node_sim_may_fail(w->node, true);
+    sim_forget_words(w->node_host);
+    start_if_down(w, w->node_host);
+    sim_run(w->sim, rng_between(rng, 100 * ENV_MS, 2 * ENV_S));
+    if (!sim_host_process(w->node_host)) {
+        rot_check_refusal(w->node_host, &w->rot);
+        w->refusals++;
+        if (!rot_mend(w->node_host, &w->rot)) {
+            sim_fail(w->sim, "the node refused to start, and has changed %s", w->rot.path);
+        }
+        node_sim_may_fail(w->node, false);
+        start_if_down(w, w->node_host);
+    } else if (!strstr(w->rot.path, "/binlog/1/mysql-bin")) { /* it is used, or was written anew: stays */
+        w->rot.done = false;
+        node_sim_may_fail(w->node, false);
+    }
+}
+
 static void misfortune(struct world *w)
 {
-    switch (rng_below(sim_rng(w->sim), 10)) {
-    case 0: cut(w, w->db, w->node_host); break;
-    case 1: cut(w, w->app, w->node_host); break;
-    case 2:
+    const struct profile *p = w->profile;
+    unsigned all = p->cuts + p->source_crashes + p->app_crashes + p->node_crashes + p->bad_disks + p->rots;
+    unsigned which = (unsigned)rng_below(sim_rng(w->sim), all);
+    if (which < p->cuts) {
+        cut(w, which % 2 ? w->app : w->db, w->node_host);
+    } else if ((which -= p->cuts) < p->source_crashes) {
         w->source_crashes++;
         crash(w, w->db);
-        break;
-    case 3: crash(w, w->app); break;
-    default: w->node_crashes++; crash(w, w->node_host);
+    } else if ((which -= p->source_crashes) < p->app_crashes) {
+        crash(w, w->app);
+    } else if ((which -= p->app_crashes) < p->bad_disks) {
+        bad_disk(w);
+    } else if ((which -= p->bad_disks) < p->rots) {
+        rot(w);
+    } else {
+        w->node_crashes++;
+        crash(w, w->node_host);
     }
 }
 
@@ -197,7 +340,7 @@ static bool all_received(void *arg)
 
 static bool files_are_whole(struct world *w)
 {
-    for (int i = 0; i < 100; i++) {
+    for (int i = 0; i < 300; i++) { /* it may take the node 10 s to see that a source has lost its power */
         if (node_sim_same_files(w->node, source_sim_history(w->source), true, &w->em)) {
             return true;
         }
@@ -260,36 +403,161 @@ static void run(uint64_t seed, const struct options *options)
     struct world w = {0};
     world_make(&w, seed, options);
     struct rng *rng = sim_rng(w.sim);
-    size_t transactions = options->transactions ? options->transactions : (size_t)rng_between(rng, 50, 3000);
+    size_t transactions = options->transactions ? options->transactions : (size_t)rng_between(rng, w.profile->transactions[0], w.profile->transactions[1]);
     set_up(&w);
     source_sim_load(w.source, transactions);
-    for (uint64_t n = rng_below(rng, 12); n > 0; n--) {
+    for (uint64_t n = rng_between(rng, w.profile->misfortunes[0], w.profile->misfortunes[1]); n > 0; n--) {
         sim_run(w.sim, rng_between(rng, 1, rng_chance(rng, 30) ? 2 * ENV_S : 100 * ENV_MS));
         misfortune(&w);
     }
+    mend(&w);
     struct history *h = source_sim_history(w.source);
     if (h->n_txns > 50 && !options->transactions) {
         source_sim_load(w.source, h->n_txns); /* it is enough */
     }
     check_end(&w);
     printf("ok seed=%" PRIu64 " flavour=%s transactions=%zu files=%zu acks=%" PRIu64 " dumps=%" PRIu64
-           " node_crashes=%u source_crashes=%u cuts=%u loop_file_calls=%" PRIu64 " virtual_s=%" PRIu64
+           " node_crashes=%u source_crashes=%u cuts=%u faults=%u rots=%u refusals=%u found=%u loop_file_calls=%" PRIu64 " virtual_s=%" PRIu64
            " events=%" PRIu64 " hash=%016" PRIx64 "\n",
            seed, flavour_name(h->flavour), h->n_txns, h->n_files, source_sim_acks(w.source),
-           source_sim_dumps(w.source), w.node_crashes, w.source_crashes, w.cuts,
+           source_sim_dumps(w.source), w.node_crashes, w.source_crashes, w.cuts, w.faults, w.rots, w.refusals, w.found,
            sim_loop_file_calls(w.node_host), (uint64_t)(sim_now(w.sim) / ENV_S), sim_events(w.sim),
            sim_hash(w.sim));
     fflush(stdout);
     world_free(&w);
 }
 
+/* ---- a sweep ------------------------------------------------------------------------------------------- */
+
+struct awaited {
+    struct world *w;
+    bool (*done)(void *arg);
+    void *arg;
+};
+
+static bool done_or_gone(void *arg)
+{
+    struct awaited *a = arg;
+    return a->done(a->arg) || !sim_host_process(a->w->node_host);
+}
+
+/* As long as the node ends of its fault the disk is mended and the node started again. */
+static void await(struct world *w, bool (*done)(void *), void *arg, const char *what)
+{
+    struct awaited a = {.w = w, .done = done, .arg = arg};
+    uint64_t end = sim_now(w->sim) + SETTLE_SECONDS * ENV_S;
+    while (!done(arg)) {
+        if (sim_now(w->sim) >= end) {
+            sim_fail(w->sim, "%s: not within %d s", what, SETTLE_SECONDS);
+        }
+        sim_run_until(w->sim, done_or_gone, &a, ENV_S);
+        if (sim_struck(w->node_host)->times > 0) { /* it may have gone on: then the disk is well again after a second */
+            fault_check_told(w->node_host);
+            sim_fault(w->node_host, NULL);
+        }
+        start_if_down(w, w->node_host);
+    }
+}
+
+static bool all_idle(void *arg)
+{
+    struct world *w = arg;
+    return all_received(w) && source_sim_idle(w->source);
+}
+
+static void restart(struct world *w, bool in_order)
+{
+    if (in_order) {
+        sim_stop(w->node_host);
+        sim_run(w->sim, 2 * ENV_S);
+    }
+    sim_crash(w->node_host, SIM_POWER); /* if it is still there */
+    sim_run(w->sim, 100 * ENV_MS);
+    start_if_down(w, w->node_host);
+}
+
+/* Did the fault strike? */
+static bool sweep_step(const struct options *options, const struct fault_kind *kind, uint64_t k)
+{
+    struct world w = {0};
+    world_make(&w, options->seed, options);
+    sim_note(w.sim, "fault: %s at call %" PRIu64, kind->name, k);
+    node_sim_may_fail(w.node, true);
+    fault_plan(w.node_host, kind, NULL, k);
+    source_sim_start(w.source);
+    node_sim_start(w.node);
+    admin_sim_start(w.admin);
+    await(&w, admin_sim_done, w.admin, "the operator's statements");
+    replica_sim_start(w.replica);
+    source_sim_load(w.source, 25);
+    await(&w, all_idle, &w, "the first load");
+    restart(&w, true);
+    source_sim_load(w.source, 35);
+    await(&w, all_idle, &w, "the load after an end in order");
+    restart(&w, false);
+    source_sim_load(w.source, 40);
+    await(&w, all_idle, &w, "the load after a loss of power");
+    if (sim_struck(w.node_host)->times > 0) {
+        fault_check_told(w.node_host);
+    }
+    sim_fault(w.node_host, NULL);
+    node_sim_may_fail(w.node, false);
+    start_if_down(&w, w.node_host);
+    check_end(&w);
+    bool struck = sim_struck(w.node_host)->times > 0;
+    world_free(&w);
+    return struck;
+}
+
+/* In a process of its own: what env_fatal leaves behind goes with it. */
+static bool step_apart(const struct options *options, const struct fault_kind *kind, uint64_t k)
+{
+    int status;
+    fflush(stdout);
+    pid_t pid = fork();
+    CHECK(pid >= 0);
+    if (pid == 0) {
+        bool struck = sweep_step(options, kind, k);
+        fflush(stdout);
+        _exit(struck ? SWEEP_STRUCK : 0);
+    }
+    CHECK(waitpid(pid, &status, 0) == pid);
+    if (!WIFEXITED(status) || (WEXITSTATUS(status) != 0 && WEXITSTATUS(status) != SWEEP_STRUCK)) {
+        fprintf(stderr, "failed; again: sim --seed %" PRIu64 " --flavour %s --sweep 1 --fault %s --step %" PRIu64 "\n", options->seed,
+                options->flavour == FLAVOUR_MARIADB ? "mariadb" : "mysql", kind->name, k);
+        exit(1);
+    }
+    return WEXITSTATUS(status) == SWEEP_STRUCK;
+}
+
+static void sweep(struct options options)
+{
+    static const struct profile calm = {"calm", {0, 0}, {0, 0}, 0, 0, 0, 0, 0, 0, 100};
+    options.profile = &calm;
+    if (options.flavour == FLAVOUR_NONE) {
+        options.flavour = options.seed % 2 ? FLAVOUR_MYSQL : FLAVOUR_MARIADB;
+    }
+    for (unsigned i = 0; i < fault_kinds_n; i++) {
+        uint64_t k = options.step, n = 0;
+        if (options.fault && options.fault != &fault_kinds[i]) {
+            continue;
+        }
+        for (; step_apart(&options, &fault_kinds[i], k); k += options.sweep) {
+            n++;
+        }
+        printf("ok sweep seed=%" PRIu64 " flavour=%s fault=%s first=%" PRIu64 " stride=%" PRIu64 " runs=%" PRIu64 "\n", options.seed,
+               flavour_name(options.flavour), fault_kinds[i].name, options.step, options.sweep, n);
+    }
+}
+
 /* ---- options ------------------------------------------------------------------------------------------- */
 
 static void usage(FILE *to)
 {
-    fprintf(to, "usage: sim [--seed] N [--count K] [--flavour mysql|mariadb] [--transactions T] [-v]\n"
-                "Runs the simulated world of seed N (1), or of K seeds from N on. Exit 1: a property does "
-                "not hold.\n");
+    fprintf(to, "usage: sim [--seed] N [--count K] [--profile mixed|power|disk] [--flavour mysql|mariadb] [--transactions T] [-v]\n"
+                "       sim [--seed N] [--flavour F] --sweep STRIDE [--step K] [--fault KIND] [-v]\n"
+                "Runs the simulated world of seed N (1), or of K seeds from N on; or a short one with a fault of the disk at\n"
+                "every STRIDE-th call from the K-th (1) on. Exit 1: a property does not hold.\n");
 }
 
 static uint64_t number(const char *text)
@@ -315,22 +583,55 @@ static enum flavour flavour_of(const char *text)
     exit(2);
 }
 
+static const struct profile *profile_of(const char *text)
+{
+    for (size_t i = 0; i < sizeof profiles / sizeof profiles[0]; i++) {
+        if (strcmp(text, profiles[i].name) == 0) {
+            return &profiles[i];
+        }
+    }
+    usage(stderr);
+    exit(2);
+}
+
+static const struct fault_kind *fault_of(const char *text)
+{
+    const struct fault_kind *kind = fault_kind_find(text);
+    if (!kind) {
+        fprintf(stderr, "sim: the kinds of fault are");
+        for (unsigned i = 0; i < fault_kinds_n; i++) {
+            fprintf(stderr, " %s", fault_kinds[i].name);
+        }
+        fprintf(stderr, "\n");
+        exit(2);
+    }
+    return kind;
+}
+
 static struct options read_options(int argc, char **argv)
 {
     static const struct option names[] = {{"seed", required_argument, NULL, 's'},
                                           {"count", required_argument, NULL, 'c'},
                                           {"nodes", required_argument, NULL, 'n'},
                                           {"flavour", required_argument, NULL, 'f'},
+                                          {"profile", required_argument, NULL, 'p'},
+                                          {"sweep", required_argument, NULL, 'w'},
+                                          {"step", required_argument, NULL, 'k'},
+                                          {"fault", required_argument, NULL, 'x'},
                                           {"transactions", required_argument, NULL, 't'},
                                           {"help", no_argument, NULL, 'h'},
                                           {NULL, 0, NULL, 0}};
-    struct options o = {.seed = 1, .count = 1};
-    for (int c; (c = getopt_long(argc, argv, "s:c:n:f:t:vh", names, NULL)) != -1;) {
+    struct options o = {.seed = 1, .count = 1, .step = 1, .profile = &profiles[0]};
+    for (int c; (c = getopt_long(argc, argv, "s:c:n:f:t:p:w:k:x:vh", names, NULL)) != -1;) {
         switch (c) {
         case 's': o.seed = number(optarg); break;
         case 'c': o.count = number(optarg); break;
         case 'f': o.flavour = flavour_of(optarg); break;
         case 't': o.transactions = (size_t)number(optarg); break;
+        case 'p': o.profile = profile_of(optarg); break;
+        case 'w': o.sweep = number(optarg); break;
+        case 'k': o.step = number(optarg); break;
+        case 'x': o.fault = fault_of(optarg); break;
         case 'v': o.verbose = true; break;
         case 'h': usage(stdout); exit(0);
         case 'n':
@@ -355,6 +656,10 @@ static struct options read_options(int argc, char **argv)
 int main(int argc, char **argv)
 {
     struct options options = read_options(argc, argv);
+    if (options.sweep) {
+        sweep(options);
+        return 0;
+    }
     for (uint64_t i = 0; i < options.count; i++) {
         run(options.seed + i, &options);
     }

@@ -20,6 +20,7 @@ enum { IN_USE_OFFSET = EVENT_MAGIC_SIZE + 17 };
 struct node_sim {
     struct sim_host *host;
     struct config config;
+    bool may_fail;
 };
 
 /* ---- the process --------------------------------------------------------------------------------------- */
@@ -30,7 +31,7 @@ static void start(struct sim_process *process, struct env *env, void *arg)
     struct daemon *daemon = NULL;
     struct errmsg em;
     if (daemon_start(env, &node->config, &daemon, &em)) {
-        if (!sim_process_is_ghost(process)) {
+        if (!sim_process_is_ghost(process) && !node->may_fail) {
             sim_fail(sim_host_sim(node->host), "%s does not start: %s", sim_host_name(node->host), em.text);
         }
         env_fatal(env, "the node does not start: %s", em.text);
@@ -126,6 +127,11 @@ struct node_sim *node_sim_new(struct sim_host *host, uint64_t id, uint64_t snaps
 void node_sim_free(struct node_sim *node)
 {
     mem_free(node);
+}
+
+void node_sim_may_fail(struct node_sim *node, bool may)
+{
+    node->may_fail = may;
 }
 
 void node_sim_start(struct node_sim *node)

@@ -17,6 +17,8 @@ enum { NODE_SIM_PORT = 3307 };
 struct node_sim *node_sim_new(struct sim_host *host, uint64_t id, uint64_t snapshot_bytes);
 void node_sim_free(struct node_sim *node); /* after sim_free */
 void node_sim_start(struct node_sim *node);
+/* A start that fails is no sim_fail from now on (its disk is bad); the text is in sim_last_words. */
+void node_sim_may_fail(struct node_sim *node, bool may);
 
 /* Do the node's binlog files equal the source's, all of them? With `whole` false a node's newest file may be
  * shorter. False and a text that says where not. */

@@ -200,10 +200,11 @@ static int judge_event(struct replica_run *run, const uint8_t *event, size_t n)
     if (header.type == EVENT_FORMAT_DESCRIPTION) {
         return take_format(run, &header, event, n);
     }
-    if (!run->has_format) {
+    bool heartbeat = header.type == EVENT_HEARTBEAT || header.type == EVENT_HEARTBEAT_V2;
+    if (!run->has_format && !(heartbeat && run->pos == EVENT_MAGIC_SIZE)) { /* the file may have nothing yet */
         return breach(run, "%s before the format description", event_type_name(header.type));
     }
-    if (header.type == EVENT_HEARTBEAT || header.type == EVENT_HEARTBEAT_V2) {
+    if (heartbeat) {
         return take_heartbeat(run, event, n);
     }
     if (header.type == EVENT_GTID_LIST && (header.flags & EVENT_FLAG_ARTIFICIAL)) {

@@ -76,6 +76,9 @@ struct sim_host {
     int64_t wall_us;
     struct rng rng;
     struct fault faults[SIM_CALLS];
+    struct sim_fault fault;
+    struct sim_struck struck;
+    char last_words[LOG_LINE_BYTES];
     uint64_t crash_in;
     enum sim_crash crash_kind;
     unsigned slow;

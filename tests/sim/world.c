@@ -253,6 +253,35 @@ void sim_fail_call(struct sim_host *host, enum sim_call call, uint64_t n, int co
     host->faults[call] = (struct fault){.countdown = n, .code = code, .forever = forever};
 }
 
+void sim_fault(struct sim_host *host, const struct sim_fault *fault)
+{
+    host->fault = fault ? *fault : (struct sim_fault){0};
+    if (fault) {
+        host->struck = (struct sim_struck){0};
+    }
+}
+
+const struct sim_struck *sim_struck(const struct sim_host *host)
+{
+    return &host->struck;
+}
+
+void sim_watch(struct sim_host *host, const char *path)
+{
+    host->struck = (struct sim_struck){0};
+    snprintf(host->struck.paths[0], sizeof host->struck.paths[0], "%s", path);
+}
+
+const char *sim_last_words(const struct sim_host *host)
+{
+    return host->last_words;
+}
+
+void sim_forget_words(struct sim_host *host)
+{
+    host->last_words[0] = 0;
+}
+
 void sim_slow_disk(struct sim_host *host, unsigned factor)
 {
     host->slow = factor;
