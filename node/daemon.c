@@ -11,6 +11,7 @@
 #include "node/identity.h"
 #include "node/monitor.h"
 #include "node/serve.h"
+#include "node/settings.h"
 #include "node/source.h"
 #include "node/view.h"
 
@@ -88,10 +89,13 @@ static struct view *make_view(const struct daemon *d)
     return view;
 }
 
-static uint64_t setting(const struct daemon *d, const char *name)
+static void set_limits(struct daemon *d)
 {
-    const char *value = state_setting(cluster_state(d->cluster), name);
-    return value ? strtoull(value, NULL, 10) : 0;
+    const struct state *state = cluster_state(d->cluster);
+    struct serve_limits limits = {.connections = setting_number(state, SETTING_ID_max_connections),
+                                  .queue_each = setting_number(state, SETTING_ID_replica_queue),
+                                  .queue_all = setting_number(state, SETTING_ID_replica_queue_all)};
+    serve_set_limits(d->serve, &limits);
 }
 
 static void refresh(struct env_msg *msg)
@@ -106,9 +110,7 @@ static void refresh(struct env_msg *msg)
         d->view_stale = false;
         d->gtids_off = view->gtids_off;
         serve_publish(d->serve, view);
-        serve_set_limits(d->serve, &(struct serve_limits){.connections = setting(d, "max_connections"),
-                                                          .queue_each = setting(d, "replica_queue"),
-                                                          .queue_all = setting(d, "replica_queue_all")});
+        set_limits(d);
         view_unref(view);
         if (d->leading) { /* all that was committed is applied */
             serve_admit(d->serve);
@@ -176,8 +178,11 @@ static void cluster_applied(void *owner, const struct state_effect *effect)
             refresh_later(d);
         }
         break;
-    case ENTRY_NOOP:
     case ENTRY_SETTING:
+        d->view_stale = true; /* the limits are set with it */
+        refresh_later(d);
+        break;
+    case ENTRY_NOOP:
     case ENTRY_ALARM:
         break;
     }

@@ -20,6 +20,9 @@ void env_uv_stop(struct env *env);
  * only for a name whose resolution cannot be called off), frees the env. */
 void env_uv_free(struct env *env);
 
+/* The log's level, of this env and of all that it spawned, also later. */
+void env_uv_set_level(struct env *env, enum env_level level);
+
 /* cb runs on the loop each time the process gets `signum`, until the env is freed. */
 int env_uv_signal(struct env *env, int signum, void (*cb)(void *arg, int signum), void *arg);
 

@@ -44,6 +44,7 @@ struct loop {
     struct loop *parent;
     bool stopped;
     size_t children;
+    struct loop *first_child, *sibling; /* of the same parent; on its thread */
     size_t open; /* timers, streams, listeners that their owners have not closed */
 
     _Atomic(struct env_msg *) inbox; /* newest first; any thread pushes, the owner takes all */

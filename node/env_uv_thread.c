@@ -11,6 +11,7 @@
  *
  * Failure: no thread or descriptors left: loop_spawn's code. A timer, stream or child that is still open at
  * the end is a CHECK. */
+#include "node/env_uv.h"
 #include "node/env_uv_impl.h"
 #include "protocol/base/mem.h"
 
@@ -204,6 +205,8 @@ int loop_spawn(struct env *env, const char *name, struct env **child)
         return err_errno(NULL, error, "spawn");
     }
     parent->children++;
+    l->sibling = parent->first_child;
+    parent->first_child = l;
     *child = &l->env;
     return 0;
 }
@@ -216,6 +219,38 @@ void loop_join(struct env *child)
     l->stop_msg.run = stop_arrived;
     loop_post(child, &l->stop_msg);
     CHECK(pthread_join(l->handle, NULL) == 0);
+    struct loop **at = &l->parent->first_child;
+    while (*at != l) {
+        at = &(*at)->sibling;
+    }
+    *at = l->sibling;
     l->parent->children--;
     mem_free(l);
+}
+
+/* ---- the log's level, on all loops ---- */
+
+struct level_order {
+    struct env_msg msg;
+    struct env *env;
+    enum env_level level;
+};
+
+static void level_arrived(struct env_msg *msg)
+{
+    struct level_order *order = CONTAINER_OF(msg, struct level_order, msg);
+    env_uv_set_level(order->env, order->level);
+    mem_free(order);
+}
+
+void env_uv_set_level(struct env *env, enum env_level level)
+{
+    struct loop *l = loop_of(env);
+    loop_check(l);
+    env->level = level;
+    for (struct loop *child = l->first_child; child; child = child->sibling) {
+        struct level_order *order = mem_new(sizeof *order);
+        *order = (struct level_order){.msg.run = level_arrived, .env = &child->env, .level = level};
+        loop_post(&child->env, &order->msg);
+    }
 }

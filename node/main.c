@@ -74,7 +74,7 @@ static void on_hup(void *arg, int signum)
         env_log(p->env, ENV_ERROR, "node: SIGHUP: %s; nothing was changed", em.text);
         return;
     }
-    p->env->level = again.level;
+    env_uv_set_level(p->env, again.level);
     env_log(p->env, ENV_INFO, "node: SIGHUP: log level read again");
     if (!p->stopping) {
         daemon_reload(p->daemon);

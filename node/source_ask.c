@@ -2,6 +2,7 @@
  *
  * A row's text is built, sent, and its answer handed to the row's function. An ERR packet ends the connection with the server's text, unless the
  * row says which error stands for "no". */
+#include "node/settings.h"
 #include "node/source_impl.h"
 
 #include "protocol/base/check.h"
@@ -110,7 +111,7 @@ static void take_logs(struct source *s)
 
 static bool nearly_level(struct source *s)
 {
-    return s->probe == PROBE_NONE && s->peer.behind <= SOURCE_LEVEL_BYTES && !source_torn(s);
+    return s->probe == PROBE_NONE && s->peer.behind <= setting_number(cluster_state(s->cluster), SETTING_ID_semi_sync_within) && !source_torn(s);
 }
 
 static bool semi_sync_not_known(struct source *s)

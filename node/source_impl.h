@@ -33,7 +33,6 @@ enum source_probe {
     PROBE_FIND, /* which file a first start from a GTID set begins in */
 };
 
-#define SOURCE_LEVEL_BYTES (16ull << 20) /* nearer to the source's end than this: with semi-sync */
 
 /* What the queries on one connection told. */
 struct source_peer {

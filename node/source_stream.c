@@ -17,6 +17,7 @@
  *
  * Failure: what does not fit ends the connection; what was not proposed is forgotten, and the next connection begins at the committed
  * end. Back-pressure: while too much is in flight, the socket is not read. */
+#include "node/settings.h"
 #include "node/source_impl.h"
 
 #include "protocol/base/check.h"
@@ -406,7 +407,7 @@ void source_stream_begin(struct source *s)
     begin_batch(s);
     s->status.semi_sync = s->peer.semi_sync && s->peer.semi_sync_on;
     s->status.encrypted = s->peer.encrypted; /* MariaDB: its stream tells */
-    s->status.catching_up = s->peer.behind > SOURCE_LEVEL_BYTES || source_torn(s);
+    s->status.catching_up = s->peer.behind > setting_number(cluster_state(s->cluster), SETTING_ID_semi_sync_within) || source_torn(s);
     s->status.behind = s->peer.behind;
     env_timer_start(&s->timer, SOURCE_SILENCE_S * ENV_S);
 }

@@ -1,6 +1,7 @@
 /* sql_grants.c: SHOW USERS, SHOW GRANTS, SHOW CREATE USER: accounts and what they may do.
  *
  * SHOW USERS holds no hashes. SHOW CREATE USER does, as other servers have it, for CLUSTER_ADMIN alone. */
+#include "node/settings.h"
 #include "node/sql_impl.h"
 
 #include <stdio.h>
@@ -20,8 +21,8 @@ enum { N_ROLES = sizeof roles_table / sizeof *roles_table, TEXT_MAX = 4096 };
 enum auth_plugin sql_default_plugin(const struct state *state)
 {
     const struct state_era *era = state_era(state);
-    const char *set = state_setting(state, "default_auth");
-    enum auth_plugin plugin = set ? auth_plugin_of(set, strlen(set)) : AUTH_OTHER;
+    const char *set = setting_text(state, SETTING_ID_default_auth);
+    enum auth_plugin plugin = auth_plugin_of(set, strlen(set));
     if (auth_plugin_served(plugin)) {
         return plugin;
     }

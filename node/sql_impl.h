@@ -130,7 +130,12 @@ struct sql_variable;
 const struct sql_variable *sql_variable_find(const struct sql_call *call, const char *name);
 /* What SELECT @@name gives; NULL and call->needs_loop where only the loop knows. */
 struct sql_value sql_variable_value(struct sql_call *call, const struct sql_variable *variable);
+bool sql_variable_find_fixed(const char *name); /* is it a variable and no setting of ours? */
 bool sql_variable_settable(const struct sql_variable *variable);
+
+/* SET of one of our settings comes next; then it is to be done by the other (sql_settings.c). */
+bool sql_names_setting(const struct sql_call *call);
+void sql_set_setting(struct sql_call *call);
 
 /* ---- names and values: SHOW VARIABLES, SHOW STATUS (sql_filter.c) ---- */
 
@@ -185,7 +190,7 @@ void sql_time_text(uint64_t wall, char text[SQL_TIME_SIZE]);
     X(nothing) X(select) X(set) X(use) X(show_variables) X(show_warnings) X(show_errors) X(show_count) X(show_databases) X(show_tables)   \
         X(show_status) X(show_members) X(show_replica_status) X(show_slave_status) X(show_log_status)        \
             X(show_logs) X(show_replicas) X(show_slave_hosts) X(show_processlist) X(show_grants)             \
-                X(show_users) X(show_create_user) X(set_password) X(rename_user) X(flush_logs) X(kill) X(change_source) X(start_replica) X(stop_replica)        \
+                X(show_users) X(show_settings) X(show_create_user) X(set_password) X(rename_user) X(flush_logs) X(kill) X(change_source) X(start_replica) X(stop_replica)        \
                     X(reset_replica) X(create_user) X(alter_user) X(drop_user) X(grant) X(revoke) X(check_source) X(check_logs)      \
                         X(show_alarms) X(acknowledge_alarm)
 

@@ -267,6 +267,10 @@ static void set_all(struct sql_call *call)
 void sql_set(struct sql_call *call)
 {
     size_t from = call->at;
+    if (sql_names_setting(call)) {
+        sql_set_setting(call);
+        return;
+    }
     call->dry = true;
     set_all(call);
     if (call->needs_loop) {

@@ -10,6 +10,7 @@
  * may be asked to have in other servers and cannot have here is refused (1235) unless it is what they have by
  * default, so that the answer of a real server's SHOW CREATE USER can be pasted. */
 #include "node/account.h"
+#include "node/settings.h"
 #include "node/sql_impl.h"
 
 #include "protocol/base/err.h"
@@ -95,8 +96,8 @@ static bool switched(enum tri to, bool now)
 static void take_secret(struct user_account *account, const struct user_item *item, const struct user_account *old,
                         const struct state *state)
 {
-    const char *set = state_setting(state, "default_auth");
-    enum auth_plugin chosen = set ? auth_plugin_of(set, strlen(set)) : AUTH_OTHER;
+    const char *set = setting_text(state, SETTING_ID_default_auth);
+    enum auth_plugin chosen = auth_plugin_of(set, strlen(set));
     account->secret = item->secret;
     account->plugin = item->named ? item->plugin : old ? old->plugin : auth_plugin_served(chosen) ? chosen : AUTH_OTHER;
     if (!account->secret.empty) {

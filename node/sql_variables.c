@@ -4,6 +4,7 @@
  * of value it is (ON/OFF is 1/0 in a SELECT), whether a session may set it (tools do; nothing changes), and
  * where the value comes from: a constant, the session and its view, or (`asked`) the loop. Values of settings
  * we do not have are what a server that accepts replicas has. */
+#include "node/settings.h"
 #include "node/sql_impl.h"
 
 #include "protocol/base/mem.h"
@@ -26,6 +27,7 @@ struct sql_variable {
     const char *constant; /* NULL: get */
     void (*get)(const struct sql_call *call, struct buf *out);
     bool asked; /* get() needs call->control */
+    enum setting_id setting; /* of those without constant and get() */
 };
 
 /* ---- from the session and its view ---- */
@@ -123,16 +125,21 @@ static void get_purged(const struct sql_call *call, struct buf *out)
 
 #define CONST(name, flavour, kind, settable, value)                                                          \
     {                                                                                                        \
-#name, flavour, kind, settable, value, NULL, false                                                   \
+#name, flavour, kind, settable, value, NULL, false, SETTING_COUNT                                    \
     }
 #define GET(name, flavour, kind, getter)                                                                     \
     {                                                                                                        \
-#name, flavour, kind, FIXED, NULL, getter, false                                                     \
+#name, flavour, kind, FIXED, NULL, getter, false, SETTING_COUNT                                                     \
     }
 #define ASK(name, flavour, kind, getter)                                                                     \
     {                                                                                                        \
-#name, flavour, kind, FIXED, NULL, getter, true                                                      \
+#name, flavour, kind, FIXED, NULL, getter, true, SETTING_COUNT                                       \
     }
+
+#define SETTING(name, kind, ...)                                                                             \
+    {                                                                                                        \
+        "holdfast_" #name, ANY, (kind) == SETTING_CHOICE ? TEXT : NUMBER, FIXED, NULL, NULL, true, SETTING_ID_##name \
+    },
 
 /* In the order of SHOW VARIABLES. */
 static const struct sql_variable variables[] = {
@@ -174,6 +181,7 @@ static const struct sql_variable variables[] = {
     ASK(gtid_slave_pos, MARIADB, TEXT, get_position),
     CONST(gtid_strict_mode, MARIADB, SWITCH, FIXED, "OFF"),
     GET(have_ssl, ANY, TEXT, get_have_ssl),
+    SETTINGS(SETTING)
     GET(holdfast_node_id, ANY, NUMBER, get_node_id),
     GET(hostname, ANY, TEXT, get_hostname),
     CONST(in_transaction, MARIADB, NUMBER, FIXED, "0"),
@@ -258,6 +266,15 @@ const struct sql_variable *sql_variable_find(const struct sql_call *call, const 
     return NULL;
 }
 
+bool sql_variable_find_fixed(const char *name)
+{
+    size_t i = 0;
+    while (i < N_VARIABLES && (variables[i].setting != SETTING_COUNT || strcasecmp(variables[i].name, name) != 0)) {
+        i++;
+    }
+    return i < N_VARIABLES;
+}
+
 bool sql_variable_settable(const struct sql_variable *variable)
 {
     return variable->settable == SETTABLE;
@@ -275,7 +292,13 @@ static char *shown(struct sql_call *call, const struct sql_variable *variable)
     }
     struct buf out;
     buf_init(&out, VALUE_MAX);
-    variable->get(call, &out);
+    if (variable->get) {
+        variable->get(call, &out);
+    } else if (variable->kind == NUMBER) {
+        buf_printf(&out, "%llu", (unsigned long long)setting_number(cluster_state(call->control->cluster), variable->setting));
+    } else {
+        buf_str(&out, setting_text(cluster_state(call->control->cluster), variable->setting));
+    }
     char *text = mem_str(buf_cstr(&out));
     buf_free(&out);
     return text;

@@ -492,7 +492,66 @@ static void signals_reach_the_loop(void)
     end();
 }
 
-UNIT_MAIN("env_uv", UNIT_TEST(posts_keep_order_and_join_drains), UNIT_TEST(posts_go_to_and_fro),
+/* ---- the log's level ---- */
+
+struct levels {
+    struct env_msg msg;
+    struct env *child, *grandchild;
+    enum env_level seen;
+};
+
+static void spawn_grandchild(struct env_msg *msg)
+{
+    struct levels *l = CONTAINER_OF(msg, struct levels, msg);
+    CHECK(env_spawn(l->child, "inner", &l->grandchild) == 0);
+}
+
+static void look_at_level(struct env_msg *msg)
+{
+    struct levels *l = CONTAINER_OF(msg, struct levels, msg);
+    l->seen = l->grandchild->level;
+}
+
+static void join_grandchild(struct env_msg *msg)
+{
+    struct levels *l = CONTAINER_OF(msg, struct levels, msg);
+    env_join(l->grandchild);
+}
+
+/* On every loop there is, and on those that come later; one that ended is no concern. */
+static void level_reaches_all_loops(void)
+{
+    struct levels l = {0}, look = {0};
+    struct env *gone, *later;
+    begin();
+    enum env_level before = env->level;
+    UNIT_INT(env_spawn(env, "gone", &gone), 0);
+    UNIT_INT(env_spawn(env, "outer", &l.child), 0);
+    env_join(gone);
+    l.msg.run = spawn_grandchild;
+    env_post(l.child, &l.msg);
+    struct timespec moment = {.tv_nsec = 50000000};
+    nanosleep(&moment, NULL);
+    env_uv_set_level(env, ENV_ERROR);
+    UNIT_INT(env->level, ENV_ERROR);
+    UNIT_INT(env_spawn(env, "later", &later), 0);
+    UNIT_INT(later->level, ENV_ERROR);
+    env_join(later);
+    nanosleep(&moment, NULL); /* by way of the child */
+    look.grandchild = l.grandchild;
+    look.seen = ENV_DEBUG;
+    look.msg.run = look_at_level;
+    env_post(l.grandchild, &look.msg);
+    l.msg.run = join_grandchild;
+    nanosleep(&moment, NULL);
+    env_post(l.child, &l.msg);
+    env_join(l.child);
+    UNIT_INT(look.seen, ENV_ERROR);
+    env_uv_set_level(env, before);
+    end();
+}
+
+UNIT_MAIN("env_uv", UNIT_TEST(level_reaches_all_loops), UNIT_TEST(posts_keep_order_and_join_drains), UNIT_TEST(posts_go_to_and_fro),
           UNIT_TEST(post_to_oneself_waits), UNIT_TEST(timers_fire_in_order_and_never_early),
           UNIT_TEST(timers_are_not_early_within_a_millisecond), UNIT_TEST(timers_stop_restart_and_close),
           UNIT_TEST(durable_on_disk), UNIT_TEST(durable_in_memory), UNIT_TEST(durable_without_direct_io),
