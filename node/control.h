@@ -36,6 +36,7 @@ struct control {
     struct control_change *changes; /* the first one is being proposed */
     bool closing;
     struct verify_run *verifying; /* sql_verify.c's */
+    struct sql_waiting *waiting;  /* sql_wait.c's */
 };
 
 /* Owned by the session's worker until submitted, by the loop until done() runs on the worker. */
@@ -47,6 +48,7 @@ struct control_request {
     char user[97], host[256];
     uint32_t roles;
     uint32_t connection_id;
+    uint64_t wait_until; /* sql_wait.c's, monotonic; 0 at first */
     struct reply reply;
     void (*done)(struct control_request *request); /* on `worker`, never inside control_submit; frees the
                                                       request. On the loop itself it is called from within

@@ -2,6 +2,7 @@
 #include "node/sql_impl.h"
 
 #include "protocol/base/mem.h"
+#include "storage/store.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -14,6 +15,7 @@ struct function {
     const char *name;
     size_t min, max; /* arguments */
     void (*run)(struct sql_call *call, struct sql_value *args, struct sql_value *value);
+    void (*run_n)(struct sql_call *call, struct sql_value *args, size_t n, struct sql_value *value); /* instead */
 };
 
 static void f_unix_timestamp(struct sql_call *call, struct sql_value *args, struct sql_value *value)
@@ -123,24 +125,67 @@ static void f_gtid_subset(struct sql_call *call, struct sql_value *args, struct 
     gtid_set_free(b);
 }
 
+/* To be freed; NULL: not known. */
+static struct gtid_set *gtids_at(const struct state *state, const char *name, uint64_t position)
+{
+    const struct state_era *era = state_era(state);
+    const struct state_file *file = state_file(state);
+    struct gtid_set *set = NULL;
+    size_t at;
+    if (file && position == state->boundary && strcmp(file->name, name) == 0) {
+        return state->executed ? gtid_set_copy(state->executed) : NULL;
+    }
+    if (era && position == STORE_MAGIC && filelist_find(state->files, era->id, name, &at)) {
+        (void)filelist_before(state->files, at, &set, NULL);
+    }
+    return set;
+}
+
+/* What a MariaDB source answers a replica that asks by file and position for the GTID position there: known
+ * here where a file begins and where the newest one ends; NULL elsewhere, as for a file that is not there. */
+static void f_binlog_gtid_pos(struct sql_call *call, struct sql_value *args, struct sql_value *value)
+{
+    if (!args[0].text || !args[1].text) {
+        return;
+    }
+    if (!call->control) {
+        call->needs_loop = true;
+        return;
+    }
+    const struct state *state = cluster_state(call->control->cluster);
+    uint64_t position = (uint64_t)sql_value_int(&args[1]);
+    struct gtid_set *set = gtids_at(state, args[0].text, position);
+    if (set) {
+        struct buf text;
+        buf_init(&text, GTID_RESULT_MAX);
+        gtid_set_print_position(set, &text);
+        *value = sql_value_text(buf_cstr(&text));
+        buf_free(&text);
+    }
+    gtid_set_free(set);
+}
+
 static const struct function functions[] = {
-    {"UNIX_TIMESTAMP", 0, 0, f_unix_timestamp},
-    {"NOW", 0, 1, f_now},
-    {"CURRENT_TIMESTAMP", 0, 1, f_now},
-    {"UTC_TIMESTAMP", 0, 1, f_now},
-    {"VERSION", 0, 0, f_version},
-    {"DATABASE", 0, 0, f_database},
-    {"SCHEMA", 0, 0, f_database},
-    {"USER", 0, 0, f_user},
-    {"SESSION_USER", 0, 0, f_user},
-    {"SYSTEM_USER", 0, 0, f_user},
-    {"CURRENT_USER", 0, 0, f_current_user},
-    {"CONNECTION_ID", 0, 0, f_connection_id},
-    {"UUID", 0, 0, f_uuid},
-    {"IFNULL", 2, 2, f_ifnull},
-    {"COALESCE", 2, 2, f_ifnull},
-    {"GTID_SUBTRACT", 2, 2, f_gtid_subtract},
-    {"GTID_SUBSET", 2, 2, f_gtid_subset},
+    {"UNIX_TIMESTAMP", 0, 0, f_unix_timestamp, NULL},
+    {"NOW", 0, 1, f_now, NULL},
+    {"CURRENT_TIMESTAMP", 0, 1, f_now, NULL},
+    {"UTC_TIMESTAMP", 0, 1, f_now, NULL},
+    {"VERSION", 0, 0, f_version, NULL},
+    {"DATABASE", 0, 0, f_database, NULL},
+    {"SCHEMA", 0, 0, f_database, NULL},
+    {"USER", 0, 0, f_user, NULL},
+    {"SESSION_USER", 0, 0, f_user, NULL},
+    {"SYSTEM_USER", 0, 0, f_user, NULL},
+    {"CURRENT_USER", 0, 0, f_current_user, NULL},
+    {"CONNECTION_ID", 0, 0, f_connection_id, NULL},
+    {"UUID", 0, 0, f_uuid, NULL},
+    {"IFNULL", 2, 2, f_ifnull, NULL},
+    {"COALESCE", 2, 2, f_ifnull, NULL},
+    {"GTID_SUBTRACT", 2, 2, f_gtid_subtract, NULL},
+    {"GTID_SUBSET", 2, 2, f_gtid_subset, NULL},
+    {"WAIT_FOR_EXECUTED_GTID_SET", 1, 2, NULL, sql_wait_mysql},
+    {"MASTER_GTID_WAIT", 1, 2, NULL, sql_wait_mariadb},
+    {"BINLOG_GTID_POS", 2, 2, f_binlog_gtid_pos, NULL},
 };
 
 bool sql_function(struct sql_call *call, const char *name, struct sql_value *args, size_t n,
@@ -152,6 +197,8 @@ bool sql_function(struct sql_call *call, const char *name, struct sql_value *arg
             if (n < f->min || n > f->max) {
                 sql_error(call, 1582, "42000",
                           "Incorrect parameter count in the call to native function '%s'", f->name);
+            } else if (f->run_n) {
+                f->run_n(call, args, n, value);
             } else {
                 f->run(call, args, value);
             }

@@ -72,6 +72,7 @@ struct sql_call {
     size_t spent; /* of SQL_VALUES_MAX */
     bool failed;
     bool needs_loop; /* something was asked that only the loop knows */
+    bool must_wait;  /* on the loop: run again later, see sql_wait.c */
     bool later;      /* control_change took the request: it answers */
     bool dry;        /* SET: reading only, to see that all of it can be read */
 };
@@ -122,6 +123,8 @@ bool sql_expr(struct sql_call *call, struct sql_value *value);
 bool sql_function(struct sql_call *call, const char *name, struct sql_value *args, size_t n,
                   struct sql_value *value);
 enum { SQL_ARGS_MAX = 8 };
+void sql_wait_mysql(struct sql_call *call, struct sql_value *args, size_t n, struct sql_value *value);
+void sql_wait_mariadb(struct sql_call *call, struct sql_value *args, size_t n, struct sql_value *value);
 
 /* ---- system variables (sql_variables.c) ---- */
 

@@ -310,6 +310,14 @@ void sql_run(struct control *control, struct control_request *request)
     call.control = control;
     call.request = request;
     s->row->run(&call);
+    if (call.must_wait && !call.failed) {
+        reply_free(&request->reply);
+        reply_ok(&request->reply);
+        call.later = sql_wait(control, request);
+        if (!call.later) {
+            sql_error(&call, 1105, "HY000", "too many statements wait already; try again later");
+        }
+    }
     if (!call.later) {
         control_reply(request);
     }

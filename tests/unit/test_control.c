@@ -563,6 +563,85 @@ static void hashes_are_taken_and_shown(void)
     run_alone(&other);
 }
 
+static void settings_are_kept(void)
+{
+    static const char *const steps[][2] = {
+        {"SHOW SETTINGS", "Name,Value,Default,Values,Description|cluster_server_id,"},
+        {"SHOW SETTINGS", "*|max_connections,0,0,0 to 20000,"},
+        {"SHOW VARIABLES LIKE 'holdfast_replica%'", "Variable_name,Value|holdfast_replica_queue,262144|holdfast_replica_queue_all,33554432"},
+        {"SET GLOBAL holdfast_max_connections = 500", "OK"},
+        {"SELECT @@holdfast_max_connections, @@global.holdfast_default_auth a", "@@holdfast_max_connections,a|500,any"},
+        {"SET GLOBAL holdfast_max_connections = 20001", "1231 Variable 'holdfast_max_connections' can't be set to the value of '20001': 0 to 20000"},
+        {"SET GLOBAL holdfast_max_connections = -1", "1064 "},
+        {"SET GLOBAL holdfast_max_connections = 5K", "1231 "},
+        {"SET GLOBAL holdfast_max_connections = DEFAULT", "OK"},
+        {"SET GLOBAL holdfast_replica_queue = 1M", "OK"},
+        {"SET PERSIST holdfast_replica_queue_all = '2g'", "OK"},
+        {"SET @@GLOBAL.holdfast_default_auth = Mysql_Native_Password", "OK"},
+        {"SET GLOBAL holdfast_default_auth = ed25519", "1231 Variable 'holdfast_default_auth' can't be set to the value of 'ed25519': any, "},
+        {"SET GLOBAL holdfast_cluster_server_id = DEFAULT", "1231 "},
+        {"SET GLOBAL holdfast_cluster_server_id = 0", "1231 "},
+        {"SET GLOBAL holdfast_cluster_server_id = 4294967295", "OK"},
+        {"SET GLOBAL holdfast_replica_queue = 1M, @x = 1", "1235 "},
+        {"SHOW VARIABLES LIKE 'holdfast%'", "Variable_name,Value|holdfast_cluster_server_id,4294967295|holdfast_default_auth,mysql_native_password|"
+                                            "holdfast_max_connections,0|holdfast_replica_queue,1048576|"},
+        {"CREATE USER u IDENTIFIED BY 'geheim'", "OK"},
+        {"SHOW USERS", "*|u,%,,mysql_native_password,no,no"},
+    };
+    static const char *const again[][2] = {
+        {"SELECT @@holdfast_replica_queue_all", "@@holdfast_replica_queue_all|2147483648"},
+    };
+    struct script script = {STEPS(steps), .roles = SQL_ALL_ROLES}, after = {STEPS(again), .roles = SQL_ALL_ROLES};
+    struct sim *sim = sim_new(unit_seed());
+    struct sim_host *host = sim_host_new(sim, "a");
+    run(host, &script);
+    run(host, &after);
+    sim_free(sim);
+}
+
+static void who_waits_is_answered(void)
+{
+    static const char *const mysql[][2] = {
+        {"SELECT WAIT_FOR_EXECUTED_GTID_SET('" UUID ":2-5') w", "w|0"},
+        {"SELECT WAIT_FOR_EXECUTED_GTID_SET('', 1) w", "w|0"},
+        {"SELECT WAIT_FOR_EXECUTED_GTID_SET('" UUID ":10', 0.2) w", "w|1"},
+        {"SELECT WAIT_FOR_EXECUTED_GTID_SET('" UUID ":10', 3) w", "w|1"},
+        {"SELECT WAIT_FOR_EXECUTED_GTID_SET('x', 3) w", "1772 "},
+        {"SELECT WAIT_FOR_EXECUTED_GTID_SET(NULL, 3) w", "w|~"},
+        {"SELECT MASTER_GTID_WAIT('0-1-5', 0) w", "w|-1"},
+        {"SELECT WAIT_FOR_EXECUTED_GTID_SET()", "1582 "},
+        {"SELECT BINLOG_GTID_POS('mysql-bin.000007', 4) = @@gtid_executed w", "w|1"},
+    };
+    static const char *const mariadb[][2] = {
+        {"SELECT MASTER_GTID_WAIT('0-2-7', 0) w", "w|0"},
+        {"SELECT MASTER_GTID_WAIT('0-2-8', 0) w", "w|-1"},
+        {"SELECT MASTER_GTID_WAIT('0-2-8', 0.3) w", "w|-1"},
+        {"SELECT MASTER_GTID_WAIT('7-2-1', 0.3) w", "w|-1"},
+        {"SELECT binlog_gtid_pos('mysql-bin.000007', 4) w", "w|0-2-7,1-1-3"},
+        {"SELECT binlog_gtid_pos('mysql-bin.000007', 5) w", "w|~"},
+        {"SELECT binlog_gtid_pos('mysql-bin.000001', 4) w", "w|~"},
+        {"SELECT binlog_gtid_pos(NULL, 4) w", "w|~"},
+    };
+    struct script script = {STEPS(mysql), .roles = SQL_ALL_ROLES, .flavour = FLAVOUR_MYSQL, .with_file = true};
+    run_alone(&script);
+    struct script other = {STEPS(mariadb), .roles = SQL_ALL_ROLES, .flavour = FLAVOUR_MARIADB, .with_file = true};
+    run_alone(&other);
+}
+
+/* 400 of them, for ever: some are too many, the others are answered when the node closes. */
+static void waiting_ends_with_the_node(void)
+{
+    static const char *steps[STATEMENTS_MAX][2];
+    for (size_t i = 0; i < STATEMENTS_MAX; i++) {
+        steps[i][0] = "SELECT WAIT_FOR_EXECUTED_GTID_SET('" UUID ":10')";
+        steps[i][1] = "";
+    }
+    struct script script = {
+        .steps = (const char *const(*)[2])steps, .n = STATEMENTS_MAX, .roles = SQL_ALL_ROLES, .flood = true};
+    run_alone(&script);
+    UNIT_TRUE(script.shutdowns > 0);
+}
+
 static void files_are_shown(void)
 {
     static const char *const mysql[][2] = {
@@ -679,6 +758,7 @@ static void changes_wait_until_the_node_leads(void)
 
 UNIT_MAIN("control", UNIT_TEST(a_new_node_shows_itself), UNIT_TEST(a_source_is_set_and_changed),
           UNIT_TEST(a_source_by_tls), UNIT_TEST(accounts_come_and_go), UNIT_TEST(accounts_have_hosts),
-          UNIT_TEST(hashes_are_taken_and_shown), UNIT_TEST(files_are_shown), UNIT_TEST(who_may_kill_and_look),
+          UNIT_TEST(hashes_are_taken_and_shown), UNIT_TEST(settings_are_kept), UNIT_TEST(who_waits_is_answered), UNIT_TEST(waiting_ends_with_the_node),
+          UNIT_TEST(files_are_shown), UNIT_TEST(who_may_kill_and_look),
           UNIT_TEST(a_node_that_closes_answers_everything), UNIT_TEST(changes_do_not_undo_each_other),
           UNIT_TEST(changes_wait_until_the_node_leads))
