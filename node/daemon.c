@@ -276,6 +276,11 @@ int daemon_start(struct env *env, const struct config *config, struct daemon **o
     return 0;
 }
 
+struct cluster *daemon_cluster(struct daemon *d)
+{
+    return d->cluster;
+}
+
 static void cluster_closed(void *arg)
 {
     struct daemon *d = arg;

@@ -8,6 +8,8 @@ struct daemon;
 
 /* On the loop env before it runs (blocks while it reads its files). `config` outlives the daemon. */
 int daemon_start(struct env *env, const struct config *config, struct daemon **daemon, struct errmsg *em);
+/* For the simulator, which compares what nodes hold. */
+struct cluster *daemon_cluster(struct daemon *daemon);
 /* SIGHUP: reads the certificate for clients again; new sessions get it. What is wrong with it goes to the log. */
 void daemon_reload(struct daemon *daemon);
 /* Ends in order, frees the daemon, then stopped(arg). */

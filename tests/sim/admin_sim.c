@@ -20,6 +20,8 @@ struct admin_sim {
     const char *const *statements;
     struct sim_host *host;
     size_t at; /* the next one */
+    struct sim_host *const *machines;
+    size_t n_machines, machine;
 };
 
 struct admin_run {
@@ -49,7 +51,12 @@ static void drop(struct admin_run *run)
 static void again(struct admin_run *run, const char *why)
 {
     env_log(run->env, ENV_DEBUG, "trying again: %s", why);
+    struct admin_sim *admin = run->admin;
     drop(run);
+    if (admin->n_machines) {
+        admin->machine = (admin->machine + 1) % admin->n_machines;
+        sim_host_beside(admin->host, admin->machines[admin->machine]);
+    }
     env_timer_start(&run->timer, RETRY_MS * ENV_MS);
 }
 
@@ -193,6 +200,13 @@ struct admin_sim *admin_sim_new(struct sim_host *host, const char *socket, const
     struct admin_sim *admin = mem_new(sizeof *admin);
     *admin = (struct admin_sim){.socket = socket, .statements = statements, .host = host};
     return admin;
+}
+
+void admin_sim_roam(struct admin_sim *admin, struct sim_host *const *machines, size_t n)
+{
+    admin->machines = machines;
+    admin->n_machines = n;
+    sim_host_beside(admin->host, machines[0]);
 }
 
 void admin_sim_free(struct admin_sim *admin)

@@ -11,6 +11,8 @@ struct admin_sim;
 
 /* `statements` ends with NULL and stays valid. `host` stands beside the node's (sim_host_beside). */
 struct admin_sim *admin_sim_new(struct sim_host *host, const char *socket, const char *const *statements);
+/* After each failure it goes to the next of these machines. `machines` stays valid. */
+void admin_sim_roam(struct admin_sim *admin, struct sim_host *const *machines, size_t n);
 void admin_sim_free(struct admin_sim *admin); /* after sim_free */
 void admin_sim_start(struct admin_sim *admin);
 bool admin_sim_done(void *admin);

@@ -169,6 +169,12 @@ void sim_watch(struct sim_host *host, const char *path);
 const char *sim_last_words(const struct sim_host *host);
 void sim_forget_words(struct sim_host *host);
 
+/* Told of each write of a living process that succeeds: when its bytes are safe from a loss of power (UINT64_MAX: when
+ * somebody syncs). */
+typedef void sim_write_seen(void *arg, struct sim_host *host, const char *path, const void *data, size_t n, uint64_t at,
+                            uint64_t durable);
+void sim_see_writes(struct sim *sim, sim_write_seen *seen, void *arg);
+
 /* Every file call takes so many times longer: 1 at first. */
 void sim_slow_disk(struct sim_host *host, unsigned factor);
 

@@ -171,6 +171,15 @@ int sim_pread(struct env_file *file, void *data, size_t n, uint64_t at, size_t *
     return call.code ? say(em, call.code, "read", file->path) : 0;
 }
 
+static void see_write(const struct call *call, const struct env_file *file, const void *data, size_t n, uint64_t at,
+                      uint64_t durable)
+{
+    struct sim *sim = call->process->sim;
+    if (sim->write_seen && !call->process->ghost) {
+        sim->write_seen(sim->write_seen_arg, call->process->host, file->path, data, n, at, durable);
+    }
+}
+
 int sim_pwrite(struct env_file *file, const void *data, size_t n, uint64_t at, struct errmsg *em)
 {
     bool durable = file->flags & ENV_DURABLE;
@@ -181,6 +190,7 @@ int sim_pwrite(struct env_file *file, const void *data, size_t n, uint64_t at, s
     CHECK(aligned(file, data, n, at));
     if (!call.code) {
         disk_write(disk, file->node, data, n, at, call.begun, durable ? call.ended : DISK_NEVER);
+        see_write(&call, file, data, n, at, durable ? call.ended : DISK_NEVER);
     } else if (n > 0) {
         size_t part = (size_t)rng_below(&call.process->host->rng, n + 1);
         disk_write(disk, file->node, data, durable ? part / ENV_BLOCK * ENV_BLOCK : part, at, call.begun,

@@ -45,6 +45,7 @@ struct replica_sim {
     struct rng rng;
     char uuid[UUID_TEXT_SIZE];
     size_t received, seen;
+    size_t target; /* of options.targets */
     uint64_t connects, dumps;
 };
 

@@ -230,6 +230,9 @@ void replica_again(struct replica_run *run, const char *fmt, ...)
     va_end(ap);
     env_log(run->env, ENV_INFO, "disconnected received=%zu: %s", run->replica->received, text);
     drop(run);
+    if (run->replica->options.n_targets && rng_chance(&run->replica->rng, 60)) {
+        run->replica->target = (size_t)rng_below(&run->replica->rng, run->replica->options.n_targets);
+    }
     env_timer_start(&run->timer, rng_between(&run->replica->rng, 20 * ENV_MS, 500 * ENV_MS));
 }
 
@@ -322,7 +325,7 @@ static void begin(struct replica_run *run)
     struct client_auth_opts opts = {
         .user = o->user, .password = o->password, .attrs = attrs, .nattrs = 2, .tls_mode = TLS_DISABLED};
     struct env_addr addr;
-    int rv = env_addr_parse(o->target, 3306, &addr, NULL);
+    int rv = env_addr_parse(o->n_targets ? o->targets[run->replica->target] : o->target, 3306, &addr, NULL);
     CHECK(rv == 0);
     run->wire = wire_new(LARGEST_PACKET);
     run->auth = client_auth_new(&opts);

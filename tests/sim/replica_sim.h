@@ -16,6 +16,8 @@ struct replica_sim_options {
     enum flavour flavour;
     uint32_t server_id;
     const char *target; /* "node1:3307" */
+    const char *const *targets; /* NULL: only that one; else some of these, one after the other */
+    size_t n_targets;
     const char *user, *password;
     bool by_position; /* COM_BINLOG_DUMP where it stands, else GTIDs */
     bool semi_sync;   /* asks for semi-sync and acknowledges */

@@ -131,6 +131,8 @@ struct sim {
     uint64_t latency_least, latency_most;
     char *log;
     size_t log_next, log_count;
+    sim_write_seen *write_seen;
+    void *write_seen_arg;
     FILE *verbose;
     enum env_level level;
     void (*on_failure)(void *arg, const char *text);

@@ -76,6 +76,8 @@ struct source_sim {
     uint64_t acks, dumps;
     size_t (*floor)(void *arg);
     void *floor_arg;
+    void (*witness)(void *arg, size_t txns, const char *how);
+    void *witness_arg;
 };
 
 bool run_lives(const struct source_run *run); /* not a ghost: it may touch the history and the account */

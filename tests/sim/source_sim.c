@@ -43,6 +43,9 @@ static void release_clients(struct source_run *run)
 void source_acked(struct source_sim *source, size_t txns, const char *how)
 {
     if (txns > source->acked) {
+        if (source->witness && !source->options.no_semi_sync) {
+            source->witness(source->witness_arg, txns, how);
+        }
         env_log(source->run->env, ENV_DEBUG, "acknowledged transactions=%zu by=%s", txns, how);
         source->acked = txns;
         release_clients(source->run);
@@ -319,6 +322,12 @@ void source_sim_floor(struct source_sim *source, size_t (*floor)(void *arg), voi
 {
     source->floor = floor;
     source->floor_arg = arg;
+}
+
+void source_sim_witness(struct source_sim *source, void (*witness)(void *arg, size_t txns, const char *how), void *arg)
+{
+    source->witness = witness;
+    source->witness_arg = arg;
 }
 
 struct history *source_sim_history(struct source_sim *source)

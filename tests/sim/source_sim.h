@@ -51,6 +51,9 @@ bool source_sim_rotate(struct source_sim *source);
  * replica). */
 void source_sim_floor(struct source_sim *source, size_t (*floor)(void *arg), void *arg);
 
+/* Called before each acknowledgement counts: the first `txns` transactions are acknowledged by it. */
+void source_sim_witness(struct source_sim *source, void (*witness)(void *arg, size_t txns, const char *how), void *arg);
+
 struct history *source_sim_history(struct source_sim *source);
 size_t source_sim_acked(
     const struct source_sim *source); /* the first so many transactions are acknowledged */

@@ -1,0 +1,183 @@
+/* cluster_check.c: what must hold at every moment, whatever happens to the cluster.
+ *
+ * After each event: one leader a term; a node's term never goes back and its vote in a term never changes, also over a crash; a new
+ * leader has everything that was ever acknowledged or seen by a replica. At each acknowledgement: a majority of disks has it. Now
+ * and then, and in the end: the files and the GTID state of every node. Source and replicas check what they are told themselves. */
+#include "tests/sim/cluster_world.h"
+
+#include "protocol/base/mem.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { IN_USE_OFFSET = EVENT_MAGIC_SIZE + 17 };
+
+#define LEAST_LATENCY (50 * ENV_MS / 1000) /* what arrives now was sent before */
+
+/* ---- after each event ---- */
+
+/* How many transactions of the truth the node's state holds. */
+static size_t held_by(const struct world *w, const struct cluster *cluster)
+{
+    const struct state_file *newest = state_file(cluster_state(cluster));
+    size_t file;
+    if (!newest || !history_find(w->history, newest->name, &file)) {
+        return 0;
+    }
+    return history_txns_before(w->history, file, cluster_state(cluster)->boundary);
+}
+
+static void check_new_leader(struct world *w, struct world_node *node)
+{
+    size_t held = held_by(w, node->cluster), acked = source_sim_acked(w->source), seen = 0;
+    w->elections++;
+    for (unsigned i = 0; i < w->n_replicas; i++) {
+        size_t n = replica_sim_seen(w->replicas[i]);
+        seen = n > seen ? n : seen;
+    }
+    if (held < acked) {
+        sim_fail(w->sim, "lost: %zu transactions were acknowledged, %s leads in term %" PRIu64 " with %zu", acked, sim_host_name(node->host),
+                 cluster_term(node->cluster), held);
+    }
+    if (held < seen) {
+        sim_fail(w->sim, "lost: a replica has seen %zu transactions, %s leads in term %" PRIu64 " with %zu", seen, sim_host_name(node->host),
+                 cluster_term(node->cluster), held);
+    }
+}
+
+static void check_term(struct world *w, struct world_node *node)
+{
+    const struct raft *raft = &node->cluster->raft;
+    uint64_t term = raft->current_term, id = node->number + 1;
+    if (term < node->term) {
+        sim_fail(w->sim, "%s has forgotten its term: %" PRIu64 " after %" PRIu64, sim_host_name(node->host), term, node->term);
+    }
+    if (term == node->term && node->vote && raft->voted_for != node->vote) {
+        sim_fail(w->sim, "%s has voted twice in term %" PRIu64 ": for %" PRIu64 ", and %llu", sim_host_name(node->host), term, node->vote,
+                 raft->voted_for);
+    }
+    node->term = term;
+    node->vote = raft->voted_for;
+    if (raft->state == RAFT_LEADER && term < WORLD_TERMS) {
+        if (w->leaders[term] && w->leaders[term] != id) {
+            sim_fail(w->sim, "two leaders in term %" PRIu64 ": nodes %" PRIu64 " and %" PRIu64, term, w->leaders[term], id);
+        }
+        w->leaders[term] = id;
+    }
+}
+
+void cluster_check_step(struct world *w)
+{
+    for (unsigned i = 0; i < w->n_nodes; i++) {
+        struct world_node *node = &w->nodes[i];
+        if (!node->cluster || !sim_host_process(node->host) || !cluster_formed(node->cluster)) {
+            continue;
+        }
+        check_term(w, node);
+        bool leads = cluster_leading(node->cluster);
+        if (leads && !node->led) {
+            check_new_leader(w, node);
+        }
+        node->led = leads;
+    }
+}
+
+/* ---- at each acknowledgement ---- */
+
+void cluster_check_ack(void *arg, size_t txns, const char *how)
+{
+    struct world *w = arg;
+    const struct history_txn *t = txns ? &w->history->txns[txns - 1] : NULL;
+    uint64_t sent = sim_now(w->sim) > LEAST_LATENCY ? sim_now(w->sim) - LEAST_LATENCY : 0;
+    if (t && !ledger_has(w->ledger, t->file, t->end, sent)) {
+        char text[600];
+        ledger_print(w->ledger, t->file, t->end, text, sizeof text);
+        sim_fail(w->sim, "transaction %zu (%s %" PRIu64 ") is acknowledged by %s, and no majority of disks holds it: %s", txns,
+                 w->history->files[t->file]->name, t->end, how, text);
+    }
+}
+
+/* ---- files and GTIDs ---- */
+
+/* Node and source may differ in the in-use bit, which is always 0 here. Bytes before `from` have been compared. */
+static bool same_file(struct world *w, struct world_node *node, size_t i, size_t *from, bool whole, struct errmsg *em)
+{
+    const struct history_file *truth = w->history->files[i];
+    char path[128];
+    struct buf mine;
+    size_t n = truth->bytes.len, at = *from;
+    buf_init(&mine, (size_t)1 << 32);
+    snprintf(path, sizeof path, "/data/binlog/1/%s", truth->name);
+    int rv = sim_host_read(node->host, path, &mine);
+    if (rv == E_NOTFOUND && !whole) {
+        return true;
+    }
+    if (rv || mine.len > n || (whole && mine.len < n)) {
+        rv = err_set(em, E_CORRUPT, "%s has %zu bytes, the source's %zu", path, mine.len, n);
+    }
+    for (; !rv && at < mine.len; at++) {
+        uint8_t truly = at == IN_USE_OFFSET ? truth->bytes.data[at] & 0xfe : truth->bytes.data[at];
+        if (mine.data[at] != truly) {
+            rv = err_set(em, E_CORRUPT, "%s differs from the source's file at %zu", path, at);
+        }
+    }
+    *from = mine.len;
+    buf_free(&mine);
+    return rv == 0;
+}
+
+bool cluster_files_are_whole(struct world *w, size_t i, struct errmsg *em)
+{
+    for (size_t k = 0; k < w->history->n_files; k++) {
+        size_t from = 0;
+        if (!same_file(w, &w->nodes[i], k, &from, true, em)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void check_gtids(struct world *w, const struct world_node *node)
+{
+    const struct state *state = cluster_state(node->cluster);
+    size_t n = held_by(w, node->cluster);
+    struct gtid_set *count = gtid_set_new(w->history->flavour);
+    for (size_t i = 0; i < n; i++) {
+        gtid_set_add(count, &w->history->txns[i].gtid);
+    }
+    if (state->executed && !gtid_set_equal(count, state->executed)) {
+        struct buf a, b;
+        buf_init(&a, 4096);
+        buf_init(&b, 4096);
+        gtid_set_print(state->executed, &a);
+        gtid_set_print(count, &b);
+        sim_fail(w->sim, "%s: the GTID state is %.200s, but its %zu transactions are %.200s", sim_host_name(node->host), buf_cstr(&a), n, buf_cstr(&b));
+        buf_free(&a);
+        buf_free(&b);
+    }
+    gtid_set_free(count);
+}
+
+/* Since all nodes' files are parts of one truth, no two of them differ where both have something. */
+void cluster_check_files(struct world *w)
+{
+    w->checks++;
+    for (unsigned i = 0; i < w->n_nodes; i++) {
+        struct world_node *node = &w->nodes[i];
+        struct errmsg em;
+        if (node->n_checked < w->history->n_files) {
+            node->checked = mem_grow(node->checked, w->history->n_files, sizeof *node->checked);
+            memset(node->checked + node->n_checked, 0, (w->history->n_files - node->n_checked) * sizeof *node->checked);
+            node->n_checked = w->history->n_files;
+        }
+        for (size_t k = 0; node->cluster && k < w->history->n_files; k++) { /* what a loss of power left is cut when it starts */
+            if (!same_file(w, node, k, &node->checked[k], false, &em)) {
+                sim_fail(w->sim, "%s: %s", sim_host_name(node->host), em.text);
+            }
+        }
+        if (node->cluster && cluster_formed(node->cluster)) {
+            check_gtids(w, node);
+        }
+    }
+}

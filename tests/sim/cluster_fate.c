@@ -1,0 +1,258 @@
+/* cluster_fate.c: what may happen to a cluster, one misfortune at a time, and how it ends.
+ *
+ * Crashes of a node, of the leader, of several and of all, by loss of power or of the process; of the source and the replicas; partitions
+ * of each kind, also one way; connections that are reset; slow disks and networks; wall clocks that jump. */
+#include "tests/sim/cluster_world.h"
+
+#include "tests/sim/env_sim.h"
+
+static enum sim_crash any_crash(struct world *w)
+{
+    return rng_chance(w->rng, 60) ? SIM_POWER : SIM_KILL;
+}
+
+static uint64_t any_pause(struct world *w)
+{
+    return rng_between(w->rng, ENV_MS, rng_chance(w->rng, 25) ? 5 * ENV_S : 300 * ENV_MS);
+}
+
+/* The leader twice as often as chance has it. */
+static size_t any_node(struct world *w)
+{
+    struct world_node *leader = world_leader(w);
+    return leader && rng_chance(w->rng, 50) ? leader->number : (size_t)rng_below(w->rng, w->n_nodes);
+}
+
+static struct sim_host *any_host(struct world *w)
+{
+    uint64_t n = rng_below(w->rng, 10);
+    return n == 0 ? w->db : n <= 2 ? w->apps[rng_below(w->rng, w->n_replicas)] : w->node_hosts[any_node(w)];
+}
+
+static void start_again(struct world *w, size_t i)
+{
+    if (!sim_host_process(w->node_hosts[i])) {
+        world_node_start(w, i);
+    }
+}
+
+/* ---- crashes ---- */
+
+static void crash_node(struct world *w, size_t i)
+{
+    struct sim_host *host = w->node_hosts[i];
+    enum sim_crash kind = any_crash(w);
+    w->node_crashes++;
+    if (rng_chance(w->rng, 15)) {
+        sim_stop(host); /* in order */
+        world_run(w, rng_between(w->rng, ENV_MS, 3 * ENV_S));
+    } else if (rng_chance(w->rng, 50)) {
+        sim_crash_after(host, rng_between(w->rng, 1, 60), kind);
+        world_run(w, rng_between(w->rng, 10 * ENV_MS, ENV_S));
+        sim_crash_after(host, 0, kind);
+    }
+    sim_crash(host, kind);
+}
+
+static void one_node(struct world *w)
+{
+    size_t i = any_node(w);
+    crash_node(w, i);
+    world_run(w, any_pause(w));
+    start_again(w, i);
+    if (rng_chance(w->rng, 30)) { /* and once more, while it starts */
+        w->node_crashes++;
+        sim_crash_after(w->node_hosts[i], rng_between(w->rng, 1, 40), any_crash(w));
+        world_run(w, ENV_S);
+        sim_crash_after(w->node_hosts[i], 0, SIM_KILL);
+        start_again(w, i);
+    }
+}
+
+static void several_nodes(struct world *w, bool all)
+{
+    bool at_once = rng_chance(w->rng, 50);
+    for (unsigned i = 0; i < w->n_nodes; i++) {
+        if (all || rng_chance(w->rng, 60)) {
+            w->node_crashes++;
+            sim_crash(w->node_hosts[i], any_crash(w));
+            if (!at_once) {
+                world_run(w, rng_between(w->rng, 1, 300 * ENV_MS));
+            }
+        }
+    }
+    world_run(w, any_pause(w));
+    unsigned first = (unsigned)rng_below(w->rng, w->n_nodes);
+    for (unsigned i = 0; i < w->n_nodes; i++) {
+        start_again(w, (first + i) % w->n_nodes);
+        if (rng_chance(w->rng, 50)) {
+            world_run(w, rng_between(w->rng, 1, 2 * ENV_S));
+        }
+    }
+}
+
+static void source_or_replica(struct world *w)
+{
+    unsigned n = (unsigned)rng_below(w->rng, w->n_replicas + 2);
+    struct sim_host *host = n < w->n_replicas ? w->apps[n] : w->db;
+    w->source_crashes += host == w->db;
+    if (rng_chance(w->rng, 30)) {
+        sim_stop(host);
+        world_run(w, rng_between(w->rng, ENV_MS, 3 * ENV_S));
+    }
+    sim_crash(host, any_crash(w));
+    world_run(w, any_pause(w));
+    if (host == w->db) {
+        source_sim_start(w->source);
+        return;
+    }
+    if (rng_chance(w->rng, 50)) {
+        replica_sim_forget(w->replicas[n], (size_t)rng_below(w->rng, 20));
+    }
+    replica_sim_start(w->replicas[n]);
+}
+
+/* ---- the network ---- */
+
+static void cut(struct world *w, struct sim_host *a, struct sim_host *b, bool one_way)
+{
+    sim_cut(w->sim, a, b);
+    if (!one_way) {
+        sim_cut(w->sim, b, a);
+    }
+}
+
+/* One node cannot speak, or hear, or both, with some or all of the others. */
+static void isolate(struct world *w)
+{
+    size_t i = any_node(w);
+    bool one_way = rng_chance(w->rng, 40), speaks = rng_chance(w->rng, 50);
+    unsigned share = rng_chance(w->rng, 60) ? 100 : 50;
+    for (unsigned k = 0; k < w->n_nodes; k++) {
+        if (k != i && rng_chance(w->rng, share)) {
+            cut(w, w->node_hosts[speaks ? k : i], w->node_hosts[speaks ? i : k], one_way);
+        }
+    }
+    if (rng_chance(w->rng, 30)) {
+        cut(w, w->node_hosts[i], w->db, one_way);
+    }
+    for (unsigned k = 0; k < w->n_replicas; k++) {
+        if (rng_chance(w->rng, 30)) {
+            cut(w, w->node_hosts[i], w->apps[k], one_way);
+        }
+    }
+}
+
+/* Two groups that do not hear of each other. */
+static void split(struct world *w)
+{
+    unsigned side[WORLD_NODES];
+    for (unsigned i = 0; i < w->n_nodes; i++) {
+        side[i] = rng_chance(w->rng, 50);
+    }
+    for (unsigned i = 0; i < w->n_nodes; i++) {
+        for (unsigned k = 0; k < i; k++) {
+            if (side[i] != side[k]) {
+                cut(w, w->node_hosts[i], w->node_hosts[k], false);
+            }
+        }
+    }
+}
+
+static void partition(struct world *w)
+{
+    w->cuts++;
+    switch (rng_below(w->rng, 4)) {
+    case 0: split(w); break;
+    case 1: cut(w, any_host(w), w->db, rng_chance(w->rng, 40)); break;
+    default: isolate(w);
+    }
+    world_run(w, rng_between(w->rng, ENV_MS, rng_chance(w->rng, 40) ? 8 * ENV_S : 1500 * ENV_MS));
+    if (rng_chance(w->rng, 30)) { /* meanwhile */
+        size_t i = any_node(w);
+        crash_node(w, i);
+        world_run(w, any_pause(w));
+        start_again(w, i);
+    }
+    sim_heal_all(w->sim);
+}
+
+static void resets(struct world *w)
+{
+    w->cuts++;
+    for (uint64_t n = rng_between(w->rng, 1, 10); n > 0; n--) {
+        struct sim_host *a = any_host(w), *b = any_host(w);
+        if (a != b) {
+            sim_reset(w->sim, a, b);
+        }
+        world_run(w, rng_between(w->rng, 1, 50 * ENV_MS));
+    }
+}
+
+/* ---- slowness ---- */
+
+static void slow(struct world *w)
+{
+    if (rng_chance(w->rng, 30)) {
+        uint64_t most = rng_between(w->rng, 1, 80) * ENV_MS;
+        sim_latency(w->sim, 50 * ENV_MS / 1000, most);
+        world_run(w, rng_between(w->rng, 10 * ENV_MS, 4 * ENV_S));
+        sim_latency(w->sim, 50 * ENV_MS / 1000, 300 * ENV_MS / 1000);
+        return;
+    }
+    size_t i = any_node(w);
+    sim_note(w->sim, "slow disk of node%zu", i + 1);
+    sim_slow_disk(w->node_hosts[i], (unsigned)rng_between(w->rng, 2, rng_chance(w->rng, 30) ? 2000 : 50));
+    world_run(w, rng_between(w->rng, 10 * ENV_MS, 3 * ENV_S));
+    if (rng_chance(w->rng, 50)) { /* what it holds back is lost, or it takes the lead while it does */
+        crash_node(w, any_node(w));
+        world_run(w, any_pause(w));
+    }
+    sim_slow_disk(w->node_hosts[i], 1);
+    for (unsigned k = 0; k < w->n_nodes; k++) {
+        start_again(w, k);
+    }
+}
+
+static void clock_jumps(struct world *w)
+{
+    sim_host_wall(any_host(w), (int64_t)rng_below(w->rng, 200 * 86400) * 1000000 - (int64_t)100 * 86400 * 1000000);
+}
+
+void cluster_misfortune(struct world *w)
+{
+    switch (rng_below(w->rng, 16)) {
+    case 0: source_or_replica(w); break;
+    case 1: clock_jumps(w); break;
+    case 2:
+    case 3: resets(w); break;
+    case 4: several_nodes(w, true); break;
+    case 5: several_nodes(w, false); break;
+    case 6:
+    case 7: slow(w); break;
+    case 8:
+    case 9:
+    case 10:
+    case 11: partition(w); break;
+    default: one_node(w);
+    }
+    cluster_check_files(w);
+}
+
+void cluster_heal(struct world *w)
+{
+    sim_heal_all(w->sim);
+    for (unsigned i = 0; i < w->n_nodes; i++) {
+        sim_crash_after(w->node_hosts[i], 0, SIM_KILL);
+        sim_slow_disk(w->node_hosts[i], 1);
+        start_again(w, i);
+    }
+    if (!sim_host_process(w->db)) {
+        source_sim_start(w->source);
+    }
+    for (unsigned i = 0; i < w->n_replicas; i++) {
+        if (!sim_host_process(w->apps[i])) {
+            replica_sim_start(w->replicas[i]);
+        }
+    }
+}

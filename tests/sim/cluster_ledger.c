@@ -1,0 +1,291 @@
+/* cluster_ledger.c: see cluster_ledger.h. */
+#include "tests/sim/cluster_ledger.h"
+
+#include "protocol/base/check.h"
+#include "protocol/base/mem.h"
+#include "raft/entry.h"
+#include "raft/wal_format.h"
+#include "tests/sim/disk.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { NODES_MAX = 8, RAFT_COMMAND_TYPE = 1 };
+
+#define LOG_DIR "/data/raft"
+
+struct held { /* one entry of one node's log */
+    uint64_t term, durable;
+    bool bytes;  /* of a binlog file: */
+    size_t file; /* of the source's history */
+    uint64_t begin, end;
+};
+
+struct node_log {
+    struct sim_host *host;
+    struct held *entries; /* by index, from 1 */
+    size_t n;
+};
+
+struct ledger {
+    struct sim *sim;
+    const struct history *truth;
+    struct node_log logs[NODES_MAX];
+    size_t n;
+    size_t transactions;
+};
+
+/* ---- records ---- */
+
+static size_t file_of(const struct ledger *l, const char *name)
+{
+    for (size_t i = l->truth->n_files; i > 0; i--) {
+        if (!strcmp(l->truth->files[i - 1]->name, name)) {
+            return i - 1;
+        }
+    }
+    return SIZE_MAX;
+}
+
+static void read_entry(const struct ledger *l, const uint8_t *data, size_t n, struct held *held)
+{
+    struct entry_head head;
+    struct entry_events events;
+    struct entry_file file;
+    struct cur body;
+    if (entry_read(data, n, &head, &body)) {
+        return;
+    }
+    if (head.kind == ENTRY_EVENTS && !entry_read_events(&body, &events)) {
+        held->bytes = true;
+        held->file = file_of(l, events.name);
+        held->begin = events.offset;
+        held->end = events.offset + events.n;
+    } else if (head.kind == ENTRY_FILE && !entry_read_file(&body, &file)) {
+        held->bytes = true;
+        held->file = file_of(l, file.name);
+        held->begin = 0;
+        held->end = EVENT_MAGIC_SIZE;
+        gtid_set_free(file.before);
+    }
+}
+
+static void take(const struct ledger *l, struct node_log *log, const struct wal_head *head, const uint8_t *data, uint64_t durable)
+{
+    if (head->index <= log->n) { /* replaced, or cut */
+        log->n = head->index ? (size_t)head->index - 1 : 0;
+    }
+    if (head->type >= WAL_TYPE_TRUNCATE || head->index != log->n + 1) {
+        return;
+    }
+    if ((log->n & (log->n - 1)) == 0) {
+        log->entries = mem_grow(log->entries, log->n ? log->n * 2 : 1, sizeof *log->entries);
+    }
+    struct held held = {.term = head->term, .durable = durable};
+    if (head->type == RAFT_COMMAND_TYPE) {
+        read_entry(l, data, head->len, &held);
+    }
+    log->entries[log->n++] = held;
+}
+
+/* The records of one write. */
+static void take_write(const struct ledger *l, struct node_log *log, const uint8_t *bytes, size_t n, uint64_t durable)
+{
+    struct cur c = cur_of(bytes, n);
+    struct wal_head head;
+    const uint8_t *data;
+    uint32_t magic = cur_u32(&c);
+    cur_skip(&c, 8);
+    uint64_t epoch = cur_u64(&c);
+    if (!cur_ok(&c) || magic != WAL_RECORD_MAGIC) {
+        return;
+    }
+    for (size_t at = 0; at < n && wal_record_get(bytes + at, n - at, epoch, &head, &data); at += WAL_RECORD_HEAD + head.len) {
+        take(l, log, &head, data, durable);
+        if (head.flags & WAL_LAST_OF_WRITE) {
+            break;
+        }
+    }
+}
+
+static void seen(void *arg, struct sim_host *host, const char *path, const void *data, size_t n, uint64_t at, uint64_t durable)
+{
+    struct ledger *l = arg;
+    if (strncmp(path, LOG_DIR "/", sizeof LOG_DIR) != 0 || at < ENV_BLOCK) {
+        return;
+    }
+    for (size_t i = 0; i < l->n; i++) {
+        if (l->logs[i].host == host) {
+            take_write(l, &l->logs[i], data, n, durable);
+        }
+    }
+}
+
+/* ---- a start ---- */
+
+struct reading {
+    struct ledger *ledger;
+    struct node_log *log;
+    uint32_t chain;
+};
+
+static void read_segment(void *arg, const char *name)
+{
+    struct reading *r = arg;
+    char path[128];
+    struct buf b;
+    struct wal_header header;
+    struct wal_head head;
+    const uint8_t *data;
+    if (strncmp(name, "wal-", 4) != 0) {
+        return;
+    }
+    snprintf(path, sizeof path, LOG_DIR "/%s", name);
+    buf_init(&b, WAL_SEGMENT);
+    int rv = sim_host_read(r->log->host, path, &b);
+    CHECK(rv == 0);
+    if (!wal_header_get(b.data, b.len, &header)) {
+        sim_fail(r->ledger->sim, "%s: %s has no header", sim_host_name(r->log->host), path);
+    }
+    r->chain = header.crc;
+    for (size_t at = ENV_BLOCK; at < b.len;) {
+        bool good = wal_record_get(b.data + at, b.len - at, header.epoch, &head, &data) && head.prev == r->chain;
+        if (good) {
+            take(r->ledger, r->log, &head, data, sim_now(r->ledger->sim));
+            r->chain = head.crc;
+            at += WAL_RECORD_HEAD + head.len;
+            at = head.flags & WAL_LAST_OF_WRITE ? (at + ENV_BLOCK - 1) / ENV_BLOCK * ENV_BLOCK : at;
+        } else if (at % ENV_BLOCK) { /* a torn write was cut here, and the log went on at the next block */
+            at = (at + ENV_BLOCK - 1) / ENV_BLOCK * ENV_BLOCK;
+        } else {
+            break;
+        }
+    }
+    buf_free(&b);
+}
+
+/* Entries before the first one that is still on the disk are in a snapshot, and stay as they were known. */
+void ledger_started(struct ledger *l, size_t node)
+{
+    struct node_log *log = &l->logs[node];
+    struct reading r = {.ledger = l, .log = log};
+    struct held *before = log->entries;
+    size_t n = log->n;
+    log->entries = before && n ? mem_dup(before, n * sizeof *before) : NULL;
+    if (n) { /* as take() expects it: room up to the next power of two */
+        size_t room = 1;
+        while (room < n) {
+            room *= 2;
+        }
+        log->entries = mem_grow(log->entries, room, sizeof *log->entries);
+    }
+    disk_list(sim_host_disk(log->host), LOG_DIR, read_segment, &r);
+    for (size_t i = 0; i < log->n && i < n; i++) { /* the same entry may have been durable for longer */
+        if (before[i].term == log->entries[i].term && before[i].durable < log->entries[i].durable) {
+            log->entries[i].durable = before[i].durable;
+        }
+    }
+    mem_free(before);
+}
+
+void ledger_crashed(struct ledger *l, size_t node)
+{
+    struct node_log *log = &l->logs[node];
+    for (size_t i = 0; i < log->n; i++) {
+        if (log->entries[i].durable > sim_now(l->sim)) {
+            log->entries[i].durable = UINT64_MAX;
+        }
+    }
+}
+
+/* ---- questions ---- */
+
+/* The newest entry of a log that reaches over the place; 0: none. */
+static size_t find(const struct node_log *log, size_t file, uint64_t pos)
+{
+    for (size_t i = log->n; i > 0; i--) {
+        const struct held *e = &log->entries[i - 1];
+        if (!e->bytes) {
+            continue;
+        }
+        if (e->file < file || (e->file == file && e->end < pos)) {
+            return 0;
+        }
+        if (e->file == file && e->begin < pos) {
+            return i;
+        }
+    }
+    return 0;
+}
+
+static size_t holders(const struct ledger *l, size_t index, uint64_t term, uint64_t when)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < l->n; i++) {
+        const struct node_log *log = &l->logs[i];
+        n += index <= log->n && log->entries[index - 1].term == term && log->entries[index - 1].durable <= when;
+    }
+    return n;
+}
+
+bool ledger_has(const struct ledger *l, size_t file, uint64_t pos, uint64_t when)
+{
+    for (size_t i = 0; i < l->n; i++) {
+        size_t index = find(&l->logs[i], file, pos);
+        if (index && holders(l, index, l->logs[i].entries[index - 1].term, when) > l->n / 2) {
+            return true;
+        }
+    }
+    return false;
+}
+
+size_t ledger_transactions(struct ledger *l)
+{
+    const struct history *h = l->truth;
+    while (l->transactions < h->n_txns &&
+           ledger_has(l, h->txns[l->transactions].file, h->txns[l->transactions].end, sim_now(l->sim))) {
+        l->transactions++;
+    }
+    return l->transactions;
+}
+
+void ledger_print(const struct ledger *l, size_t file, uint64_t pos, char *text, size_t size)
+{
+    size_t at = 0;
+    text[0] = 0;
+    for (size_t i = 0; i < l->n; i++) {
+        const struct node_log *log = &l->logs[i];
+        size_t index = find(log, file, pos);
+        const struct held *e = index ? &log->entries[index - 1] : NULL;
+        int n = snprintf(text + at, size - at, "%s%s: last entry %zu, this one %zu of term %" PRIu64 " durable since %" PRId64 " us", i ? "; " : "",
+                         sim_host_name(log->host), log->n, index, e ? e->term : 0,
+                         e && e->durable != UINT64_MAX ? (int64_t)(e->durable / 1000) : -1);
+        at += n < 0 || (size_t)n >= size - at ? size - at - 1 : (size_t)n;
+    }
+}
+
+/* ---- begin and end ---- */
+
+struct ledger *ledger_new(struct sim *sim, struct sim_host *const *nodes, size_t n, const struct history *truth)
+{
+    struct ledger *l = mem_new(sizeof *l);
+    CHECK(n <= NODES_MAX);
+    l->sim = sim;
+    l->truth = truth;
+    l->n = n;
+    for (size_t i = 0; i < n; i++) {
+        l->logs[i].host = nodes[i];
+    }
+    sim_see_writes(sim, seen, l);
+    return l;
+}
+
+void ledger_free(struct ledger *l)
+{
+    sim_see_writes(l->sim, NULL, NULL);
+    for (size_t i = 0; i < l->n; i++) {
+        mem_free(l->logs[i].entries);
+    }
+    mem_free(l);
+}

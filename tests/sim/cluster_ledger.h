@@ -1,0 +1,28 @@
+/* cluster_ledger.h: what the disks of all nodes hold of the log, durably, and since when: read from the bytes that the nodes write, not from
+ * what they say.
+ *
+ * Each write into a log segment is decoded when it is made; when a node has been started anew its segments are read again as they lie.
+ * So it is known at any moment which nodes would still have an entry if all of them lost their power.
+ *
+ * Owner: the test. */
+#ifndef HOLDFAST_SIM_CLUSTER_LEDGER_H
+#define HOLDFAST_SIM_CLUSTER_LEDGER_H
+
+#include "tests/sim/env_sim.h"
+#include "tests/sim/history.h"
+
+struct ledger;
+
+struct ledger *ledger_new(struct sim *sim, struct sim_host *const *nodes, size_t n, const struct history *truth);
+void ledger_free(struct ledger *ledger); /* before sim_free */
+
+void ledger_crashed(struct ledger *ledger, size_t node); /* what was not durable may be gone */
+void ledger_started(struct ledger *ledger, size_t node); /* what it found on its disk was made durable */
+
+/* Do a majority of the disks hold the bytes before this place of the source's files, in one and the same entry, since `when` or longer? */
+bool ledger_has(const struct ledger *ledger, size_t file, uint64_t pos, uint64_t when);
+/* The first so many transactions are held so, now. */
+size_t ledger_transactions(struct ledger *ledger);
+void ledger_print(const struct ledger *ledger, size_t file, uint64_t pos, char *text, size_t size);
+
+#endif

@@ -1,0 +1,75 @@
+/* cluster_world.h: a simulated cluster: production nodes on hosts of their own, a source, replicas that use any node, an operator.
+ *
+ * Owner: the test; one world at a time. */
+#ifndef HOLDFAST_SIM_CLUSTER_WORLD_H
+#define HOLDFAST_SIM_CLUSTER_WORLD_H
+
+#include "raft/cluster_impl.h"
+#include "tests/sim/admin_sim.h"
+#include "tests/sim/cluster_ledger.h"
+#include "tests/sim/replica_sim.h"
+#include "tests/sim/source_sim.h"
+
+#include "node/config.h"
+
+enum { WORLD_NODES = 5, WORLD_REPLICAS = 3, WORLD_TERMS = 4096 };
+
+struct world_options {
+    unsigned nodes;       /* 0: by the seed */
+    enum flavour flavour; /* FLAVOUR_NONE: by the seed */
+    size_t transactions;  /* 0: by the seed */
+    bool calm;            /* no misfortune */
+    bool verbose;
+};
+
+struct world_node {
+    struct world *world;
+    size_t number; /* from 0 */
+    struct sim_host *host;
+    struct config config;
+    struct cluster *cluster; /* NULL: none runs, or it is being stopped */
+    /* seen in any of its lives */
+    uint64_t term, vote;
+    uint64_t applied; /* in this life */
+    bool led;
+    size_t *checked; /* bytes of each file that were compared already */
+    size_t n_checked;
+};
+
+struct world {
+    struct sim *sim;
+    struct rng *rng;
+    uint64_t seed;
+    unsigned n_nodes, n_replicas;
+    struct sim_host *db, *tool, *node_hosts[WORLD_NODES], *apps[WORLD_REPLICAS];
+    const char *targets[WORLD_NODES];
+    char target_texts[WORLD_NODES][32];
+    struct source_sim *source;
+    struct history *history;
+    struct world_node nodes[WORLD_NODES];
+    struct replica_sim *replicas[WORLD_REPLICAS];
+    struct admin_sim *admin;
+    struct ledger *ledger;
+    uint64_t leaders[WORLD_TERMS]; /* id, by term */
+    unsigned elections, node_crashes, source_crashes, cuts, checks;
+};
+
+void world_make(struct world *w, uint64_t seed, const struct world_options *options);
+void world_free(struct world *w);
+
+void world_node_start(struct world *w, size_t i);
+struct world_node *world_leader(struct world *w); /* that knows it, of the highest term; NULL: none */
+void world_run(struct world *w, uint64_t ns);     /* with cluster_check_step after each event */
+bool world_until(struct world *w, bool (*done)(struct world *w), uint64_t ns);
+
+/* cluster_check.c: each breach is a sim_fail */
+void cluster_check_step(struct world *w);
+void cluster_check_files(struct world *w);                              /* what the nodes have is a part of the truth, and agrees with their GTID state */
+bool cluster_files_are_whole(struct world *w, size_t i, struct errmsg *em); /* ... and is all of it */
+void cluster_check_ack(void *arg, size_t txns, const char *how);        /* the source's witness */
+
+/* cluster_fate.c */
+void cluster_misfortune(struct world *w);
+void cluster_heal(struct world *w); /* everything is up again, and stays */
+
+#endif
