@@ -275,9 +275,9 @@ static uint64_t first_to_keep(struct cluster *c)
     for (size_t i = c->n_marks < KEEP_MARKS ? 0 : c->n_marks - KEEP_MARKS; i < c->n_marks; i++) {
         size_t at = i % KEEP_MARKS;
         if (c->bytes_total - c->marks[at].bytes <= KEEP_BYTES) {
-            keep = keep > c->marks[at].index ? keep : c->marks[at].index;
             break;
         }
+        keep = keep > c->marks[at].index ? keep : c->marks[at].index;
     }
     c->marks[c->n_marks % KEEP_MARKS].index = applied;
     c->marks[c->n_marks % KEEP_MARKS].bytes = c->bytes_total;

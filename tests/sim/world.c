@@ -280,6 +280,7 @@ const char *sim_last_words(const struct sim_host *host)
 void sim_forget_words(struct sim_host *host)
 {
     host->last_words[0] = 0;
+}
 
 void sim_see_writes(struct sim *sim, sim_write_seen *seen, void *arg)
 {
