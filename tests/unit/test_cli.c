@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <termios.h>
 #include <unistd.h>
@@ -183,7 +184,7 @@ static void help_comes_from_the_table(void)
     r = run("", "--version", NULL);
     EXPECT(r, 0, "holdfast ", "");
     r = run("", "completion", "bash", NULL);
-    UNIT_TRUE(has(&r.out, "user) words='list add passwd drop'"));
+    UNIT_TRUE(has(&r.out, "user) offered='list add passwd drop'"));
     EXPECT(r, 0, "complete -F _holdfast holdfast", "");
 }
 
@@ -378,6 +379,129 @@ static void passwords_are_wanted(void)
     r = run("new\n", "-S", node.socket, "user", "passwd", "repl", NULL);
     EXPECT(r, 0, "The password is changed.", "");
     expect_log(&node, "ALTER USER 'repl'@'%' IDENTIFIED BY 'new'\n");
+    fake_node_stop(&node);
+}
+
+/* ---- settings, GTIDs ---- */
+
+static void settings_are_set(void)
+{
+    START(node, {"SET GLOBAL holdfast_max_connections = DEFAULT", "OK"}, {"SET GLOBAL", "OK"},
+          {"SHOW SETTINGS", "Name\tValue\nmax_connections\t5"});
+    struct ran r = run("", "-S", node.socket, "setting", "set", "max_connections=5", NULL);
+    EXPECT(r, 0, "The setting is changed.", "");
+    r = run("", "-S", node.socket, "setting", "set", "max_connections=DEFAULT", NULL);
+    EXPECT(r, 0, "The setting is changed.", "");
+    r = run("", "-S", node.socket, "--format=json", "setting", "list", NULL);
+    EXPECT(r, 0, "\"name\": \"max_connections\"", "");
+    static const char *const bad[] = {"max_connections", "=5", "max_connections=", "a b=5", "a'b=5"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        r = run("", "-S", node.socket, "setting", "set", bad[i], NULL);
+        EXPECT(r, 2, "", "is not NAME=VALUE");
+    }
+    expect_log(&node, "SET GLOBAL holdfast_max_connections = '5'\nSET GLOBAL holdfast_max_connections = DEFAULT\nSHOW SETTINGS\n");
+    fake_node_stop(&node);
+}
+
+#define UUID "85a05a83-e51f-11f1-a45c-02fc00000001"
+
+static void gtids_are_compared(void)
+{
+    START(node, {"SHOW STATUS LIKE 'Holdfast_gtid_executed'", "Variable_name\tValue\nHoldfast_gtid_executed\t" UUID ":1-9"});
+    struct ran r = run("", "-S", node.socket, "gtid", "missing", UUID ":5-12", NULL);
+    UNIT_TRUE(has(&r.out, "missing there: " UUID ":1-4\n"));
+    EXPECT(r, 0, "missing here:  " UUID ":10-12\n", "");
+    r = run("", "-S", node.socket, "gtid", "missing", UUID ":1-9", NULL);
+    EXPECT(r, 0, "missing here:  nothing\nmissing there: nothing\n", "");
+    r = run("", "-S", node.socket, "--format=json", "gtid", "missing", UUID ":9-10", NULL);
+    UNIT_TRUE(has(&r.out, "\"missing_there\": \"" UUID ":1-8\""));
+    EXPECT(r, 0, "\"missing_here\": \"" UUID ":10\"", "");
+    r = run("", "-S", node.socket, "gtid", "missing", "0-1-5", NULL);
+    EXPECT(r, 2, "", "of the other flavour");
+    r = run("", "-S", node.socket, "gtid", "missing", "nonsense", NULL);
+    EXPECT(r, 2, "", "gtid missing: ");
+    fake_node_stop(&node);
+}
+
+static void gtids_are_waited_for(void)
+{
+    START(node, {"SELECT WAIT_FOR_EXECUTED_GTID_SET('" UUID ":1', 10)", "answer\n0"},
+          {"SELECT WAIT_FOR_EXECUTED_GTID_SET('" UUID ":2', 3)", "answer\n1"},
+          {"SELECT MASTER_GTID_WAIT('0-1-5', 10)", "answer\n-1"});
+    struct ran r = run("", "-S", node.socket, "gtid", "wait", UUID ":1", NULL);
+    EXPECT(r, 0, "The cluster holds it.", "");
+    r = run("", "-S", node.socket, "gtid", "wait", UUID ":2", "--timeout", "3", NULL);
+    EXPECT(r, 1, "", "after 3 seconds");
+    r = run("", "-S", node.socket, "gtid", "wait", "0-1-5", NULL);
+    EXPECT(r, 1, "", "after 10 seconds");
+    r = run("", "-S", node.socket, "gtid", "wait", "x", NULL);
+    EXPECT(r, 2, "", "gtid wait: ");
+    fake_node_stop(&node);
+}
+
+/* ---- the option file ---- */
+
+static void write_file(const char *path, const char *text, unsigned mode)
+{
+    FILE *f = fopen(path, "w");
+    UNIT_REQUIRE(f != NULL);
+    fputs(text, f);
+    fclose(f);
+    UNIT_INT(chmod(path, mode), 0);
+}
+
+static void options_come_from_a_file(void)
+{
+    char path[300], text[600];
+    START(node, {"SHOW USERS", "User\tRoles\nrepl\treplica"});
+    snprintf(path, sizeof path, "%s/.holdfast.cnf", unit_tmpdir());
+    snprintf(text, sizeof text, "# mine\n[mysql]\nnonsense\n[client]\n socket = %s \n; no\nformat=\"json\"\nssl_mode = required\n", node.socket);
+    write_file(path, text, 0644);
+    struct ran r = run("", "--defaults-file", path, "user", "list", NULL);
+    EXPECT(r, 0, "\"user\": \"repl\"", "");
+    r = run("", "user", "list", "--format=table", NULL); /* HOME is another here */
+    UNIT_INT(r.status, 3);
+    ran_free(&r);
+    const char *home = getenv("HOME");
+    char *before = home ? mem_str(home) : NULL;
+    setenv("HOME", unit_tmpdir(), 1);
+    r = run("", "user", "list", "--format=table", NULL);
+    EXPECT(r, 0, "repl", "");
+    r = run("", "user", "list", "-h", "127.0.0.1:1", "-u", "x", NULL); /* the file's socket is no contradiction */
+    EXPECT(r, 3, "", "127.0.0.1:1");
+    write_file(path, "[client]\nhost = 127.0.0.1:1\nuser = x\npassword = geheim\n", 0644);
+    r = run("", "user", "list", NULL);
+    UNIT_TRUE(!strstr(buf_cstr(&r.err), "geheim"));
+    EXPECT(r, 2, "", "may be read by others");
+    write_file(path, "[client]\nhost = 127.0.0.1:1\nuser = x\n", 0666);
+    r = run("", "user", "list", NULL);
+    EXPECT(r, 2, "", "may be changed by others");
+    write_file(path, "[client]\nhost = 127.0.0.1:1\nuser = x\npassword = geheim\n", 0600);
+    r = run("", "user", "list", "-S", node.socket, "-u", "root", NULL);
+    EXPECT(r, 0, "repl", "");
+    static const char *const bad[][2] = {
+        {"[client]\nrole = admin\n", ":2: 'role' is no option that a file may hold"},
+        {"[client]\nhelp\n", ":2: 'help' is no option"},
+        {"[client]\n\nhost\n", ":3: 'host' wants a value"},
+        {"[client]\npasswort = geheim\n", ":2: 'passwort' is no option"},
+        {"[client]\ndefaults-file = x\n", ":2: 'defaults-file' is no option"},
+        {"[client]\nport = 0\n", "--port"},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        write_file(path, bad[i][0], 0600);
+        r = run("", "user", "list", NULL);
+        UNIT_TRUE(!strstr(buf_cstr(&r.err), "geheim"));
+        EXPECT(r, 2, "", bad[i][1]);
+    }
+    unlink(path);
+    r = run("", "user", "list", "-S", node.socket, NULL);
+    EXPECT(r, 0, "repl", "");
+    r = run("", "--defaults-file=/nowhere/x", "user", "list", NULL);
+    EXPECT(r, 2, "", "cannot read /nowhere/x");
+    if (before) {
+        setenv("HOME", before, 1);
+    }
+    mem_free(before);
     fake_node_stop(&node);
 }
 
@@ -654,7 +778,8 @@ UNIT_MAIN("cli", UNIT_TEST(wrong_use_is_2), UNIT_TEST(help_comes_from_the_table)
           UNIT_TEST(alarms_are_what_is_wrong_now), UNIT_TEST(another_server_is_recognized),
           UNIT_TEST(source_set_quotes), UNIT_TEST(source_set_knows_tls_and_compression), UNIT_TEST(source_starts_and_stops),
           UNIT_TEST(source_show_knows_both_flavours), UNIT_TEST(user_add_creates_and_grants),
-          UNIT_TEST(users_have_hosts_and_plugins), UNIT_TEST(user_add_takes_back), UNIT_TEST(passwords_are_wanted), UNIT_TEST(lists_show_what_comes),
+          UNIT_TEST(users_have_hosts_and_plugins), UNIT_TEST(settings_are_set),
+          UNIT_TEST(gtids_are_compared), UNIT_TEST(gtids_are_waited_for), UNIT_TEST(options_come_from_a_file), UNIT_TEST(user_add_takes_back), UNIT_TEST(passwords_are_wanted), UNIT_TEST(lists_show_what_comes),
           UNIT_TEST(source_check_says_what_to_do), UNIT_TEST(alarms_are_listed_and_acknowledged),
           UNIT_TEST(sql_is_sent_as_it_is), UNIT_TEST(lost_connections_are_3), UNIT_TEST(network_login),
           UNIT_TEST(ps_shows_no_secret), UNIT_TEST(terminal_asks_twice_without_echo),

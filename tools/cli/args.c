@@ -115,6 +115,13 @@ static int set_auth(struct cli *cli, const char *value)
     return CLI_OK;
 }
 
+int args_set_defaults_file(struct cli *cli, const char *value)
+{
+    (void)cli;
+    (void)value; /* read already */
+    return CLI_OK;
+}
+
 static int set_help(struct cli *cli, const char *value)
 {
     (void)value;
@@ -146,6 +153,8 @@ const struct option_row OPTIONS[] = {
      "disabled preferred required verify_ca verify_identity", set_ssl_mode},
     {0, "ssl-ca", VALUE_REQUIRED, "FILE", "certificates to trust (PEM); implies verify_ca", NULL, "",
      set_ssl_ca},
+    {0, "defaults-file", VALUE_REQUIRED, "FILE", "options to begin with, instead of ~/.holdfast.cnf", NULL, "",
+     args_set_defaults_file},
     {0, "role", VALUE_REQUIRED, "ROLE,...", "replica (default), monitor, admin", "user add",
      "replica monitor admin", set_role},
     {0, "auth", VALUE_REQUIRED, "PLUGIN", "default, caching_sha2_password, mysql_native_password", "user add",
@@ -208,7 +217,7 @@ struct scoped {
     const struct option_row *row;
 };
 
-static int take_option(struct cli *cli, size_t *at, struct scoped *scoped)
+static int take_option(struct cli *cli, size_t *at, size_t nargs, struct scoped *scoped)
 {
     const char *arg = cli->args[*at], *value = NULL;
     const struct option_row *row;
@@ -229,7 +238,7 @@ static int take_option(struct cli *cli, size_t *at, struct scoped *scoped)
         return cli_fail(CLI_USAGE, "--%s takes no value", row->name);
     }
     if (!value && row->takes == VALUE_REQUIRED) {
-        if (*at + 1 == cli->nargs) {
+        if (*at + 1 == nargs) {
             return cli_fail(CLI_USAGE, "--%s wants a value: %s", row->name, row->value);
         }
         value = cli->args[++*at];
@@ -242,7 +251,7 @@ static int take_option(struct cli *cli, size_t *at, struct scoped *scoped)
 
 static int copy_args(struct cli *cli, int argc, char **argv)
 {
-    if (argc - 1 > (int)(sizeof cli->args / sizeof cli->args[0])) {
+    if (argc - 1 > CLI_WORDS_MAX * 2) {
         return cli_fail(CLI_USAGE, "too many arguments");
     }
     bool in_sql = false, in_options = true;
@@ -334,6 +343,32 @@ static int read_socket(struct cli *cli, const char *path)
     return CLI_OK;
 }
 
+/* --defaults-file FILE, --defaults-file=FILE among the options. */
+static const char *defaults_file(const struct cli *cli, size_t n)
+{
+    static const char name[] = "--defaults-file";
+    for (size_t i = 0; i < n && strcmp(cli->args[i], "--") != 0; i++) {
+        if (strncmp(cli->args[i], name, sizeof name - 1) == 0) {
+            char end = cli->args[i][sizeof name - 1];
+            if (end == '=' || (!end && i + 1 < n)) {
+                return end ? cli->args[i] + sizeof name : cli->args[i + 1];
+            }
+        }
+    }
+    return NULL;
+}
+
+/* The command line says another way to the node than the file does: then only that counts. */
+static void forget_file(struct cli *cli, const char *hosts, const char *socket, bool has_port)
+{
+    if (cli->socket != socket && cli->hosts == hosts) {
+        cli->hosts = NULL;
+        cli->has_port = cli->has_port && !has_port;
+    } else if (cli->socket == socket && (cli->hosts != hosts || (cli->has_port && !has_port))) {
+        cli->socket = NULL;
+    }
+}
+
 static int find_addresses(struct cli *cli)
 {
     if (cli->hosts && cli->socket) {
@@ -365,12 +400,16 @@ int args_parse(struct cli *cli, int argc, char **argv)
     cli->timeout = TIMEOUT_DEFAULT;
     cli->tls_mode = TLS_PREFERRED;
     int rv = copy_args(cli, argc, argv);
-    for (size_t i = 0; !rv && i < cli->nargs; i++) {
+    size_t nargs = cli->nargs;
+    rv = rv ? rv : optfile_read(cli, defaults_file(cli, nargs));
+    const char *hosts = cli->hosts, *socket = cli->socket;
+    bool has_port = cli->has_port;
+    for (size_t i = 0; !rv && i < nargs; i++) {
         char *arg = cli->args[i];
         if (options && strcmp(arg, "--") == 0) {
             options = false;
         } else if (options && arg[0] == '-' && arg[1]) {
-            rv = take_option(cli, &i, &scoped);
+            rv = take_option(cli, &i, nargs, &scoped);
         } else if (cli->nwords == CLI_WORDS_MAX) {
             rv = cli_fail(CLI_USAGE, "too many arguments");
         } else {
@@ -378,6 +417,7 @@ int args_parse(struct cli *cli, int argc, char **argv)
         }
     }
     if (!rv) {
+        forget_file(cli, hosts, socket, has_port);
         rv = find_command(cli, &scoped);
     }
     if (!rv && !cli->help && !cli->version && cli->command->run != cmd_help &&

@@ -40,6 +40,7 @@ struct cli {
     char password[PASSWORD_SIZE];
     bool json;
     unsigned timeout; /* seconds */
+    unsigned patience; /* seconds more for an answer, where the node itself waits */
     enum tls_mode tls_mode;
     bool has_tls_mode;
     const char *ssl_ca; /* path */
@@ -54,7 +55,7 @@ struct cli {
 
     struct env_addr addrs[CLI_HOSTS_MAX];
     size_t naddrs;
-    char *args[CLI_WORDS_MAX * 2]; /* copies of argv; those with secrets are wiped */
+    char *args[CLI_WORDS_MAX * 2 + 32]; /* copies of argv; those with secrets are wiped */
     size_t nargs;
 
     struct conn *conn;
@@ -90,6 +91,9 @@ void help_program(struct buf *b);
 void help_command(struct buf *b, const struct command *command);
 void help_group(struct buf *b, const char *word);
 int cmd_help(struct cli *cli);
+
+/* ---- completion.c ---- */
+
 int cmd_completion(struct cli *cli);
 
 /* ---- args.c ---- */
@@ -109,6 +113,16 @@ struct option_row {
 
 extern const struct option_row OPTIONS[];
 extern const size_t OPTIONS_COUNT;
+
+/* Of --defaults-file: read before all others. */
+int args_set_defaults_file(struct cli *cli, const char *value);
+
+/* ---- optfile.c ---- */
+
+/* Options from the file `given`, or from ~/.holdfast.cnf if there is one. CLI_OK or CLI_USAGE. */
+int optfile_read(struct cli *cli, const char *given);
+
+/* ---- args.c ---- */
 
 /* Reads the command line and overwrites in argv what `ps` must not show. CLI_OK or CLI_USAGE. */
 int args_parse(struct cli *cli, int argc, char **argv);
@@ -165,6 +179,10 @@ int cmd_log_verify(struct cli *cli);
 int cmd_alarm_list(struct cli *cli);
 int cmd_alarm_ack(struct cli *cli);
 int cmd_gtid_show(struct cli *cli);
+int cmd_gtid_missing(struct cli *cli);
+int cmd_gtid_wait(struct cli *cli);
+int cmd_setting_list(struct cli *cli);
+int cmd_setting_set(struct cli *cli);
 int cmd_sql(struct cli *cli);
 
 /* ---- status.c, for source.c too: the source's part of SHOW STATUS ---- */

@@ -51,6 +51,21 @@ const struct command COMMANDS_TABLE[] = {
      "holdfast log verify\nholdfast --timeout 600 log verify\n", "", 0, 0, cmd_log_verify},
     {"gtid show", "", "the GTIDs that the cluster holds", "", "holdfast gtid show\n", "", 0, 0,
      cmd_gtid_show},
+    {"gtid missing", "SET", "what the cluster lacks of a GTID set, and the set of the cluster",
+     "SET is @@gtid_executed of a MySQL server, or @@gtid_binlog_state of a MariaDB. A server whose set lacks something that the "
+     "cluster holds can get it from here; one that has something that the cluster lacks may not be followed.\n",
+     "holdfast gtid missing 3e11fa47-71ca-11e1-9e33-c80aa9429562:1-120\nholdfast gtid missing 0-1-4711\n", "", 1, 1,
+     cmd_gtid_missing},
+    {"gtid wait", "SET [--timeout SECONDS]", "wait until the cluster holds a GTID set",
+     "Exits with 0 when it does, with 1 when the time (10 seconds) is over.\n",
+     "holdfast gtid wait 3e11fa47-71ca-11e1-9e33-c80aa9429562:1-120 --timeout 60\n", "", 1, 1, cmd_gtid_wait},
+    {"setting list", "", "the settings of the cluster, what they may be and what they do", "", "holdfast setting list\n", "", 0, 0,
+     cmd_setting_list},
+    {"setting set", "NAME=VALUE", "change a setting of the cluster",
+     "Takes effect on all nodes at once and stays. DEFAULT takes the value back; sizes may end in K, M or G.\n",
+     "holdfast setting set max_connections=500\nholdfast setting set replica_queue_all=64M\n"
+     "holdfast setting set max_connections=DEFAULT\n",
+     "cluster_server_id= default_auth= max_connections= replica_queue= replica_queue_all= semi_sync_within=", 1, 1, cmd_setting_set},
     {"alarm list", "", "what happened that somebody has to know of",
      "Loss windows (commits on the source returned without the cluster's acknowledgement) and the like: since when, until "
      "when, which transactions. Kept until 64 newer ones need the room.\n",
@@ -87,8 +102,9 @@ const struct command COMMANDS_TABLE[] = {
      "", 1, CLI_WORDS_MAX, cmd_sql},
     {"help", "[COMMAND]", "this text, or that of a command", "", "holdfast help source set\n", "", 0, 2,
      cmd_help},
-    {"completion", "bash", "a script that teaches the shell to complete commands", "",
-     "source <(holdfast completion bash)\n", "bash", 1, 1, cmd_completion},
+    {"completion", "bash|zsh", "a script that teaches the shell to complete commands",
+     "make install puts both where the shells look for them.\n",
+     "source <(holdfast completion bash)\nholdfast completion zsh > ~/.zfunc/_holdfast\n", "bash zsh", 1, 1, cmd_completion},
 };
 const size_t COMMANDS_COUNT = sizeof COMMANDS_TABLE / sizeof COMMANDS_TABLE[0];
 

@@ -80,7 +80,7 @@ static int connect_first(struct cli *cli, const char *ca, struct buf *why)
             .tls_mode = cli->tls_mode,
             .ssl_ca = ca,
             .connect_ms = share < 1000 ? 1000 : share,
-            .answer_ms = cli->timeout * 1000,
+            .answer_ms = (cli->timeout + cli->patience) * 1000,
         };
         int code = conn_open(&opts, &cli->conn, &refused, &em);
         env_addr_format(&opts.addr, text, sizeof text);
