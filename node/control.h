@@ -11,6 +11,7 @@
 struct source;
 struct serve;
 struct monitor;
+struct forward;
 
 /* Counted on all workers, read on the loop. */
 struct login_counters {
@@ -37,6 +38,7 @@ struct control {
     bool closing;
     struct verify_run *verifying; /* sql_verify.c's */
     struct sql_waiting *waiting;  /* sql_wait.c's */
+    struct forward *forward;      /* NULL: this node runs everything itself (some tests) */
 };
 
 /* Owned by the session's worker until submitted, by the loop until done() runs on the worker. */

@@ -8,6 +8,7 @@
 #include "build.h"
 #include "node/certificate.h"
 #include "node/control.h"
+#include "node/forward.h"
 #include "node/identity.h"
 #include "node/monitor.h"
 #include "node/serve.h"
@@ -24,7 +25,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PATIENCE_S = 2 };
+enum { HANDOVER_S = 1, HANDOVER_LOOK_MS = 5, PATIENCE_S = 2 };
 
 struct daemon {
     struct env *loop;
@@ -37,8 +38,14 @@ struct daemon {
     struct monitor *monitor;
     struct serve *serve;
     struct control control;
+    struct forward *forward;
+    struct env_msg refusal_msg;
+    void (*refused)(void *arg);
+    void *refused_arg;
     struct env_msg refresh_msg;
     bool refresh_posted;
+    struct env_timer handover;
+    uint64_t handover_until;
     struct env_timer patience; /* with a leader, before clients from the network are let in */
     bool view_stale, settings_changed;
     bool leading;
@@ -162,6 +169,7 @@ static void cluster_applied(void *owner, const struct state_effect *effect)
     if (d->stopping || !d->serve) {
         return;
     }
+    forward_applied(d->forward);
     switch (effect->head.kind) {
     case ENTRY_USER:
     case ENTRY_FILE:
@@ -188,7 +196,52 @@ static void cluster_applied(void *owner, const struct state_effect *effect)
     }
 }
 
-static const struct cluster_handler cluster_handler = {.leading = cluster_is_leading, .applied = cluster_applied};
+static void cluster_asked(void *owner, uint64_t from, uint64_t ticket, struct cur *body)
+{
+    struct daemon *d = owner;
+    if (d->stopping || !d->serve) {
+        return;
+    }
+    struct view *view = make_view(d);
+    forward_asked(d->forward, view, from, ticket, body);
+    view_unref(view);
+}
+
+static void tell_refusal(struct env_msg *msg)
+{
+    struct daemon *d = CONTAINER_OF(msg, struct daemon, refusal_msg);
+    d->refused(d->refused_arg);
+}
+
+static void cluster_refused(void *owner, const char *text)
+{
+    struct daemon *d = owner;
+    if (!d->refused) {
+        env_fatal(d->loop, "%s", text);
+    }
+    env_log(d->loop, ENV_ERROR, "%s", text);
+    d->refusal_msg.run = tell_refusal;
+    env_post(d->loop, &d->refusal_msg);
+}
+
+void daemon_on_refusal(struct daemon *d, void (*refused)(void *arg), void *arg)
+{
+    d->refused = refused;
+    d->refused_arg = arg;
+}
+
+/* Somebody leads, somewhere: what is applied here follows it. */
+static void cluster_led_by(void *owner, uint64_t id)
+{
+    struct daemon *d = owner;
+    if (id && d->serve && !d->stopping && !d->leading) {
+        d->view_stale = true;
+        refresh_later(d);
+    }
+}
+
+static const struct cluster_handler cluster_handler = {
+    .leading = cluster_is_leading, .applied = cluster_applied, .led_by = cluster_led_by, .refused = cluster_refused, .asked = cluster_asked};
 
 /* ---- the certificate towards clients ---- */
 
@@ -249,6 +302,8 @@ static int open_parts(struct daemon *d, struct errmsg *em)
                                   .started_wall = env_wall(d->loop),
                                   .server_uuid = d->identity.server_uuid,
                                   .server_id = d->identity.server_id};
+    d->forward = forward_new(&d->control);
+    d->control.forward = d->forward;
     struct view *view = make_view(d);
     rv = serve_open(&d->control, cluster_store(d->cluster), view, &d->serve, em);
     view_unref(view);
@@ -288,6 +343,7 @@ static void cluster_closed(void *arg)
     void *stopped_arg = d->stopped_arg;
     monitor_free(d->monitor);
     source_free(d->source);
+    forward_free(d->forward);
     pem_end(d->reloading);
     certificate_close(&d->certificate);
     mem_free(d);
@@ -301,14 +357,38 @@ static void serve_closed(void *arg)
     cluster_close(d->cluster, cluster_closed, d);
 }
 
-void daemon_stop(struct daemon *d, void (*stopped)(void *arg), void *arg)
+static void stop_parts(struct daemon *d)
 {
     d->stopping = true;
-    d->stopped = stopped;
-    d->stopped_arg = arg;
     env_timer_close(&d->patience);
+    env_timer_close(&d->handover);
     monitor_stop(d->monitor);
     source_leading(d->source, false);
     control_close(&d->control);
+    forward_close(d->forward);
     serve_close(d->serve, serve_closed, d);
+}
+
+static void handover_over(struct env_timer *timer)
+{
+    struct daemon *d = CONTAINER_OF(timer, struct daemon, handover);
+    if (d->leading && env_now(d->loop) < d->handover_until) {
+        env_timer_start(timer, HANDOVER_LOOK_MS * ENV_MS);
+    } else {
+        stop_parts(d);
+    }
+}
+
+/* A leader hands over first: its followers need not find out that it is gone. */
+void daemon_stop(struct daemon *d, void (*stopped)(void *arg), void *arg)
+{
+    d->stopped = stopped;
+    d->stopped_arg = arg;
+    if (d->leading && cluster_voters(d->cluster) > 1 && !cluster_transfer(d->cluster, 0) && !env_timer_open(d->loop, &d->handover, handover_over)) {
+        env_log(d->loop, ENV_INFO, "node: handing the lead over before it ends");
+        d->handover_until = env_now(d->loop) + HANDOVER_S * ENV_S;
+        env_timer_start(&d->handover, HANDOVER_LOOK_MS * ENV_MS);
+        return;
+    }
+    stop_parts(d);
 }

@@ -8,6 +8,9 @@ struct daemon;
 
 /* On the loop env before it runs (blocks while it reads its files). `config` outlives the daemon. */
 int daemon_start(struct env *env, const struct config *config, struct daemon **daemon, struct errmsg *em);
+/* This node cannot be part of its cluster (or of any): the reason was logged, the caller ends the process. Never inside another call of the
+ * daemon. Without it such a node ends at once. */
+void daemon_on_refusal(struct daemon *daemon, void (*refused)(void *arg), void *arg);
 /* For the simulator, which compares what nodes hold. */
 struct cluster *daemon_cluster(struct daemon *daemon);
 /* SIGHUP: reads the certificate for clients again; new sessions get it. What is wrong with it goes to the log. */

@@ -26,6 +26,7 @@ struct program {
     const char *config_path;
     struct daemon *daemon;
     bool stopping;
+    int exit_code;
 };
 
 static void usage(FILE *to)
@@ -61,6 +62,17 @@ static void on_end(void *arg, int signum)
     p->stopping = true;
     env_log(p->env, ENV_INFO, "node: ending signal=%s", signum == SIGTERM ? "SIGTERM" : "SIGINT");
     daemon_stop(p->daemon, stopped, p);
+}
+
+/* The reason was logged: trying again without an operator would not help. */
+static void on_refusal(void *arg)
+{
+    struct program *p = arg;
+    p->exit_code = EXIT_BAD_START;
+    if (!p->stopping) {
+        p->stopping = true;
+        daemon_stop(p->daemon, stopped, p);
+    }
 }
 
 static void on_hup(void *arg, int signum)
@@ -149,13 +161,14 @@ static int run(struct program *p)
         fprintf(stderr, "holdfastd: %s\n", em.text);
         return EXIT_BAD_START;
     }
+    daemon_on_refusal(p->daemon, on_refusal, p);
     env_uv_signal(p->env, SIGTERM, on_end, p);
     env_uv_signal(p->env, SIGINT, on_end, p);
     env_uv_signal(p->env, SIGHUP, on_hup, p);
     env_uv_run(p->env);
     env_uv_free(p->env);
     close(lock);
-    return EXIT_SUCCESS;
+    return p->exit_code;
 }
 
 int main(int argc, char **argv)

@@ -11,6 +11,7 @@
 
 #include "node/client.h"
 #include "node/loss.h"
+#include "node/quorum.h"
 #include "node/verdict.h"
 
 #include "protocol/base/check.h"
@@ -570,14 +571,16 @@ void monitor_get_report(const struct monitor *m, struct monitor_report *report)
 
 bool monitor_verdict(struct monitor *m, char *reason, size_t size, uint64_t *since)
 {
-    struct cluster_member members[CLUSTER_MEMBERS_MAX];
+    char quorum[1024];
     struct source_status link;
     struct monitor_report report;
+    quorum_text(m->cluster, m->loop, quorum, sizeof quorum);
     source_get_status(m->source, &link);
     monitor_get_report(m, &report);
-    struct verdict_facts facts = {.voters = cluster_members(m->cluster, members, CLUSTER_MEMBERS_MAX),
+    struct verdict_facts facts = {.voters = cluster_voters(m->cluster),
                                   .self = cluster_id(m->cluster),
                                   .leader = cluster_leader(m->cluster),
+                                  .quorum = quorum,
                                   .state = cluster_state(m->cluster),
                                   .source = &link,
                                   .report = &report};

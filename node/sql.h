@@ -55,6 +55,9 @@ void sql_statement_free(struct sql_statement *statement);
 void sql_session_noted(struct sql_session *session, struct reply *reply);
 void sql_session_free(struct sql_session *session); /* its variables and notes */
 
+/* As it was typed; may hold a password. */
+const char *sql_statement_text(const struct sql_statement *statement, size_t *n);
+
 /* The loop's half: called by node/control.c. Answers by control_reply, now or later (after a proposal was applied). */
 struct control_request;
 struct control;

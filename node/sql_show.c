@@ -1,6 +1,5 @@
 /* sql_show.c: SHOW of what the node holds and whom it serves: members, binlog files, replicas, connections.
  * And those that are always empty, on the worker, since clients ask for them. */
-#include "build.h"
 #include "node/serve.h"
 #include "node/sql_impl.h"
 
@@ -150,36 +149,6 @@ void sql_flush_logs(struct sql_call *call)
         reply_note(call->reply, "Warning", 1105, "nothing was rotated: the files here end where those of the source do; FLUSH "
                                                  "BINARY LOGS on the source");
     }
-}
-
-/* ---- the cluster ---- */
-
-void sql_show_members(struct sql_call *call)
-{
-    if (!sql_end(call)) {
-        return;
-    }
-    struct cluster *cluster = call->control->cluster;
-    struct cluster_member members[CLUSTER_MEMBERS_MAX];
-    size_t n = cluster_members(cluster, members, CLUSTER_MEMBERS_MAX);
-    struct table *table = TABLE_OF("#Id", "Address", "Role", "State", "Version", "#Applied", "Self");
-    for (size_t i = 0; i < n; i++) {
-        bool self = members[i].id == cluster_id(cluster);
-        bool leads = members[i].id == cluster_leader(cluster);
-        table_row(table);
-        table_number(table, members[i].id);
-        table_text(table, members[i].address);
-        table_text(table, "voter");
-        table_text(table, leads ? "leader" : self && cluster_leader(cluster) ? "follower" : "unknown");
-        table_text(table, self ? HOLDFAST_VERSION : NULL);
-        if (self) {
-            table_number(table, cluster_state(cluster)->index);
-        } else {
-            table_text(table, NULL);
-        }
-        table_text(table, self ? "yes" : "no");
-    }
-    reply_rows(call->reply, table);
 }
 
 /* ---- binlog files ---- */

@@ -3,6 +3,7 @@
  * On the worker: the text is cut into tokens, the row whose words it begins with is found, the roles are
  * looked at, and the handler runs; or, where the row says so or the handler asks for it, everything it needs
  * is copied into a struct sql_statement that the loop runs. */
+#include "node/forward.h"
 #include "node/sql_impl.h"
 
 #include "protocol/base/check.h"
@@ -39,6 +40,10 @@ static const struct sql_row rows[] = {
      "always empty", "SHOW DATABASES"},
     {"SHOW [FULL] TABLES", "[FROM database] [LIKE 'pattern']", SQL_ANYBODY, ON_WORKER, sql_show_tables,
      "always empty", "SHOW TABLES FROM test"},
+    {"SHOW CLUSTER STATUS", "[LIKE 'pattern' | WHERE condition]", SQL_MONITOR, ON_LOOP, sql_show_cluster_status,
+     "SHOW STATUS of the node that leads, from any node", "SHOW CLUSTER STATUS LIKE 'Holdfast_protected%'"},
+    {"ALTER CLUSTER SWITCHOVER", "[TO n]", SQL_ADMIN, ON_LOOP, sql_switchover,
+     "another node leads; the source is not touched", "ALTER CLUSTER SWITCHOVER TO 2"},
     {"SHOW CLUSTER MEMBERS", "", SQL_MONITOR, ON_LOOP, sql_show_members,
      "the nodes of the cluster, as this one knows them", "SHOW CLUSTER MEMBERS"},
     {"SHOW REPLICA STATUS", "[FOR CHANNEL '']", SQL_MONITOR, ON_LOOP, sql_show_replica_status,
@@ -303,9 +308,33 @@ enum sql_outcome sql_execute(struct sql_session *session, const char *text, size
     return SQL_DONE;
 }
 
+const char *sql_statement_text(const struct sql_statement *s, size_t *n)
+{
+    *n = s->n;
+    return s->text;
+}
+
+/* Only the leader changes the replicated state and knows the source. */
+static bool for_leader(const struct sql_row *row)
+{
+    static void (*const handlers[])(struct sql_call *call) = {
+        sql_change_source, sql_start_replica, sql_stop_replica, sql_reset_replica, sql_show_replica_status, sql_show_slave_status, sql_create_user,
+        sql_alter_user, sql_drop_user, sql_grant, sql_revoke, sql_check_source, sql_acknowledge_alarm, sql_show_cluster_status, sql_switchover};
+    for (size_t i = 0; i < sizeof handlers / sizeof *handlers; i++) {
+        if (row->run == handlers[i]) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void sql_run(struct control *control, struct control_request *request)
 {
     struct sql_statement *s = request->statement;
+    if (control->forward && for_leader(s->row) && !cluster_leading(control->cluster)) {
+        forward_request(control->forward, request);
+        return;
+    }
     struct sql_call call = call_of(s, &s->session, &request->reply);
     call.control = control;
     call.request = request;

@@ -90,14 +90,17 @@ bool verdict(const struct verdict_facts *facts, char *reason, size_t size)
         add(&r, "one voter, no redundancy");
     }
     const struct state *state = facts->state;
-    if (!state->has_source || !state->source.host[0]) {
+    if (facts->leader == 0) {
+        add(&r, "%s", facts->quorum ? facts->quorum : "no leader is known");
+        if (state->has_source && state->source.running) {
+            add_to(&r, ". No ACKs; commits on %s:%u wait", state->source.host, state->source.port);
+        }
+    } else if (!state->has_source || !state->source.host[0]) {
         add(&r, "no source is set");
     } else if (!state->source.running) {
         add(&r, "following %s:%u is stopped", state->source.host, state->source.port);
-    } else if (facts->leader == 0) {
-        add(&r, "no leader is known");
     } else if (facts->leader != facts->self) {
-        add(&r, "node %llu leads and knows the rest; ask it", (unsigned long long)facts->leader);
+        add(&r, "node %llu leads and knows the rest; ask it (SHOW CLUSTER STATUS)", (unsigned long long)facts->leader);
     } else {
         following(&r, facts->source, facts->report);
     }

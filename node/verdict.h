@@ -12,6 +12,7 @@ struct monitor_report;
 struct verdict_facts {
     size_t voters;
     uint64_t self, leader; /* leader 0: nobody known */
+    const char *quorum;    /* no leader: in words; NULL: nothing more is known */
     const struct state *state;
     const struct source_status *source; /* this node's link: it follows while this node leads */
     const struct monitor_report *report; /* what the source says of itself; NULL: nobody asks it */

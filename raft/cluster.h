@@ -78,6 +78,7 @@ uint64_t cluster_term(const struct cluster *cluster);
 uint64_t cluster_id(const struct cluster *cluster);
 size_t cluster_members(const struct cluster *cluster, struct cluster_member *members, size_t max);
 size_t cluster_infos(const struct cluster *cluster, struct cluster_member_info *infos, size_t max);
+uint64_t cluster_leaderless_since(const struct cluster *cluster); /* wall clock, microseconds; 0: a leader is known */
 size_t cluster_voters(const struct cluster *cluster);
 const char *cluster_name(const struct cluster *cluster); /* its id as text; "" while it is being formed */
 bool cluster_formed(const struct cluster *cluster);

@@ -59,6 +59,7 @@ struct cluster {
     bool leading;
     bool closing;
     uint64_t led_by;
+    uint64_t leaderless_since;
     uint64_t snapshot_bytes;
     uint64_t bytes_since, entries_since; /* the last snapshot */
     struct { /* how much log there is behind an index, at each snapshot; a ring */

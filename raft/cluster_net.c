@@ -137,6 +137,11 @@ size_t cluster_infos(const struct cluster *c, struct cluster_member_info *infos,
     return n;
 }
 
+uint64_t cluster_leaderless_since(const struct cluster *c)
+{
+    return c->leaderless_since;
+}
+
 const char *cluster_name(const struct cluster *c)
 {
     return c->formation.cluster;
@@ -417,6 +422,7 @@ int cluster_net_open(struct cluster *c, const struct cluster_options *o, struct 
             return E_INVALID;
         }
     }
+    c->leaderless_since = env_wall(c->loop);
     int rv = env_timer_open(c->loop, &c->wake, wake);
     rv = rv ? rv : env_timer_open(c->loop, &c->patience, look_at_questions);
     return rv ? err_set(em, rv, "no timer for the cluster") : net_open(&options, &net_handler, c, &c->net, em);
@@ -435,6 +441,7 @@ void cluster_net_close(struct cluster *c, void (*closed)(void *arg), void *arg)
 
 void cluster_net_led_by(struct cluster *c, uint64_t id)
 {
+    c->leaderless_since = id ? 0 : env_wall(c->loop);
     if (id) {
         env_log(c->loop, ENV_INFO, "raft: led by node=%llu term=%llu", (unsigned long long)id, c->raft.current_term);
     } else {

@@ -324,7 +324,7 @@ static void source_starts_and_stops(void)
 
 static void source_show_knows_both_flavours(void)
 {
-    START(node, {"SHOW STATUS", STATUS_ROWS},
+    START(node, {"SHOW CLUSTER STATUS", STATUS_ROWS},
           {"SHOW REPLICA STATUS", "Slave_IO_State\tMaster_User\tSlave_IO_Running\tGtid_IO_Pos\n"
                                   "Streaming\tfollower\tYes\t0-1-17"});
     struct ran r = run("", "-S", node.socket, "source", "show", NULL);

@@ -103,6 +103,12 @@ static int set_ssl_ca(struct cli *cli, const char *value)
     return CLI_OK;
 }
 
+static int set_to(struct cli *cli, const char *value)
+{
+    cli->to = value;
+    return CLI_OK;
+}
+
 static int set_role(struct cli *cli, const char *value)
 {
     cli->role = value;
@@ -159,6 +165,7 @@ const struct option_row OPTIONS[] = {
      "replica monitor admin", set_role},
     {0, "auth", VALUE_REQUIRED, "PLUGIN", "default, caching_sha2_password, mysql_native_password", "user add",
      "default caching_sha2_password mysql_native_password", set_auth},
+    {0, "to", VALUE_REQUIRED, "ID", "the node that shall lead", "switchover", "", set_to},
     {0, "help", VALUE_NONE, NULL, "this text, or that of a command", NULL, "", set_help},
     {'V', "version", VALUE_NONE, NULL, "the version of this program", NULL, "", set_version},
 };

@@ -45,6 +45,7 @@ struct cli {
     bool has_tls_mode;
     const char *ssl_ca; /* path */
     const char *role;   /* of user add */
+    const char *to;     /* of switchover */
     const char *auth;   /* the same */
     bool help, version;
 
@@ -173,6 +174,7 @@ int cmd_user_passwd(struct cli *cli);
 int cmd_user_drop(struct cli *cli);
 
 int cmd_member_list(struct cli *cli);
+int cmd_switchover(struct cli *cli);
 int cmd_replica_list(struct cli *cli);
 int cmd_log_list(struct cli *cli);
 int cmd_log_verify(struct cli *cli);

@@ -41,6 +41,10 @@ const struct command COMMANDS_TABLE[] = {
      "own timeout ends the waiting.\n",
      "holdfast source stop\n", "", 0, 0, cmd_source_stop},
     {"member list", "", "the nodes of the cluster", "", "holdfast member list\n", "", 0, 0, cmd_member_list},
+    {"switchover", "[--to ID]", "another node leads; the source is not touched",
+     "Moves the lead of Holdfast to another voter, the best one or the one that is named, and waits until it leads. Commits on the source go on: "
+     "they wait for the moment that it takes.\n",
+     "holdfast switchover\nholdfast switchover --to 2\n", "", 0, 0, cmd_switchover},
     {"replica list", "", "the replicas that are connected to this node", "",
      "holdfast replica list\nholdfast -h db-a -u monitor -p replica list --format json\n", "", 0, 0,
      cmd_replica_list},

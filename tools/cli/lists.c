@@ -15,6 +15,47 @@ int cmd_member_list(struct cli *cli)
     return cli_list(cli, "SHOW CLUSTER MEMBERS", "The cluster has no members yet.");
 }
 
+enum { SWITCH_S = 10, SWITCH_LOOK_US = 20000 };
+
+static void leader_id(struct cli *cli, char *id, size_t size)
+{
+    struct result r;
+    struct errmsg em;
+    const char *value = NULL;
+    cli_result_init(&r);
+    if (!cli_try(cli, "SHOW STATUS LIKE 'Holdfast_leader_id'", &r, &em)) {
+        value = status_get(&r, "leader_id");
+    }
+    snprintf(id, size, "%s", value ? value : "0");
+    result_free(&r);
+}
+
+int cmd_switchover(struct cli *cli)
+{
+    char sql[64] = "ALTER CLUSTER SWITCHOVER", before[24], now[24], done[80];
+    struct result r;
+    if (cli->to && (!cli->to[0] || strspn(cli->to, "0123456789") != strlen(cli->to) || strlen(cli->to) > 18)) {
+        return cli_fail(CLI_USAGE, "switchover: '%s' is no node's id; holdfast member list shows them", cli->to);
+    }
+    if (cli->to) {
+        snprintf(sql, sizeof sql, "ALTER CLUSTER SWITCHOVER TO %s", cli->to);
+    }
+    cli_result_init(&r);
+    leader_id(cli, before, sizeof before);
+    int rv = cli_query(cli, sql, &r);
+    result_free(&r);
+    for (unsigned i = 0; !rv && i < SWITCH_S * 1000000 / SWITCH_LOOK_US; i++) {
+        leader_id(cli, now, sizeof now);
+        if (strcmp(now, "0") && strcmp(now, before)) {
+            snprintf(done, sizeof done, "Node %s leads.", now);
+            cli_done(cli, done);
+            return CLI_OK;
+        }
+        usleep(SWITCH_LOOK_US);
+    }
+    return rv ? rv : cli_fail(CLI_SERVER, "switchover: node %s still leads after %d s; holdfast status shows whether the other one is reachable and level", before, SWITCH_S);
+}
+
 int cmd_replica_list(struct cli *cli)
 {
     return cli_list(cli, "SHOW REPLICAS", "No replica is connected to this node.");

@@ -222,7 +222,7 @@ int cmd_source_show(struct cli *cli)
     struct result status, replica;
     cli_result_init(&status);
     cli_result_init(&replica);
-    int rv = cli_query(cli, "SHOW STATUS LIKE 'Holdfast_%'", &status);
+    int rv = cli_query(cli, "SHOW CLUSTER STATUS LIKE 'Holdfast_%'", &status);
     if (!rv) {
         rv = cli_query(cli, "SHOW REPLICA STATUS", &replica);
     }

@@ -217,12 +217,13 @@ static void text_node(struct buf *b, const struct result *status)
     out_pair(b, 0, TITLE_WIDTH, "GTIDs", get(status, "gtid_executed"));
 }
 
-static void text_status(struct buf *b, const struct result *status, const struct part *members,
+/* own: what the node that was asked says of itself; status: what the leader says. */
+static void text_status(struct buf *b, const struct result *own, const struct result *status, const struct part *members,
                         const struct part *replicas, const struct alarms *alarms)
 {
     text_verdict(b, status);
     buf_str(b, "\n");
-    text_node(b, status);
+    text_node(b, own);
     text_part(b, "Members", members);
     buf_str(b, "\nSource:\n");
     if (get(status, "source")[0]) {
@@ -259,7 +260,7 @@ static void json_part(struct json *j, const char *key, const char *error_key, co
     }
 }
 
-static void json_status(struct buf *b, const struct result *status, const struct part *members,
+static void json_status(struct buf *b, const struct result *own, const struct result *status, const struct part *members,
                         const struct part *replicas, const struct alarms *alarms)
 {
     struct json j;
@@ -268,12 +269,12 @@ static void json_status(struct buf *b, const struct result *status, const struct
     json_bool(&j, "protected", status_yes(status_get(status, "protected")));
     json_str(&j, "protected_since", or_null(status_get(status, "protected_since")));
     json_str(&j, "protected_reason", or_null(status_get(status, "protected_reason")));
-    json_number(&j, "node_id", status_get(status, "node_id"));
-    json_str(&j, "version", status_get(status, "version"));
-    json_number(&j, "leader_id", status_get(status, "leader_id"));
-    json_number(&j, "term", status_get(status, "term"));
-    json_number(&j, "applied_index", status_get(status, "applied_index"));
-    json_str(&j, "gtid_executed", get(status, "gtid_executed"));
+    json_number(&j, "node_id", status_get(own, "node_id"));
+    json_str(&j, "version", status_get(own, "version"));
+    json_number(&j, "leader_id", status_get(own, "leader_id"));
+    json_number(&j, "term", status_get(own, "term"));
+    json_number(&j, "applied_index", status_get(own, "applied_index"));
+    json_str(&j, "gtid_executed", get(own, "gtid_executed"));
     json_part(&j, "members", "members_error", members);
     if (get(status, "source")[0]) {
         json_open(&j, "source", '{');
@@ -304,12 +305,22 @@ static int read_part(struct cli *cli, const char *sql, struct part *part)
     return rv;
 }
 
+/* The source is known to the leader. Without one the node that was asked says what it knows. */
+static int read_leader(struct cli *cli, const struct result *own, struct part *leader)
+{
+    const char *id = get(own, "leader_id");
+    snprintf(leader->em.text, sizeof leader->em.text, "no leader");
+    return strcmp(id, "0") != 0 && strcmp(id, get(own, "node_id")) != 0 ? read_part(cli, "SHOW CLUSTER STATUS LIKE 'Holdfast_%'", leader) : CLI_OK;
+}
+
 int cmd_status(struct cli *cli)
 {
     struct result status;
+    struct part leader = {.em = {""}};
     struct part members = {.em = {""}}, replicas = {.em = {""}}, kept = {.em = {""}};
     struct alarms alarms;
     cli_result_init(&status);
+    cli_result_init(&leader.rows);
     cli_result_init(&members.rows);
     cli_result_init(&replicas.rows);
     cli_result_init(&kept.rows);
@@ -317,6 +328,9 @@ int cmd_status(struct cli *cli)
     if (!rv && !status_get(&status, "protected")) {
         rv = cli_fail(CLI_SERVER, "this is no Holdfast node: the server calls itself %s",
                       conn_version(cli->conn));
+    }
+    if (!rv) {
+        rv = read_leader(cli, &status, &leader);
     }
     if (!rv) {
         rv = read_part(cli, "SHOW CLUSTER MEMBERS", &members);
@@ -328,11 +342,13 @@ int cmd_status(struct cli *cli)
         rv = read_part(cli, "SHOW ALARMS", &kept);
     }
     if (!rv) {
-        find_alarms(&status, &alarms);
+        const struct result *whole = leader.em.text[0] ? &status : &leader.rows;
+        find_alarms(whole, &alarms);
         kept_alarms(&kept, &alarms);
-        (cli->json ? json_status : text_status)(&cli->out, &status, &members, &replicas, &alarms);
+        (cli->json ? json_status : text_status)(&cli->out, &status, whole, &members, &replicas, &alarms);
     }
     result_free(&status);
+    result_free(&leader.rows);
     result_free(&members.rows);
     result_free(&replicas.rows);
     result_free(&kept.rows);
