@@ -216,6 +216,12 @@ static void answered(void *arg, int status, struct cur *answer)
         return;
     }
     char text[512];
+    if (status == E_AGAIN) {
+        e->request = NULL;
+        errand_end(e);
+        sql_run(f->control, request);
+        return;
+    }
     if (!status && !get_reply(answer, &request->reply, &e->index)) {
         reply_error(&request->reply, 1105, "HY000", "the leader's answer cannot be read; whether the statement took effect is not known");
     } else if (status == E_NOTLEADER) {
@@ -293,9 +299,6 @@ static void run_visit(struct forward *f, struct view *view, struct visit *v, con
     sql_vars_free(session.vars);
     if (outcome == SQL_DONE) {
         visit_done(&v->request);
-    } else if (!cluster_leading(f->control->cluster)) { /* it would be sent on and on */
-        reply_error(&v->request.reply, 1105, "HY000", "node %llu does not lead any more; nothing was done", (unsigned long long)cluster_id(f->control->cluster));
-        control_reply(&v->request);
     } else {
         sql_run(f->control, &v->request);
     }

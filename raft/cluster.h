@@ -87,9 +87,10 @@ bool cluster_formed(const struct cluster *cluster);
  * when leading(false) is called; when it fails nothing changes. */
 int cluster_transfer(struct cluster *cluster, uint64_t to);
 
-/* Asks the leader. done(arg, status, answer): 0; E_NOTLEADER: none is known, or this node leads itself; E_TOOBIG; E_RESET, E_TIMEOUT: it may or may not have
- * done it. Never inside the call. */
+/* Asks the leader; while there is none, or it is not ready, waits some seconds for one. done(arg, status, answer): 0; E_AGAIN: this node leads by now;
+ * E_NOTLEADER: nobody was asked; E_TOOBIG; E_RESET, E_TIMEOUT: it may or may not have done it. Never inside the call. */
 void cluster_ask(struct cluster *cluster, struct buf *body, void (*done)(void *arg, int status, struct cur *answer), void *arg);
+/* body NULL: this node does not lead, and has done nothing. */
 void cluster_answer(struct cluster *cluster, uint64_t to, uint64_t ticket, const struct buf *body);
 const struct state *cluster_state(const struct cluster *cluster);
 struct store *cluster_store(const struct cluster *cluster);

@@ -29,10 +29,12 @@ struct member_report {
 
 struct question { /* that the leader was asked */
     struct question *next;
-    uint64_t ticket, leader, until;
+    uint64_t ticket;
+    uint64_t leader; /* who was asked; 0: nobody yet */
+    uint64_t until;
+    struct buf frame; /* while nobody was asked */
     void (*done)(void *arg, int status, struct cur *answer);
     void *arg;
-    int failed; /* it was never sent */
 };
 
 struct cluster {

@@ -19,7 +19,9 @@ enum {
     WAKE_STEP_MS = 100,
     WAKE_BUSY_MS = 2,     /* entries are being written: soon again */
     WAKE_TRIES = 100,
-    ASK_S = 60,
+    ASK_S = 60,        /* for the leader to do it */
+    LEADER_WAIT_S = 3, /* for there to be one */
+    ASK_LOOK_MS = 20,
     FRAME_MAX = MESSAGE_HEAD + MESSAGE_MAX,
     ASK_MAX = 4 << 20,
 };
@@ -224,51 +226,74 @@ static void finish_question(struct cluster *c, struct question *q, int status, s
         }
     }
     q->done(q->arg, status, answer);
+    if (q->frame.data) {
+        explicit_bzero(q->frame.data, q->frame.len); /* it may hold a password */
+    }
+    buf_free(&q->frame);
     mem_free(q);
 }
 
-/* Those that failed at once, whose leader is another one now or cannot be reached, and those that took too long. */
+/* Sends it if it can be sent. */
+static void put_question(struct cluster *c, struct question *q)
+{
+    uint64_t leader = cluster_leader(c);
+    struct buf copy;
+    if (!leader || leader == c->id || !net_up(c->net, leader)) {
+        return;
+    }
+    buf_init(&copy, FRAME_MAX);
+    buf_bytes(&copy, q->frame.data, q->frame.len);
+    if (net_send_frame(c->net, leader, &copy)) {
+        q->leader = leader;
+        q->until = env_now(c->loop) + ASK_S * ENV_S;
+    }
+    buf_free(&copy);
+}
+
+/* 0: it goes on. */
+static int fate(const struct cluster *c, const struct question *q)
+{
+    bool over = env_now(c->loop) >= q->until;
+    if (q->frame.err) {
+        return E_TOOBIG;
+    }
+    if (!q->leader) {
+        return c->leading ? E_AGAIN : over ? E_NOTLEADER : 0;
+    }
+    return over ? E_TIMEOUT : q->leader != cluster_leader(c) || !net_up(c->net, q->leader) ? E_RESET : 0;
+}
+
 static void look_at_questions(struct env_timer *timer)
 {
     struct cluster *c = CONTAINER_OF(timer, struct cluster, patience);
-    uint64_t now = env_now(c->loop);
     for (struct question *q = c->questions, *next; q; q = next) {
-        int status = q->failed ? q->failed : now >= q->until ? E_TIMEOUT : q->leader != cluster_leader(c) || !net_up(c->net, q->leader) ? E_RESET : 0;
         next = q->next;
+        if (!q->leader) {
+            put_question(c, q);
+        }
+        int status = fate(c, q);
         if (status) {
             finish_question(c, q, status, NULL);
         }
     }
     if (c->questions) {
-        env_timer_start(timer, 50 * ENV_MS);
+        env_timer_start(timer, ASK_LOOK_MS * ENV_MS);
     }
 }
 
 void cluster_ask(struct cluster *c, struct buf *body, void (*done)(void *arg, int status, struct cur *answer), void *arg)
 {
     struct question *q = mem_new(sizeof *q);
-    struct buf b;
-    *q = (struct question){.next = c->questions,
-                           .ticket = ++c->ticket,
-                           .leader = cluster_leader(c),
-                           .until = env_now(c->loop) + ASK_S * ENV_S,
-                           .done = done,
-                           .arg = arg};
+    *q = (struct question){
+        .next = c->questions, .ticket = ++c->ticket, .until = env_now(c->loop) + LEADER_WAIT_S * ENV_S, .done = done, .arg = arg};
+    buf_init(&q->frame, ASK_MAX);
+    message_begin(&q->frame, MESSAGE_ASK);
+    buf_u64(&q->frame, q->ticket);
+    buf_bytes(&q->frame, body->data, body->len);
+    q->frame.err = q->frame.err ? q->frame.err : body->err;
+    message_end(&q->frame, 0);
     c->questions = q;
-    if (!q->leader || q->leader == c->id) {
-        q->failed = E_NOTLEADER;
-    } else if (body->err || body->len > ASK_MAX) {
-        q->failed = body->err ? body->err : E_TOOBIG;
-    } else {
-        buf_init(&b, FRAME_MAX);
-        message_begin(&b, MESSAGE_ASK);
-        buf_u64(&b, q->ticket);
-        buf_bytes(&b, body->data, body->len);
-        message_end(&b, 0);
-        q->failed = net_send_frame(c->net, q->leader, &b) ? 0 : E_NOTLEADER;
-        buf_free(&b);
-    }
-    env_timer_start(&c->patience, q->failed ? 0 : 50 * ENV_MS);
+    env_timer_start(&c->patience, 0);
 }
 
 void cluster_answer(struct cluster *c, uint64_t to, uint64_t ticket, const struct buf *body)
@@ -277,7 +302,8 @@ void cluster_answer(struct cluster *c, uint64_t to, uint64_t ticket, const struc
     buf_init(&b, FRAME_MAX);
     message_begin(&b, MESSAGE_ANSWER);
     buf_u64(&b, ticket);
-    if (!body->err && body->len <= ASK_MAX) { /* an empty answer is none: the asker cannot read it and says so */
+    buf_u8(&b, body != NULL);
+    if (body && !body->err && body->len <= ASK_MAX) { /* an empty answer is none: the asker cannot read it and says so */
         buf_bytes(&b, body->data, body->len);
     }
     message_end(&b, 0);
@@ -290,19 +316,31 @@ void cluster_answer(struct cluster *c, uint64_t to, uint64_t ticket, const struc
 static void take_answer(struct cluster *c, uint64_t from, struct cur *body)
 {
     uint64_t ticket = cur_u64(body);
-    for (struct question *q = c->questions; q; q = q->next) {
-        if (q->ticket == ticket && q->leader == from && cur_ok(body)) {
-            finish_question(c, q, 0, body);
-            return;
+    bool leads = cur_u8(body);
+    for (struct question *q = c->questions; q && cur_ok(body); q = q->next) {
+        if (q->ticket != ticket || q->leader != from) {
+            continue;
         }
+        if (leads) {
+            finish_question(c, q, 0, body);
+        } else { /* it did nothing: again, there or elsewhere */
+            q->leader = 0;
+            q->until = env_now(c->loop) + LEADER_WAIT_S * ENV_S;
+        }
+        return;
     }
 }
 
 static void take_question(struct cluster *c, uint64_t from, struct cur *body)
 {
     uint64_t ticket = cur_u64(body);
-    if (cur_ok(body) && c->handler->asked) {
+    if (!cur_ok(body)) {
+        return;
+    }
+    if (c->leading && c->handler->asked) {
         c->handler->asked(c->owner, from, ticket, body);
+    } else {
+        cluster_answer(c, from, ticket, NULL);
     }
 }
 
