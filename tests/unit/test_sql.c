@@ -821,7 +821,10 @@ static void verdicts(void)
     UNIT_TRUE(!verdict(&f, text, sizeof text));
     f.leader = 0;
     UNIT_TRUE(!verdict(&f, text, sizeof text));
-    UNIT_STR(text, "no leader is known");
+    UNIT_STR(text, "no leader is known. No ACKs; commits on db1:3306 wait");
+    f.quorum = "quorum lost since 03:12:07Z: 1 of 3 voters answers";
+    UNIT_TRUE(!verdict(&f, text, sizeof text));
+    UNIT_STR(text, "quorum lost since 03:12:07Z: 1 of 3 voters answers. No ACKs; commits on db1:3306 wait");
     char small[10];
     f.voters = 1;
     UNIT_TRUE(!verdict(&f, small, sizeof small));
