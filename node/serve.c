@@ -13,6 +13,9 @@
 #include "protocol/base/check.h"
 #include "protocol/base/mem.h"
 
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -24,6 +27,7 @@ enum {
     SESSIONS_LOCAL = 16,       /* that the local socket has beyond the limit: who mends things comes in */
     SESSIONS_REFUSED = 256,    /* that may be told error 1040 at a time; more are just closed */
     DESCRIPTORS_RESERVED = 128, /* for files, readers, the source */
+    CROWD = 64,                /* fewer sessions are no matter */
     SEATS = 1024               /* buckets of a table */
 };
 #define QUEUE_EACH ((size_t)256 << 10)
@@ -50,7 +54,7 @@ struct serve {
     struct entry *replicas;
     uint32_t last_id;
     struct seat *seats[SEATS];
-    size_t sessions, sessions_max;
+    size_t sessions, sessions_max, sessions_peak;
     size_t sessions_wanted; /* by a setting; 0: none */
     size_t refused;
     uint64_t refused_said; /* when the log heard of it last */
@@ -110,6 +114,19 @@ static void take_seat(struct serve *serve, uint32_t id)
     new->next = serve->seats[id % SEATS];
     serve->seats[id % SEATS] = new;
     serve->sessions++;
+    serve->sessions_peak = serve->sessions > serve->sessions_peak ? serve->sessions : serve->sessions_peak;
+}
+
+/* After a crowd has gone: small pieces of it keep an allocator from giving anything back by itself. */
+static void give_back(struct serve *serve)
+{
+    if (serve->sessions_peak < CROWD || serve->sessions > serve->sessions_peak / 4) {
+        return;
+    }
+    serve->sessions_peak = serve->sessions;
+#ifdef __GLIBC__
+    malloc_trim(0);
+#endif
 }
 
 static void leave_seat(struct serve *serve, uint32_t id)
@@ -119,6 +136,7 @@ static void leave_seat(struct serve *serve, uint32_t id)
     *at = left->next;
     mem_free(left);
     serve->sessions--;
+    give_back(serve);
 }
 
 /* Every one would fill the log. */
