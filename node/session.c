@@ -337,7 +337,7 @@ void session_answered(struct session *s, struct reply *reply)
 
 /* ---- open ---- */
 
-static void greet(struct session *s, const struct env_peer *peer)
+static struct server_auth *new_login(struct session *s)
 {
     const struct view *view = s->worker->view;
     struct server_auth_opts opts = {
@@ -347,16 +347,44 @@ static void greet(struct session *s, const struct env_peer *peer)
         .tls = view->tls,
         .rsa = view->rsa,
         .full = view_has_cold(view),
-        .peer_host = peer->host,
-        .is_local = peer->is_local,
-        .admit_root = peer->is_local && (peer->uid == 0 || peer->uid == s->worker->own_uid),
+        .peer_host = s->sql.host,
+        .is_local = s->is_local,
+        .admit_root = s->admit_root,
         .lookup = lookup,
         .lookup_arg = s,
     };
     env_random(s->env, opts.salt, sizeof opts.salt);
-    s->auth = server_auth_new(&opts);
+    return server_auth_new(&opts);
+}
+
+static void greet(struct session *s)
+{
+    s->auth = new_login(s);
     server_auth_start(s->auth, s->wire);
     session_flush(s);
+}
+
+/* As a new login on the same connection; who fails has lost it. */
+void session_change_user(struct session *s, const struct packet *p)
+{
+    struct errmsg em = {""};
+    s->auth = new_login(s);
+    int rv = env_timer_open(s->env, &s->timer, patience_over);
+    if (!rv) {
+        env_timer_start(&s->timer, LOGIN_PATIENCE);
+        rv = server_auth_change_user(s->auth, s->wire, p, s->caps, wire_has_tls(s->wire), &em);
+    }
+    if (rv < 0) {
+        session_flush(s);
+        session_end(s);
+        return;
+    }
+    sql_vars_free(s->sql.vars);
+    s->sql.vars = NULL;
+    s->sql.roles = 0;
+    mem_free(s->registered);
+    s->registered = NULL;
+    s->state = SESSION_LOGIN;
 }
 
 void session_refuse(struct session *s)
@@ -390,11 +418,12 @@ struct session *session_new(struct worker *worker, struct env_socket *socket, ui
     }
     s->peer = mem_str(peer.text);
     s->is_local = peer.is_local;
+    s->admit_root = peer.is_local && (peer.uid == 0 || peer.uid == worker->own_uid);
     snprintf(s->sql.host, sizeof s->sql.host, "%s", peer.host);
     s->wire = wire_new(LOGIN_PACKET_MAX);
     env_timer_start(&s->timer, LOGIN_PATIENCE);
     if (greets) {
-        greet(s, &peer);
+        greet(s);
     }
     return s;
 }

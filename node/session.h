@@ -30,7 +30,7 @@ struct session {
     enum session_state state;
     bool paused;
     bool refused; /* the login failed; the timer tells the client */
-    bool is_local;
+    bool is_local, admit_root;
     uint32_t caps;
     char *peer;
     struct server_auth *auth;          /* during the login */
@@ -56,6 +56,7 @@ static inline bool session_is_over(const struct session *session)
     return session->state == SESSION_OVER;
 }
 void session_flush(struct session *session); /* the wire's output onto the stream; may end the session */
+void session_change_user(struct session *session, const struct packet *packet); /* a new login; may end it */
 void session_end(struct session *session);   /* what was flushed still leaves */
 /* "user@host" for logs, without control characters. */
 void session_name(const struct session *session, char *text, size_t size);

@@ -176,6 +176,7 @@ void session_command(struct session *s, const struct packet *p)
     case COM_INIT_DB: rv = init_db(s, p, &em); break;
     case COM_PING: put_ok(s->wire, s->caps); break;
     case COM_STATISTICS: statistics(s); break;
+    case COM_CHANGE_USER: session_change_user(s, p); return;
     case COM_RESET_CONNECTION: reset_connection(s); break;
     case COM_SET_OPTION:
     case COM_FIELD_LIST: put_eof(s->wire, STATUS_AUTOCOMMIT, 0); break;

@@ -409,6 +409,33 @@ static int on_response(struct server_auth *a, struct wire *w, const struct packe
     return choose(a, w, &r, em);
 }
 
+/* What the client answered to the older salt is not looked at. */
+int server_auth_change_user(struct server_auth *a, struct wire *w, const struct packet *p, uint32_t caps, bool tls,
+                            struct errmsg *em)
+{
+    struct cur c = cur_of(p->data, p->len);
+    size_t nuser, ndb = 0, nplugin = 0;
+    cur_skip(&c, 1);
+    const char *user = cur_str_nul(&c, &nuser);
+    cur_skip(&c, cur_u8(&c));
+    const char *db = cur_left(&c) ? last_text(&c, &ndb) : NULL;
+    a->state = FAILED;
+    a->result.caps = caps;
+    a->result.tls = tls;
+    if (!cur_ok(&c) || !(caps & CAP_PLUGIN_AUTH)) {
+        return bad_handshake(w, E_MALFORMED, em, "a change of user that cannot be read");
+    }
+    if (cur_left(&c) >= 2) {
+        a->result.charset = (uint8_t)cur_u16(&c);
+    }
+    const char *name = cur_left(&c) ? last_text(&c, &nplugin) : NULL;
+    enum auth_plugin plugin = name ? auth_plugin_of(name, nplugin) : AUTH_OTHER;
+    take_text(a->result.user, sizeof(a->result.user), user, nuser);
+    a->user_cut = nuser >= sizeof(a->result.user);
+    take_text(a->result.db, sizeof(a->result.db), db, ndb);
+    return put_switch(a, w, auth_plugin_served(plugin) ? plugin : a->plugin, em);
+}
+
 int server_auth_packet(struct server_auth *a, struct wire *w, const struct packet *p, struct errmsg *em)
 {
     CHECK(a->state != DONE);

@@ -74,6 +74,10 @@ struct server_auth_result {
 struct server_auth *server_auth_new(const struct server_auth_opts *opts);
 void server_auth_free(struct server_auth *a); /* NULL is fine */
 int server_auth_start(struct server_auth *a, struct wire *w);
+/* The same in place of server_auth_start, for COM_CHANGE_USER on a connection that is logged in: a new one with a salt of
+ * its own, which switches the client to it. `caps`, `tls`: as they are by now. */
+int server_auth_change_user(struct server_auth *a, struct wire *w, const struct packet *p, uint32_t caps, bool tls,
+                            struct errmsg *em);
 int server_auth_packet(struct server_auth *a, struct wire *w, const struct packet *p, struct errmsg *em);
 
 /* user and caps are valid as soon as the client named them (also after a refusal, for the log). */

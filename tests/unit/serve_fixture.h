@@ -149,6 +149,7 @@ struct client {
     struct env_stream *stream;
     struct wire *wire;
     struct client_auth *auth;
+    void (*raw)(struct client *c, const struct packet *p); /* takes all packets */
     bool in, refused, closed;
     struct result result;
     bool answered;
@@ -266,7 +267,9 @@ static inline void take_stream(struct client *c, const struct packet *p)
 static inline void take_packet(struct client *c, const struct packet *p)
 {
     struct errmsg em = {""};
-    if (c->auth) {
+    if (c->raw) {
+        c->raw(c, p);
+    } else if (c->auth) {
         int rv = client_auth_packet(c->auth, c->wire, p, &em);
         c->in = rv == CLIENT_AUTH_DONE;
         c->refused = rv < 0;
