@@ -285,15 +285,16 @@ static uint64_t first_to_keep(struct cluster *c)
     return keep < applied ? keep : applied;
 }
 
-/* When enough bytes came in, the next look of libraft takes a snapshot; what trails it is about half as many bytes. */
+/* When enough bytes came in, the next look of libraft takes a snapshot; what trails it is about half as many bytes. It includes the last
+ * entry that a member behind has, whose term goes before those it gets; and it stays as it is while a snapshot is being stored. */
 static void count_for_snapshot(struct cluster *c, size_t n)
 {
     n = n < WAL_BLOCK ? WAL_BLOCK : n;
     c->entries_since++;
     c->bytes_since += n;
     c->bytes_total += n;
-    if (c->bytes_since >= c->snapshot_bytes && !c->raft.configuration_uncommitted_index) {
-        uint64_t trailing = c->entries_since / 2, behind = c->state->index - first_to_keep(c);
+    if (c->bytes_since >= c->snapshot_bytes && !c->raft.configuration_uncommitted_index && !c->raft.snapshot.pending.term) {
+        uint64_t trailing = c->entries_since / 2, behind = c->state->index - first_to_keep(c) + 1;
         trailing = trailing > behind ? trailing : behind;
         raft_set_snapshot_trailing(&c->raft, (unsigned)(trailing < 1 ? 1 : trailing > INT_MAX ? INT_MAX : trailing));
         raft_set_snapshot_threshold(&c->raft, 1);

@@ -399,7 +399,6 @@ struct sent {
     struct rio *rio;
     struct raft_io_send *req;
     raft_io_send_cb cb; /* NULL: the request may be gone before this is */
-    int status;
 };
 
 static void send_finished(struct env_msg *msg)
@@ -408,7 +407,7 @@ static void send_finished(struct env_msg *msg)
     struct rio *rio = sent->rio;
     rio->sends--;
     if (sent->cb) {
-        sent->cb(sent->req, rio->closing ? RAFT_CANCELED : sent->status);
+        sent->cb(sent->req, rio->closing ? RAFT_CANCELED : 0);
     }
     mem_free(sent);
     if (rio->closing) {
@@ -416,23 +415,21 @@ static void send_finished(struct env_msg *msg)
     }
 }
 
-/* libraft's address of a leader it has forgotten is NULL: an answer to nobody. An append that was cut short, or not sent, ends with an error,
- * so that libraft goes back to what it knows the member has. */
+/* libraft's address of a leader it has forgotten is NULL: an answer to nobody. An append that was cut short, or not sent, counts as sent: the
+ * member refuses the next one and says what it has. (After an error libraft would go back to what it knows of the member, and a new
+ * leader knows nothing: it would offer a snapshot to a member that lacks one entry.) */
 static int io_send(struct raft_io *io, struct raft_io_send *req, const struct raft_message *message, raft_io_send_cb cb)
 {
     struct rio *rio = of(io);
     struct sent *sent = mem_new(sizeof *sent);
     struct raft_message copy = *message;
-    *sent = (struct sent){.msg.run = send_finished, .rio = rio, .req = req, .cb = cb, .status = RAFT_NOCONNECTION};
+    *sent = (struct sent){.msg.run = send_finished, .rio = rio, .req = req, .cb = cb};
     guard_send(&rio->guard, &copy);
-    if (copy.type == RAFT_IO_INSTALL_SNAPSHOT) { /* an error would make libraft offer it at every heartbeat */
+    if (copy.type == RAFT_IO_INSTALL_SNAPSHOT) {
         env_log(rio->loop, ENV_WARN, "raft: node %llu lacks entries that this leader's log has no more: it needs a snapshot",
                 copy.server_id);
-        sent->status = 0;
     } else if (copy.server_address && rio->handler->send && !rio->closing) {
-        int n = rio->handler->send(rio->owner, &copy);
-        bool whole = n >= 0 && (copy.type != RAFT_IO_APPEND_ENTRIES || (unsigned)n == copy.append_entries.n_entries);
-        sent->status = whole ? 0 : RAFT_NOCONNECTION;
+        (void)rio->handler->send(rio->owner, &copy);
     }
     rio->sends++;
     env_post(rio->loop, &sent->msg);
