@@ -90,6 +90,26 @@ static int set_ssl_key(struct config *c, const char *v, struct errmsg *em)
     return put_text(c->mysql_ssl_key, sizeof c->mysql_ssl_key, v, em);
 }
 
+static int set_raft_ssl_ca(struct config *c, const char *v, struct errmsg *em)
+{
+    return put_text(c->raft_ssl_ca, sizeof c->raft_ssl_ca, v, em);
+}
+
+static int set_raft_ssl_cert(struct config *c, const char *v, struct errmsg *em)
+{
+    return put_text(c->raft_ssl_cert, sizeof c->raft_ssl_cert, v, em);
+}
+
+static int set_raft_ssl_key(struct config *c, const char *v, struct errmsg *em)
+{
+    return put_text(c->raft_ssl_key, sizeof c->raft_ssl_key, v, em);
+}
+
+static int set_secret_file(struct config *c, const char *v, struct errmsg *em)
+{
+    return put_text(c->raft_secret_file, sizeof c->raft_secret_file, v, em);
+}
+
 static int set_raft_listen(struct config *c, const char *v, struct errmsg *em)
 {
     return env_addr_parse(v, DEFAULT_RAFT_PORT, &c->raft_listen, em);
@@ -179,6 +199,10 @@ static const struct {
     {"mysql", "ssl_key", set_ssl_key},
     {"raft", "listen", set_raft_listen},
     {"raft", "advertise", set_advertise},
+    {"raft", "ssl_ca", set_raft_ssl_ca},
+    {"raft", "ssl_cert", set_raft_ssl_cert},
+    {"raft", "ssl_key", set_raft_ssl_key},
+    {"raft", "secret_file", set_secret_file},
     {"raft", "initial_cluster", set_initial_cluster},
     {"http", "listen", set_http_listen},
     {"log", "level", set_level},
@@ -225,6 +249,13 @@ static int complete(const char *name, struct config *c, struct errmsg *em)
     }
     if (!listed) {
         return err_set(em, E_INVALID, "%s: [raft] initial_cluster does not list this node's id %llu", name, (unsigned long long)c->id);
+    }
+    int given = !!c->raft_ssl_ca[0] + !!c->raft_ssl_cert[0] + !!c->raft_ssl_key[0];
+    if (given % 3) {
+        return err_set(em, E_INVALID, "%s: [raft] ssl_ca, ssl_cert and ssl_key are given together or not at all", name);
+    }
+    if (given && c->raft_secret_file[0]) {
+        return err_set(em, E_INVALID, "%s: [raft] either ssl_ca, ssl_cert and ssl_key, or secret_file", name);
     }
     if (!c->mysql_ssl_cert[0] != !c->mysql_ssl_key[0]) {
         return err_set(em, E_INVALID, "%s: [mysql] ssl_cert and ssl_key are given together or not at all", name);

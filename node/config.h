@@ -14,6 +14,8 @@ struct config {
     char mysql_ssl_ca[1024], mysql_ssl_cert[1024], mysql_ssl_key[1024];
     struct env_addr raft_listen;
     char raft_advertise[300];
+    char raft_ssl_ca[1024], raft_ssl_cert[1024], raft_ssl_key[1024];
+    char raft_secret_file[1024];
     struct cluster_member initial[CLUSTER_MEMBERS_MAX];
     size_t n_initial;
     struct env_addr http_listen;

@@ -10,6 +10,7 @@
 #include "node/control.h"
 #include "node/forward.h"
 #include "node/identity.h"
+#include "node/member_tls.h"
 #include "node/monitor.h"
 #include "node/serve.h"
 #include "node/settings.h"
@@ -288,7 +289,10 @@ static int open_parts(struct daemon *d, struct errmsg *em)
     rv = rv ? rv : identity_open(d->loop, config->data_dir, config->id, &d->identity, em);
     rv = rv || config->tls_off ? rv : certificate_open(d->loop, config, &d->certificate, em);
     options.incarnation = d->identity.incarnation;
+    rv = rv ? rv : member_tls_open(d->loop, config, &options.tls, em);
     rv = rv ? rv : cluster_open(&options, &cluster_handler, d, &d->cluster, em);
+    tls_ctx_free(options.tls.server); /* the cluster has its own references */
+    tls_ctx_free(options.tls.client);
     if (rv) {
         return rv;
     }

@@ -26,6 +26,7 @@ struct tls_ctx {
     BIO_METHOD *method;
     enum tls_mode mode;
     atomic_uint refs;
+    uint8_t psk[TLS_PSK_BYTES];
 };
 
 struct tls {
@@ -270,6 +271,67 @@ static struct tls_ctx *ctx_of(SSL_CTX *ssl, enum tls_mode mode, struct errmsg *e
     ctx->mode = mode;
     atomic_init(&ctx->refs, 1);
     return ctx;
+}
+
+/* ---- a key that both sides know ---- */
+
+static const char PSK_IDENTITY[] = "holdfast";
+
+static unsigned put_psk(SSL *ssl, unsigned char *psk, unsigned max)
+{
+    const struct tls_ctx *ctx = SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));
+    if (!ctx || max < TLS_PSK_BYTES) {
+        return 0;
+    }
+    memcpy(psk, ctx->psk, TLS_PSK_BYTES);
+    return TLS_PSK_BYTES;
+}
+
+static unsigned psk_of_client(SSL *ssl, const char *hint, char *identity, unsigned max_identity, unsigned char *psk, unsigned max)
+{
+    (void)hint;
+    if (max_identity < sizeof PSK_IDENTITY) {
+        return 0;
+    }
+    memcpy(identity, PSK_IDENTITY, sizeof PSK_IDENTITY);
+    return put_psk(ssl, psk, max);
+}
+
+static unsigned psk_of_server(SSL *ssl, const char *identity, unsigned char *psk, unsigned max)
+{
+    return strcmp(identity, PSK_IDENTITY) == 0 ? put_psk(ssl, psk, max) : 0;
+}
+
+/* Whoever shows a certificate instead of the key is not believed: there is no CA that could have signed it. */
+struct tls_ctx *tls_psk_ctx(bool server, const uint8_t key[TLS_PSK_BYTES], struct errmsg *em)
+{
+    static const struct tls_files none = {NULL, NULL, NULL};
+    ERR_clear_error();
+    SSL_CTX *ssl = SSL_CTX_new(server ? TLS_server_method() : TLS_client_method());
+    if (!ssl || fill_ctx(ssl, &none, server, em) || SSL_CTX_set_min_proto_version(ssl, TLS1_3_VERSION) != 1 ||
+        SSL_CTX_set_ciphersuites(ssl, "TLS_AES_128_GCM_SHA256") != 1) {
+        SSL_CTX_free(ssl);
+        fail(em, E_TLS, "cannot set up TLS with a shared secret");
+        return NULL;
+    }
+    SSL_CTX_set_verify(ssl, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
+    if (server) {
+        SSL_CTX_set_psk_server_callback(ssl, psk_of_server);
+    } else { /* the session that OpenSSL makes of the key has no context to compare */
+        (void)SSL_CTX_set_session_id_context(ssl, (const unsigned char *)"", 0);
+        SSL_CTX_set_psk_client_callback(ssl, psk_of_client);
+    }
+    struct tls_ctx *ctx = ctx_of(ssl, TLS_REQUIRED, em);
+    if (ctx) {
+        memcpy(ctx->psk, key, TLS_PSK_BYTES);
+        SSL_CTX_set_app_data(ssl, ctx);
+    }
+    return ctx;
+}
+
+void tls_ctx_require_peer(struct tls_ctx *ctx)
+{
+    SSL_CTX_set_verify(ctx->ssl, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, verified);
 }
 
 struct tls_ctx *tls_client_ctx(enum tls_mode mode, const struct tls_files *files, struct errmsg *em)

@@ -46,6 +46,13 @@ struct tls_ctx *tls_client_ctx(enum tls_mode mode, const struct tls_files *files
 /* cert and key must be given; with ca a client may show a certificate, which must then be signed by it. */
 struct tls_ctx *tls_server_ctx(const struct tls_files *files, struct errmsg *em);
 
+/* Both sides know a key and prove it; nobody has a certificate. TLS 1.3 with a key exchange of its own for each session. */
+enum { TLS_PSK_BYTES = 32 };
+struct tls_ctx *tls_psk_ctx(bool server, const uint8_t key[TLS_PSK_BYTES], struct errmsg *em);
+
+/* A server's that lets nobody in without a certificate signed by its ca. */
+void tls_ctx_require_peer(struct tls_ctx *ctx);
+
 struct tls_ctx *tls_ctx_ref(struct tls_ctx *ctx); /* from any thread */
 void tls_ctx_free(struct tls_ctx *ctx);           /* gives a reference back; NULL is fine */
 

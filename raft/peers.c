@@ -18,6 +18,7 @@ enum {
     HELLO_S = 5,      /* for a stranger to say hello */
     SILENCE_S = 3,    /* without an answer to a report */
     STRANGERS_MAX = 32,
+    STRANGER_LOG_S = 10,
     PAUSE_MIN_MS = 20,
     PAUSE_MAX_MS = 500,
     INPUT_MAX = MESSAGE_HEAD + MESSAGE_MAX + (64 << 10),
@@ -60,6 +61,7 @@ struct peers {
     struct conn *dead; /* freed from a message of their own: the end may come from within their callbacks */
     struct env_msg bury_msg;
     bool bury_posted, closing;
+    uint64_t stranger_at; /* when one was logged last */
     void (*closed)(void *arg);
     void *closed_arg;
 };
@@ -204,7 +206,10 @@ static void conn_end(struct conn *c, int code, const char *why)
     }
     struct peer *peer = c->peer;
     bool lone = peer && peer->in == c;
-    if (!peer || code != E_CLOSED) {
+    uint64_t now = env_now(c->peers->loop);
+    bool quiet = !peer && c->peers->stranger_at && now - c->peers->stranger_at < STRANGER_LOG_S * ENV_S;
+    if (!quiet && (!peer || code != E_CLOSED)) {
+        c->peers->stranger_at = peer ? c->peers->stranger_at : now;
         env_log(c->peers->loop, peer ? ENV_INFO : ENV_WARN, "peers: the connection from %s ends: %s", c->from, why);
     }
     conn_drop(c);
