@@ -301,7 +301,7 @@ static void rot(struct world *w)
         }
         node_sim_may_fail(w->node, false);
         start_if_down(w, w->node_host);
-    } else if (!strstr(w->rot.path, "/binlog/1/mysql-bin")) { /* it is used, or was written anew: stays */
+    } else if (!strstr(w->rot.path, "/binlog/1/mysql-bin") || strstr(w->rot.path, ".index")) { /* it is used, or was written anew: stays */
         w->rot.done = false;
         node_sim_may_fail(w->node, false);
     }
