@@ -100,6 +100,16 @@ static void s_applied_index(const struct facts *f, struct buf *out)
     put_u64(out, f->state->index);
 }
 
+static void s_log_bytes_raw(const struct facts *f, struct buf *out)
+{
+    put_u64(out, cluster_log_bytes(f->control->cluster).raw);
+}
+
+static void s_log_bytes_stored(const struct facts *f, struct buf *out)
+{
+    put_u64(out, cluster_log_bytes(f->control->cluster).stored);
+}
+
 static void s_source(const struct facts *f, struct buf *out)
 {
     if (f->state->has_source) {
@@ -288,6 +298,8 @@ static const struct status_row status_rows[] = {
     {"Holdfast_leader_id", s_leader_id},
     {"Holdfast_term", s_term},
     {"Holdfast_applied_index", s_applied_index},
+    {"Holdfast_log_bytes_raw", s_log_bytes_raw},
+    {"Holdfast_log_bytes_stored", s_log_bytes_stored},
     {"Holdfast_source", s_source},
     {"Holdfast_source_phase", s_source_phase},
     {"Holdfast_source_error", s_source_error},

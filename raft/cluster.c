@@ -89,6 +89,10 @@ void cluster_propose(struct cluster *c, struct buf *entry, void (*done)(void *ar
 static void begin(struct cluster *c, struct proposal *p)
 {
     struct raft_buffer buf;
+    const char *compression = state_setting(c->state, "log_compression");
+    if (compression && !strcmp(compression, "on")) { /* once, here: all others carry and read what they get */
+        entry_pack(&p->entry);
+    }
     p->seq = ++c->seq;
     entry_own(&p->entry, c->id, c->raft.current_term, p->seq);
     if (p->entry.err) { /* larger than an entry may be */
@@ -261,10 +265,12 @@ static void give_to_store(struct cluster *c, uint64_t index, const struct state_
         store_file(c->store, index, effect->new_file->era, effect->new_file->name, effect->new_file->before);
     }
     if (effect->events.n) {
-        /* the bytes stay in libraft's log until a snapshot, and that waits for storage (raft/io.c) */
+        /* what lies in the entry stays in libraft's log until a snapshot, and that waits for storage (raft/io.c); what was unpacked is
+         * storage's from here on, and gone when it is written, not before this callback is over */
         struct store_txns txns = {.list = effect->events.txns, .next = next_txn};
+        uint8_t *unpacked = effect->events.unpacked;
         store_write_txns(c->store, index, effect->events.offset, effect->events.bytes, effect->events.n, c->state->boundary,
-                         &txns, NULL, NULL);
+                         &txns, unpacked ? mem_free : NULL, unpacked);
     }
 }
 
@@ -314,6 +320,7 @@ static int fsm_apply(struct raft_fsm *fsm, const struct raft_buffer *buf, void *
                   (unsigned long long)index, err_text(rv));
     }
     if (c->closing) { /* storage has ended; the entry is applied again at the next start */
+        entry_events_free(&effect.events);
         return 0;
     }
     if (effect.status) {
@@ -321,7 +328,10 @@ static int fsm_apply(struct raft_fsm *fsm, const struct raft_buffer *buf, void *
                 (unsigned long long)index, (unsigned long long)effect.head.node);
     }
     give_to_store(c, index, &effect);
-    count_for_snapshot(c, buf->len);
+    size_t raw = effect.events.unpacked ? buf->len - effect.events.packed + effect.events.n : buf->len;
+    count_for_snapshot(c, raw); /* what waits for storage is unpacked */
+    c->log_bytes.raw += raw;
+    c->log_bytes.stored += buf->len;
     struct proposal *p = c->in_flight;
     bool ours = p && effect.head.node == c->id && effect.head.term == c->raft.current_term && effect.head.seq == p->seq &&
                 raft_state(&c->raft) == RAFT_LEADER;
@@ -582,6 +592,11 @@ uint64_t cluster_term(const struct cluster *c)
 uint64_t cluster_id(const struct cluster *c)
 {
     return c->id;
+}
+
+struct cluster_log_bytes cluster_log_bytes(const struct cluster *c)
+{
+    return c->log_bytes;
 }
 
 const struct state *cluster_state(const struct cluster *c)

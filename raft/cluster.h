@@ -92,6 +92,13 @@ int cluster_transfer(struct cluster *cluster, uint64_t to);
 void cluster_ask(struct cluster *cluster, struct buf *body, void (*done)(void *arg, int status, struct cur *answer), void *arg);
 /* body NULL: this node does not lead, and has done nothing. */
 void cluster_answer(struct cluster *cluster, uint64_t to, uint64_t ticket, const struct buf *body);
+
+/* Of the entries applied since the start: as proposed, and as they lie in the log (setting log_compression). */
+struct cluster_log_bytes {
+    uint64_t raw, stored;
+};
+struct cluster_log_bytes cluster_log_bytes(const struct cluster *cluster);
+
 const struct state *cluster_state(const struct cluster *cluster);
 struct store *cluster_store(const struct cluster *cluster);
 

@@ -69,6 +69,7 @@ struct cluster {
     } marks[KEEP_MARKS];
     size_t n_marks;
     uint64_t bytes_total;
+    struct cluster_log_bytes log_bytes;
     struct raft_transfer transfer;
     /* cluster_net.c's */
     struct member_report reports[CLUSTER_MEMBERS_MAX];

@@ -167,7 +167,7 @@ void entry_put_events(struct buf *b, const struct entry_events *e, const struct 
     buf_u64(b, e->boundary);
     buf_u64(b, e->ack);
     buf_u32(b, e->timestamp);
-    buf_u8(b, 0); /* the bytes are as they are; 1 will be lz4 */
+    buf_u8(b, ENTRY_PLAIN); /* see entry_pack */
     buf_lenenc_bytes(b, txns->data, txns->len);
     buf_lenenc_bytes(b, bytes, n);
     if (txns->err && !b->err) {
@@ -178,20 +178,26 @@ void entry_put_events(struct buf *b, const struct entry_events *e, const struct 
 
 int entry_read_events(struct cur *body, struct entry_events *e)
 {
-    size_t n;
+    size_t n, all = cur_left(body);
+    e->unpacked = NULL;
+    e->packed = 0;
     e->era = cur_u64(body);
     get_text(body, e->name, sizeof e->name);
     e->offset = cur_u64(body);
     e->boundary = cur_u64(body);
     e->ack = cur_u64(body);
     e->timestamp = cur_u32(body);
-    if (cur_u8(body) != 0) {
+    e->how_at = ENTRY_HEAD + all - cur_left(body);
+    uint8_t how = cur_u8(body);
+    if (how > ENTRY_LZ4) {
         return cur_ok(body) ? E_VERSION : E_MALFORMED;
     }
     const uint8_t *txns = cur_lenenc_bytes(body, &n);
     e->txns = cur_of(txns, n);
+    uint32_t raw = how == ENTRY_LZ4 ? cur_u32(body) : 0;
     e->bytes = cur_lenenc_bytes(body, &e->n);
-    return body_end(body);
+    int rv = body_end(body);
+    return rv || how == ENTRY_PLAIN ? rv : entry_unpack(e, raw, e->bytes, e->n);
 }
 
 void entry_txn_put(struct buf *txns, struct entry_txn *last, const struct entry_txn *txn)

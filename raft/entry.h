@@ -52,7 +52,11 @@ struct entry_file {
     struct gtid_set *before; /* GTID state before the file; NULL: what was executed when it is applied */
 };
 
-/* The events themselves lie in the entry; `gtids` is read with entry_txn_next. */
+/* How the bytes of events lie in an entry. */
+enum { ENTRY_PLAIN, ENTRY_LZ4 };
+
+/* The events themselves lie in the entry, or in `unpacked`, a block of its own; `txns` lies in the entry and is read with
+ * entry_txn_next. Who reads an entry frees it with entry_events_free, or hands the block on. */
 struct entry_events {
     uint64_t era;
     uint64_t offset;   /* of bytes[0] in the file */
@@ -63,6 +67,9 @@ struct entry_events {
     struct cur txns;
     const uint8_t *bytes;
     size_t n;
+    uint8_t *unpacked; /* mem block; NULL: the bytes lie in the entry */
+    size_t packed;     /* so many bytes of the entry became n; 0: not packed */
+    size_t how_at;     /* offset in the entry of what says how the bytes lie */
 };
 
 struct entry_txn {
@@ -159,6 +166,11 @@ void entry_put_users(struct buf *b, const struct entry_user *users, size_t n); /
 void entry_put_setting(struct buf *b, const char *name, const char *value);
 void entry_put_alarm(struct buf *b, const struct entry_alarm *a);
 
+/* Packs the bytes of a built EVENTS entry, when that saves an eighth or more; else, and for other kinds, it stays as it is: false. */
+bool entry_pack(struct buf *entry);
+int entry_unpack(struct entry_events *e, uint32_t raw, const uint8_t *packed, size_t n); /* for entry.c */
+void entry_events_free(struct entry_events *e);
+
 /* Transaction ends, each relative to the one before (`last`, all zero at first, is kept by the caller across calls). */
 void entry_txn_put(struct buf *txns, struct entry_txn *last, const struct entry_txn *txn);
 bool entry_txn_next(struct cur *txns, struct entry_txn *last); /* false at the end or when malformed (cur_ok tells) */
@@ -166,7 +178,7 @@ bool entry_txn_next(struct cur *txns, struct entry_txn *last); /* false at the e
 /* ---- reading: E_MALFORMED, E_VERSION ---- */
 int entry_read(const void *data, size_t n, struct entry_head *head, struct cur *body);
 int entry_read_file(struct cur *body, struct entry_file *f); /* f->before belongs to the caller */
-int entry_read_events(struct cur *body, struct entry_events *e);
+int entry_read_events(struct cur *body, struct entry_events *e); /* also E_TOOBIG, E_CORRUPT: what is packed cannot be */
 int entry_read_source(struct cur *body, struct source_settings *s);
 int entry_read_user(struct cur *body, struct entry_user *u); /* the next one; more follow while bytes are left */
 int entry_read_setting(struct cur *body, struct entry_setting *s);

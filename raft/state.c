@@ -230,11 +230,15 @@ static int apply_events(struct state *s, struct cur *body, struct state_effect *
     int rv = entry_read_events(body, &e);
     int txns = rv ? rv : check_txns(s, &e);
     if (txns && txns != E_CONTRADICTION) {
+        if (!rv) {
+            entry_events_free(&e);
+        }
         return txns;
     }
     struct state_file *file = state_file(s) ? &s->file : NULL;
     if (txns || !file || file->era != e.era || strcmp(file->name, e.name) != 0 || file->size != e.offset || e.boundary < s->boundary ||
         e.boundary > e.offset + e.n) {
+        entry_events_free(&e);
         effect->status = E_CONTRADICTION;
         return 0;
     }

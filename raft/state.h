@@ -61,13 +61,13 @@ struct state_effect {
     bool cut;         /* the newest file ends at cut_to */
     uint64_t cut_to;
     const struct state_file *new_file;
-    struct entry_events events; /* n > 0: write */
+    struct entry_events events; /* n > 0: write; events.unpacked is the caller's */
 };
 
 struct state *state_new(void);
 void state_free(struct state *s);
 
-/* E_MALFORMED, E_VERSION: this program cannot read the entry: the node must stop. */
+/* E_MALFORMED, E_VERSION, E_TOOBIG, E_CORRUPT: this program cannot read the entry: the node must stop. */
 int state_apply(struct state *s, uint64_t index, const void *entry, size_t n, struct state_effect *effect);
 
 void state_encode(const struct state *s, struct buf *b);

@@ -450,6 +450,7 @@ static void hostile_entries(void)
             copy[rng_below(&rng, 80)] = (uint8_t)rng_next(&rng);
         }
         (void)state_apply(s, 1, copy, b.len, &e);
+        entry_events_free(&e.events);
         mem_free(copy);
         state_free(s);
     }
