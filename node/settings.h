@@ -15,8 +15,6 @@ enum setting_kind { SETTING_NUMBER, SETTING_BYTES /* K, M and G may stand behind
       "server_id towards the source; chosen at random when the cluster was made; counts from the next connect on")      \
     X(default_auth, SETTING_CHOICE, 0, 0, "any|caching_sha2_password|mysql_native_password", "any",                     \
       "the password plugin of new accounts for which none is named; any: whichever of both the client can do")          \
-    X(log_compression, SETTING_CHOICE, 0, 0, "off|on", "off",                                                            \
-      "lz4 for events in the log and between members, where it saves an eighth; costs the leader time for each commit") \
     X(max_connections, SETTING_NUMBER, 0, 20000, NULL, "0",                                                              \
       "clients from the network at a time, on each node; 0: as many as there are descriptors for, up to 20000")         \
     X(replica_queue, SETTING_BYTES, 64 << 10, 1 << 30, NULL, "256K",                                                     \
@@ -24,7 +22,9 @@ enum setting_kind { SETTING_NUMBER, SETTING_BYTES /* K, M and G may stand behind
     X(semi_sync_within, SETTING_BYTES, 4 << 10, 1ull << 40, NULL, "16M",                                                 \
       "this near to the source's end the cluster acknowledges; while it is further behind it catches up first")          \
     X(replica_queue_all, SETTING_BYTES, 1 << 20, 1ull << 40, NULL, "32M",                                                \
-      "bytes that may wait for all replicas of a node together: with many of them each gets less")
+      "bytes that may wait for all replicas of a node together: with many of them each gets less")                      \
+    X(log_compression, SETTING_CHOICE, 0, 0, "off|on", "off",                                                            \
+      "lz4 for events in the log and between members, where it saves an eighth; costs the leader time for each commit")
 
 enum setting_id {
 #define SETTING_ENUM(name, ...) SETTING_ID_##name,
