@@ -47,7 +47,7 @@ struct control_request {
     struct control *control;
     struct env *worker;
     struct sql_statement *statement; /* freed by control after the run */
-    char user[97], host[256];
+    char user[97], host[256], account_host[USER_HOST_SIZE];
     uint32_t roles;
     uint32_t connection_id;
     uint64_t wait_until; /* sql_wait.c's, monotonic; 0 at first */

@@ -57,7 +57,7 @@ static void put_table(struct buf *b, const struct table *t)
     buf_u32(b, (uint32_t)rows);
     for (size_t i = 0; i < columns; i++) {
         buf_lenenc_str(b, table_name(t, i));
-        buf_u8(b, table_type(t, i) == TABLE_NUMBER);
+        buf_u8(b, (uint8_t)table_type(t, i));
     }
     for (size_t row = 0; row < rows; row++) {
         for (size_t i = 0; i < columns; i++) {
@@ -68,12 +68,22 @@ static void put_table(struct buf *b, const struct table *t)
     }
 }
 
+static void put_notes(struct buf *b, const struct reply *r)
+{
+    buf_u16(b, r->warnings);
+    for (size_t i = 0; i < r->warnings; i++) {
+        buf_lenenc_str(b, r->notes[i].level);
+        buf_u16(b, r->notes[i].code);
+        buf_lenenc_str(b, r->notes[i].text);
+    }
+}
+
 static void put_reply(struct buf *b, const struct reply *r, uint64_t index)
 {
     buf_u64(b, index);
     buf_u8(b, (uint8_t)r->kind);
     buf_u64(b, r->affected);
-    buf_u16(b, r->warnings);
+    put_notes(b, r);
     buf_u16(b, r->code);
     buf_lenenc_str(b, r->state);
     buf_lenenc_str(b, r->message);
@@ -89,6 +99,19 @@ static void get_text(struct cur *c, char *to, size_t size)
     snprintf(to, size, "%.*s", p ? (int)(n < size ? n : size - 1) : 0, p ? (const char *)p : "");
 }
 
+static void get_notes(struct cur *c, struct reply *r)
+{
+    static const char *const levels[] = {"Note", "Warning", "Error"};
+    for (uint16_t n = cur_u16(c); n && cur_ok(c); n--) {
+        char level[16], text[sizeof r->notes->text];
+        get_text(c, level, sizeof level);
+        uint16_t code = cur_u16(c);
+        get_text(c, text, sizeof text);
+        const char *known = strcmp(level, levels[0]) == 0 ? levels[0] : strcmp(level, levels[1]) == 0 ? levels[1] : levels[2];
+        reply_note(r, known, code, "%s", text);
+    }
+}
+
 static struct table *get_table(struct cur *c)
 {
     uint32_t columns = cur_u32(c), rows = cur_u32(c);
@@ -100,7 +123,8 @@ static struct table *get_table(struct cur *c)
     for (uint32_t i = 0; i < columns; i++) {
         char name[256];
         get_text(c, name, sizeof name);
-        table_column(t, name, cur_u8(c) ? TABLE_NUMBER : TABLE_TEXT);
+        uint8_t type = cur_u8(c);
+        table_column(t, name, type <= TABLE_NULL ? (enum table_type)type : TABLE_TEXT);
     }
     for (uint32_t row = 0; row < rows && cur_ok(c); row++) {
         table_row(t);
@@ -123,7 +147,7 @@ static bool get_reply(struct cur *c, struct reply *r, uint64_t *index)
     *index = cur_u64(c);
     uint8_t kind = cur_u8(c);
     r->affected = cur_u64(c);
-    r->warnings = cur_u16(c);
+    get_notes(c, r);
     r->code = cur_u16(c);
     get_text(c, r->state, sizeof r->state);
     get_text(c, r->message, sizeof r->message);
@@ -132,7 +156,7 @@ static bool get_reply(struct cur *c, struct reply *r, uint64_t *index)
         r->table = get_table(c);
     }
     if (!cur_done(c) || kind > REPLY_ROWS) {
-        table_free(r->table);
+        reply_free(r);
         return false;
     }
     return true;
@@ -252,6 +276,7 @@ void forward_request(struct forward *f, struct control_request *request)
     buf_lenenc_bytes(&b, text, n);
     buf_lenenc_str(&b, request->user);
     buf_lenenc_str(&b, request->host);
+    buf_lenenc_str(&b, request->account_host);
     buf_u32(&b, request->roles);
     buf_u32(&b, request->connection_id);
     cluster_ask(f->control->cluster, &b, answered, e);
@@ -291,6 +316,7 @@ static void run_visit(struct forward *f, struct view *view, struct visit *v, con
     struct sql_session session = {.env = f->control->loop, .view = view, .roles = v->request.roles, .connection_id = v->request.connection_id};
     snprintf(session.user, sizeof session.user, "%s", v->request.user);
     snprintf(session.host, sizeof session.host, "%s", v->request.host);
+    snprintf(session.account_host, sizeof session.account_host, "%s", v->request.account_host);
     session.vars = sql_vars_new();
     v->request.control = f->control;
     v->request.worker = f->control->loop;
@@ -314,6 +340,7 @@ void forward_asked(struct forward *f, struct view *view, uint64_t from, uint64_t
     v->ticket = ticket;
     get_text(body, v->request.user, sizeof v->request.user);
     get_text(body, v->request.host, sizeof v->request.host);
+    get_text(body, v->request.account_host, sizeof v->request.account_host);
     v->request.roles = cur_u32(body);
     v->request.connection_id = cur_u32(body);
     reply_ok(&v->request.reply);

@@ -102,6 +102,8 @@ static const struct sql_row rows[] = {
      "GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO 'repl'@'%'"},
     {"REVOKE", "REPLICATION SLAVE | REPLICATION CLIENT | CLUSTER_ADMIN | ALL, ... ON *.* FROM 'user'@'host', ...", SQL_ADMIN,
      ON_LOOP, sql_revoke, "takes that back; dumps that it allowed end", "REVOKE ALL PRIVILEGES, GRANT OPTION FROM 'repl'@'%'"},
+    {"PURGE BINARY|MASTER LOGS", "TO 'file' | BEFORE 'time'", SQL_ADMIN, ON_WORKER, sql_purge_logs,
+     "not possible in this version: all binlog files are kept", "PURGE BINARY LOGS TO 'mysql-bin.000007'"},
     {"CHECK BINARY LOGS", "[FROM 'file'] [TO 'file']", SQL_MONITOR, ON_LOOP, sql_check_logs,
      "reads the binlog files of this node and says whether they are sound", "CHECK BINARY LOGS"},
     {"CHECK REPLICATION SOURCE", "", SQL_MONITOR, ON_LOOP, sql_check_source,
@@ -319,7 +321,7 @@ static bool for_leader(const struct sql_row *row)
 {
     static void (*const handlers[])(struct sql_call *call) = {
         sql_change_source, sql_start_replica, sql_stop_replica, sql_reset_replica, sql_show_replica_status, sql_show_slave_status, sql_create_user,
-        sql_alter_user, sql_drop_user, sql_grant, sql_revoke, sql_check_source, sql_acknowledge_alarm, sql_show_cluster_status, sql_switchover};
+        sql_alter_user, sql_drop_user, sql_rename_user, sql_set_password, sql_set /* a setting */, sql_grant, sql_revoke, sql_check_source, sql_acknowledge_alarm, sql_show_cluster_status, sql_switchover};
     for (size_t i = 0; i < sizeof handlers / sizeof *handlers; i++) {
         if (row->run == handlers[i]) {
             return true;

@@ -303,6 +303,7 @@ void worker_submit(struct session *session, struct sql_statement *statement)
     way->request.statement = statement;
     memcpy(way->request.user, sql->user, sizeof way->request.user);
     memcpy(way->request.host, sql->host, sizeof way->request.host);
+    memcpy(way->request.account_host, sql->account_host, sizeof way->request.account_host);
     way->request.roles = sql->roles;
     way->request.connection_id = sql->connection_id;
     way->request.done = statement_done;

@@ -719,6 +719,7 @@ static void roles_decide(void)
         {"SHOW SESSION STATUS LIKE 'Ssl_version'", 0},
         {"SHOW FULL PROCESSLIST", 0},
         {"SHOW GRANTS FOR CURRENT_USER", 0},
+        {"SHOW SETTINGS", SQL_MONITOR},
         {"KILL CONNECTION 5", 0},
         {"KILL 5", 0},
         {"SHOW USERS", SQL_ADMIN},
@@ -761,6 +762,44 @@ static void help_prints_the_table(void)
     UNIT_UINT(table_rows(rig.reply.table), 1);
     UNIT_STR(table_cell(rig.reply.table, 0, 0, NULL), "SHOW CLUSTER MEMBERS");
     rig_close(&rig);
+}
+
+/* Each row says what it is, whom it is for, and gives an example that is a statement of this very row; with nonsense behind it it is
+ * refused. That the loop can read the examples too is test_control's. */
+static void every_row_is_whole(void)
+{
+    const struct sql_row *rows;
+    size_t n = sql_rows(&rows);
+    UNIT_TRUE(n > 40);
+    for (size_t i = 0; i < n; i++) {
+        const struct sql_row *row = &rows[i];
+        struct rig rig;
+        char broken[600];
+        if (!UNIT_TRUE(row->words && row->rest && row->run && row->help && row->help[0] && row->example && row->example[0])) {
+            printf("# row %zu: %s\n", i, row->words);
+            continue;
+        }
+        UNIT_TRUE((row->roles & ~SQL_ALL_ROLES) == 0);
+        UNIT_TRUE(row->roles == 0 || sql_needed(row->roles)[0]);
+        for (size_t other = 0; other < n; other++) {
+            UNIT_TRUE(other == i || strcmp(rows[other].words, row->words) != 0);
+        }
+        rig_open(&rig, FLAVOUR_MYSQL, SQL_ALL_ROLES);
+        enum sql_outcome outcome = run(&rig, row->example);
+        bool there = outcome == SQL_LOOP ? rig.statement->row == row : row->where != ON_LOOP;
+        bool read = rig.reply.kind != REPLY_ERROR || rig.reply.code == 1235;
+        if (!UNIT_TRUE(there && read)) {
+            printf("# %s: %s\n", row->example, rig.reply.kind == REPLY_ERROR ? rig.reply.message : "another row");
+        }
+        snprintf(broken, sizeof broken, "%s geheim )", row->example);
+        outcome = run(&rig, broken);
+        UNIT_TRUE(outcome == SQL_LOOP || (rig.reply.kind == REPLY_ERROR && rig.reply.code == 1064));
+        rig_close(&rig);
+        rig_open(&rig, FLAVOUR_MYSQL, 0);
+        (void)run(&rig, row->example);
+        UNIT_TRUE(row->roles == 0 || (rig.reply.kind == REPLY_ERROR && rig.reply.code == 1227));
+        rig_close(&rig);
+    }
 }
 
 static void like_matches(void)
@@ -838,5 +877,5 @@ UNIT_MAIN("sql", UNIT_TEST(tables_hold_rows), UNIT_TEST(table_too_large_is_an_er
           UNIT_TEST(values_are_bounded), UNIT_TEST(clients_get_what_they_need),
           UNIT_TEST(before_any_source_we_speak_as_mysql), UNIT_TEST(numbers_have_number_columns),
           UNIT_TEST(jdbc_asks_for_many_at_once), UNIT_TEST(syntax_errors_quote_the_place),
-          UNIT_TEST(passwords_stay_out_of_errors), UNIT_TEST(roles_decide), UNIT_TEST(help_prints_the_table),
+          UNIT_TEST(passwords_stay_out_of_errors), UNIT_TEST(roles_decide), UNIT_TEST(help_prints_the_table), UNIT_TEST(every_row_is_whole),
           UNIT_TEST(like_matches), UNIT_TEST(verdicts))
