@@ -25,7 +25,7 @@ static bool agree(struct string a, size_t i, struct string b, size_t k)
     }
     size_t left_a = a.n - i, left_b = b.n - k;
     if (left_a < AGREE || left_b < AGREE) {
-        return left_a == left_b && memcmp(a.p + i, b.p + k, left_a) == 0;
+        return left_a == left_b && (left_a == 0 || memcmp(a.p + i, b.p + k, left_a) == 0);
     }
     return memcmp(a.p + i, b.p + k, AGREE) == 0;
 }
