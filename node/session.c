@@ -403,6 +403,7 @@ struct session *session_new(struct worker *worker, struct env_socket *socket, ui
     s->worker = worker;
     s->env = worker->env;
     s->sql.env = worker->env;
+    s->sql.files = &worker->sub;
     s->sql.connection_id = connection_id;
     int rv = env_timer_open(s->env, &s->timer, patience_over);
     if (rv) {

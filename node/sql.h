@@ -11,6 +11,7 @@
 
 #include "protocol/base/env.h"
 
+struct store_sub;
 struct sql_statement; /* parsed; may be handed from the worker to the loop */
 
 enum { SQL_TEXT_MAX = 1 << 20, SQL_VARS_MAX = 64 };
@@ -25,6 +26,7 @@ int sql_vars_set(struct sql_vars *vars, const char *name, const char *value); /*
 /* What a statement may look at on the worker. The session owns it all. */
 struct sql_session {
     struct env *env;
+    struct store_sub *files; /* the committed files; NULL: not known here */
     const struct view *view;
     struct sql_vars *vars;
     uint32_t connection_id;

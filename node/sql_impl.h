@@ -91,6 +91,8 @@ bool sql_word(struct sql_call *call, const char *word); /* takes it if it comes 
 bool sql_mark(struct sql_call *call, const char *mark);
 bool sql_need_word(struct sql_call *call, const char *word); /* 1064 otherwise */
 bool sql_need_mark(struct sql_call *call, const char *mark);
+/* [LIMIT [offset,] count | LIMIT count OFFSET offset] */
+void sql_read_range(struct sql_call *call, uint64_t *from, uint64_t *count);
 bool sql_end(struct sql_call *call); /* 1064 unless all is read and nothing failed */
 /* Takes a whole number; 1064 otherwise. */
 bool sql_read_number(struct sql_call *call, uint64_t *number);
@@ -194,7 +196,7 @@ void sql_time_text(uint64_t wall, char text[SQL_TIME_SIZE]);
         X(show_status) X(show_members) X(show_replica_status) X(show_slave_status) X(show_log_status)        \
             X(show_logs) X(show_replicas) X(show_slave_hosts) X(show_processlist) X(show_grants)             \
                 X(show_users) X(show_settings) X(purge_logs) X(show_create_user) X(set_password) X(rename_user) X(flush_logs) X(kill) X(change_source) X(start_replica) X(stop_replica)        \
-                    X(reset_replica) X(create_user) X(alter_user) X(drop_user) X(grant) X(revoke) X(check_source) X(check_logs)      \
+                    X(reset_replica) X(create_user) X(alter_user) X(drop_user) X(grant) X(revoke) X(check_source) X(check_logs) X(show_all_logs) X(show_events)      \
                         X(show_alarms) X(acknowledge_alarm) X(show_cluster_status) X(switchover)
 
 #define SQL_HANDLER(name) void sql_##name(struct sql_call *call);

@@ -24,30 +24,11 @@ static struct table *table_of(const char *const *names, size_t n)
 
 /* ---- always empty ---- */
 
-/* [LIMIT [offset,] count] */
-static void read_range(struct sql_call *call, uint64_t *from, uint64_t *count)
-{
-    *from = 0;
-    *count = UINT64_MAX;
-    if (!sql_word(call, "LIMIT")) {
-        return;
-    }
-    for (int i = 0; i < 2; i++) {
-        if (!sql_read_number(call, count)) {
-            return;
-        }
-        if (i == 0 && !sql_mark(call, ",")) {
-            return;
-        }
-        *from = i == 0 ? *count : *from;
-    }
-}
-
 static void show_notes(struct sql_call *call, const char *level)
 {
     const struct sql_session *session = call->session;
     uint64_t from, count;
-    read_range(call, &from, &count);
+    sql_read_range(call, &from, &count);
     if (!sql_end(call)) {
         return;
     }

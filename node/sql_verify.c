@@ -12,7 +12,7 @@
 
 #include <string.h>
 
-enum { VERIFY_RATE = 256 << 20 }; /* bytes a second */
+enum { VERIFY_RATE = 256, VERIFY_RATE_MAX = 1 << 20 }; /* MiB a second */
 
 struct verify_run {
     struct control *control;
@@ -21,6 +21,8 @@ struct verify_run {
     struct table *table;
     struct verify_file *files;
     size_t n;
+    uint64_t rate; /* MiB a second; 0: as fast as it goes */
+    bool rebuild;
 };
 
 static void run_free(struct verify_run *run)
@@ -38,6 +40,7 @@ static void took(void *owner, const struct verify_result *result)
     static const char *const verdicts[] = {[VERIFY_SOUND] = "sound",
                                            [VERIFY_DAMAGED] = "damaged",
                                            [VERIFY_INDEX_DAMAGED] = "index damaged",
+                                           [VERIFY_INDEX_MADE] = "index made again",
                                            [VERIFY_UNREADABLE] = "unreadable"};
     struct verify_run *run = owner;
     table_row(run->table);
@@ -76,7 +79,7 @@ static void drained(void *arg)
         return;
     }
     struct store *store = cluster_store(run->control->cluster);
-    if (verify_begin(run->control->loop, store, run->files, run->n, VERIFY_RATE, &handler, run, &run->verify,
+    if (verify_begin(run->control->loop, store, run->files, run->n, run->rate << 20, run->rebuild, &handler, run, &run->verify,
                      &em)) {
         reply_error(&run->request->reply, 1105, "HY000", "%s", em.text);
         answer(run);
@@ -100,21 +103,22 @@ void sql_verify_stop(struct control *control)
     control_reply(request);
 }
 
-/* The files from `from` to `to` of the newest era; both NULL: all of all eras. False: there is no such file.
- */
-static bool choose(struct verify_run *run, const struct state *state, const char *from, const char *to)
+/* The files from `from` to `to` of an era (0: the newest), or all of it; all of all eras when nothing is said. False:
+ * there is no such file. */
+static bool choose(struct verify_run *run, const struct state *state, uint64_t id, const char *from, const char *to)
 {
-    const struct state_era *era = state_era(state);
+    bool all = !id && !from && !to;
+    uint64_t era = id ? id : state_era(state) ? state_era(state)->id : 0;
     bool begun = !from, ended = false, found = !to;
     struct filelist_walk w;
     filelist_walk_begin(&w, state->files, 0);
     while (!ended && filelist_walk_next(&w)) {
         const struct filelist_file *f = &w.file;
-        bool last = f->at + 1 == filelist_count(state->files), newest = era && f->era == era->id;
-        begun = begun || (newest && strcmp(f->name, from) == 0);
-        ended = to && newest && strcmp(f->name, to) == 0;
+        bool last = f->at + 1 == filelist_count(state->files), in_era = all || f->era == era;
+        begun = begun || (in_era && strcmp(f->name, from) == 0);
+        ended = to && in_era && strcmp(f->name, to) == 0;
         found = found || ended;
-        if (begun) {
+        if (begun && in_era) {
             run->files = mem_grow(run->files, run->n + 1, sizeof *run->files);
             run->files[run->n++] = (struct verify_file){.era = f->era,
                                                         .name = mem_str(f->name),
@@ -128,8 +132,16 @@ static bool choose(struct verify_run *run, const struct state *state, const char
 void sql_check_logs(struct sql_call *call)
 {
     struct control *control = call->control;
+    uint64_t era = 0, rate = VERIFY_RATE;
+    if (sql_word(call, "ERA")) {
+        sql_read_number(call, &era);
+    }
     const char *from = sql_word(call, "FROM") ? sql_string(call) : NULL;
     const char *to = sql_word(call, "TO") ? sql_string(call) : NULL;
+    if (sql_word(call, "RATE")) {
+        sql_read_number(call, &rate);
+    }
+    bool rebuild = sql_word(call, "REBUILD");
     if (!sql_end(call)) {
         return;
     }
@@ -140,7 +152,9 @@ void sql_check_logs(struct sql_call *call)
     struct verify_run *run = mem_new(sizeof *run);
     run->control = control;
     run->request = call->request;
-    if (!choose(run, cluster_state(control->cluster), from, to)) {
+    run->rate = rate < VERIFY_RATE_MAX ? rate : VERIFY_RATE_MAX;
+    run->rebuild = rebuild;
+    if (!choose(run, cluster_state(control->cluster), era, from, to)) {
         run_free(run);
         sql_error(call, 1220, "HY000", "there is no binary log '%.255s' to check",
                   from && !to ? from

@@ -228,6 +228,12 @@ int event_incident_read(const struct event_format *f, const uint8_t *event, size
 int event_heartbeat_read(const struct event_format *f, const uint8_t *event, size_t n,
                          struct event_rotate *at, struct errmsg *em);
 
+/* ---- text ---------------------------------------------------------------------------------------------- */
+
+/* Appends what SHOW BINLOG EVENTS says about it (the column Info); bytes of statements and names as they stand in the
+ * event. `f`: of the file that it stands in. */
+void event_info(const struct event_format *f, const uint8_t *event, size_t n, struct buf *out);
+
 /* ---- builders ------------------------------------------------------------------------------------------ */
 
 /* Each appends one event to `out` (out->err says if that failed). `checksum`: of the FDE that the receiver

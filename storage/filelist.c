@@ -326,29 +326,36 @@ bool filelist_after_era(const struct filelist *list, uint64_t era, size_t *at)
 
 /* ---- sets ---------------------------------------------------------------------------------------------- */
 
+/* The set of one record, behind that of the one before. */
+static int take_set(const struct record *r, struct buf *set)
+{
+    if (r->flags & KEY) {
+        buf_reset(set);
+        buf_bytes(set, r->set, r->set_len);
+        return set->err;
+    }
+    if (r->flags & SAME_SET) {
+        return 0;
+    }
+    struct buf next;
+    buf_init(&next, set->max);
+    int rv = patch_apply(set->data, set->len, cur_of(r->set, r->set_len), &next);
+    buf_move(set, &next);
+    return rv;
+}
+
 /* The bytes of the set before file `at`. */
 static int set_bytes(const struct filelist *list, size_t at, struct buf *set)
 {
     const struct part *part = list->parts[part_of(list, at)];
     struct cur c = cur_of(part->bytes, part->n_bytes);
-    struct buf next;
     int rv = 0;
     buf_reset(set);
-    buf_init(&next, set->max);
     for (size_t i = part->first; i <= at && !rv; i++) {
         struct record r;
         read_record(&c, &r);
-        if (r.flags & KEY) {
-            buf_bytes(set, r.set, r.set_len);
-            rv = set->err;
-        } else if (!(r.flags & SAME_SET)) {
-            rv = patch_apply(set->data, set->len, cur_of(r.set, r.set_len), &next);
-            struct buf swap = *set;
-            *set = next;
-            next = swap;
-        }
+        rv = take_set(&r, set);
     }
-    buf_free(&next);
     return rv;
 }
 
@@ -390,6 +397,50 @@ int filelist_before(const struct filelist *list, size_t at, struct gtid_set **be
     }
     buf_free(&bytes);
     return rv;
+}
+
+void filelist_states_begin(struct filelist_states *s, const struct filelist *list, size_t from)
+{
+    *s = (struct filelist_states){.list = list, .next = list->n};
+    buf_init(&s->bytes, SET_MAX);
+    if (from < list->n) {
+        s->part = part_of(list, from);
+        s->next = list->parts[s->part]->first;
+    }
+    while (s->next < from && s->next < list->n) {
+        struct gtid_set *passed;
+        if (filelist_states_next(s, &passed, NULL) < 0) {
+            return; /* whoever asks next gets it again */
+        }
+        gtid_set_free(passed);
+    }
+}
+
+int filelist_states_next(struct filelist_states *s, struct gtid_set **before, struct errmsg *em)
+{
+    struct record r;
+    *before = NULL;
+    if (s->next == s->list->n) {
+        return 0;
+    }
+    const struct part *part = s->list->parts[s->part];
+    const uint8_t *p = s->p ? s->p : part->bytes;
+    struct cur c = cur_of(p, (size_t)(part->bytes + part->n_bytes - p));
+    read_record(&c, &r);
+    int rv = take_set(&r, &s->bytes);
+    if (rv) {
+        return err_set(em, rv, "the GTID state of file %zu in the list of files: %s", s->next + 1, err_text(rv));
+    }
+    rv = decode(s->list, s->next, &s->bytes, before, em);
+    s->next++;
+    s->p = cur_done(&c) ? NULL : c.p;
+    s->part += cur_done(&c);
+    return rv ? rv : 1;
+}
+
+void filelist_states_end(struct filelist_states *s)
+{
+    buf_free(&s->bytes);
 }
 
 /* 1: admitted, 0: not. */

@@ -76,6 +76,18 @@ struct filelist_walk {
 void filelist_walk_begin(struct filelist_walk *walk, const struct filelist *list, size_t from);
 bool filelist_walk_next(struct filelist_walk *walk);
 
+/* The states before the files, one after the other from `from` on. 1: *before is the next one's, to be freed (NULL:
+ * none); 0: the end; E_CORRUPT. */
+struct filelist_states {
+    const struct filelist *list;
+    size_t next, part;
+    const uint8_t *p; /* as in a walk */
+    struct buf bytes;
+};
+void filelist_states_begin(struct filelist_states *states, const struct filelist *list, size_t from);
+int filelist_states_next(struct filelist_states *states, struct gtid_set **before, struct errmsg *em);
+void filelist_states_end(struct filelist_states *states);
+
 /* ---- bytes --------------------------------------------------------------------------------------------- */
 
 size_t filelist_size(const struct filelist *list);  /* in bytes */

@@ -2,10 +2,10 @@
  *
  * Happy path: a scan walks over the file and makes its index again in memory; that is compared with the one
  * on disk, record by record. A hash that differs says that these bytes are not those that were written, even
- * where each event's own checksum is right or there are none. Each step is followed by a message to the loop.
+ * where each event's own checksum is right or there are none. Each step is followed by a message to the loop. Where it
+ * is asked for, the index made here replaces one that is damaged.
  *
- * Failure modes: a file that is damaged is reported, and the next one is looked at. Nothing is changed here:
- * a damaged index is made again by the next reader that wants it. */
+ * Failure modes: a file that is damaged is reported, and the next one is looked at. No binlog file is changed here. */
 #include "storage/verify.h"
 
 #include "protocol/base/buf.h"
@@ -25,6 +25,7 @@ struct look {
     const struct store_options *options;
     const char *index_dir;
     const struct verify_file *file;
+    bool rebuild;
     char *path;
     struct index_builder *builder;
     struct scan *scan;
@@ -99,14 +100,56 @@ static enum verify_verdict compare(const struct look *l, const struct buf *have,
         while (index_walk_next(&a, &x, NULL) == 1 && index_walk_next(&b, &y, NULL) == 1) {
             uint64_t from = (b.hashes - (y.kind == INDEX_HASH)) * b.block;
             if (x.hash && y.hash && x.kind == y.kind && memcmp(x.hash, y.hash, INDEX_HASH_SIZE) != 0) {
-                (void)err_set(em, E_CORRUPT, "%s: the bytes from %llu on are not those that were written",
-                              l->path, (unsigned long long)from);
+                (void)err_set(em, E_CORRUPT,
+                              "%s: the bytes from %llu on are not those that were written; replace the member", l->path,
+                              (unsigned long long)from);
                 return VERIFY_DAMAGED;
             }
         }
     }
-    (void)err_set(em, E_CORRUPT, "the index of %s is damaged", l->path);
     return VERIFY_INDEX_DAMAGED;
+}
+
+/* Puts the index that the scan has made in place of the one on disk; beside the storage env, which may do the same
+ * under another temporary name: both have the same bytes. */
+static int put_index(const struct look *l, const char *path, struct errmsg *em)
+{
+    struct env_file *file;
+    const struct buf *index = index_builder_out(l->builder);
+    char *made = mem_printf("%s.verify", path), *dir = mem_printf("%.*s", (int)(strrchr(path, '/') - path), path);
+    int rv = index->err ? err_set(em, index->err, "%s: %s", path, err_text(index->err))
+                        : env_open(l->env, made, ENV_READ | ENV_WRITE | ENV_CREATE | ENV_TRUNC, &file, em);
+    if (!rv) {
+        rv = env_pwrite(file, index->data, index->len, 0, em);
+        rv = rv ? rv : env_sync(file, em);
+        env_close(file);
+        rv = rv ? rv : env_rename(l->env, made, path, em);
+        rv = rv ? rv : env_sync_dir(l->env, dir, em);
+    }
+    mem_free(made);
+    mem_free(dir);
+    return rv;
+}
+
+/* The index differs from what the file says. */
+static enum verify_verdict mend_index(struct look *l, const char *path, struct errmsg *em)
+{
+    struct errmsg why = {""};
+    if (!l->file->sealed) {
+        (void)err_set(em, E_CORRUPT, "%s is damaged or missing; it is made again at the next start", path);
+        return VERIFY_INDEX_DAMAGED;
+    }
+    if (!l->rebuild) {
+        (void)err_set(em, E_CORRUPT, "%s is damaged or missing; a replica that wants it, or CHECK BINARY LOGS REBUILD, "
+                                     "makes it again", path);
+        return VERIFY_INDEX_DAMAGED;
+    }
+    if (put_index(l, path, &why)) {
+        (void)err_set(em, E_CORRUPT, "%s is damaged or missing and cannot be made again: %s", path, why.text);
+        return VERIFY_INDEX_DAMAGED;
+    }
+    (void)err_set(em, E_CORRUPT, "%s was damaged or missing and was made again", path);
+    return VERIFY_INDEX_MADE;
 }
 
 static enum verify_verdict look_at_index(struct look *l, struct errmsg *em)
@@ -124,6 +167,9 @@ static enum verify_verdict look_at_index(struct look *l, struct errmsg *em)
     } else {
         verdict = compare(l, &have, em);
     }
+    if (verdict == VERIFY_INDEX_DAMAGED) {
+        verdict = mend_index(l, path, em);
+    }
     buf_free(&have);
     mem_free(path);
     return verdict;
@@ -134,6 +180,9 @@ static enum verify_verdict judge(struct look *l, int rv, struct errmsg *em)
 {
     uint64_t size = 0;
     if (rv == E_CORRUPT || rv == E_NOTFOUND) {
+        char *what = mem_str(em->text);
+        (void)err_set(em, rv, "%s; it is not served beyond that: replace the member", what);
+        mem_free(what);
         return VERIFY_DAMAGED;
     }
     if (rv) {
@@ -146,7 +195,7 @@ static enum verify_verdict judge(struct look *l, int rv, struct errmsg *em)
         env_close(file);
     }
     if (!rv && l->file->sealed && size != l->file->size) {
-        (void)err_set(em, E_CORRUPT, "%s has %llu bytes, expected %llu", l->path, (unsigned long long)size,
+        (void)err_set(em, E_CORRUPT, "%s has %llu bytes, expected %llu; replace the member", l->path, (unsigned long long)size,
                       (unsigned long long)l->file->size);
         return VERIFY_DAMAGED;
     }
@@ -154,9 +203,13 @@ static enum verify_verdict judge(struct look *l, int rv, struct errmsg *em)
 }
 
 enum verify_verdict verify_file_now(struct env *env, struct store *store, const struct verify_file *file,
-                                    uint64_t *events, struct errmsg *em)
+                                    bool rebuild, uint64_t *events, struct errmsg *em)
 {
-    struct look l = {.env = env, .options = &store->options, .index_dir = store->index_dir, .file = file};
+    struct look l = {.env = env,
+                     .options = &store->options,
+                     .index_dir = store->index_dir,
+                     .file = file,
+                     .rebuild = rebuild};
     em->text[0] = '\0';
     int rv = look_begin(&l, store->writer.binlog_dir, em);
     while (!rv && (rv = scan_step(l.scan, STEP, em)) == 1) {
@@ -304,7 +357,7 @@ static void stop_now(struct env_msg *msg)
 /* ---- begin and stop ------------------------------------------------------------------------------------ */
 
 int verify_begin(struct env *loop, struct store *store, const struct verify_file *files, size_t n,
-                 uint64_t rate, const struct verify_handler *handler, void *owner, struct verify **out,
+                 uint64_t rate, bool rebuild, const struct verify_handler *handler, void *owner, struct verify **out,
                  struct errmsg *em)
 {
     struct verify *v = mem_new(sizeof *v);
@@ -330,7 +383,8 @@ int verify_begin(struct env *loop, struct store *store, const struct verify_file
         verify_free(v);
         return err_set(em, rv, "cannot start a thread: %s", err_text(rv));
     }
-    v->look = (struct look){.env = v->env, .options = &v->options, .index_dir = v->index_dir};
+    v->look =
+        (struct look){.env = v->env, .options = &v->options, .index_dir = v->index_dir, .rebuild = rebuild};
     env_post(v->env, &v->step_msg);
     *out = v;
     return 0;

@@ -21,6 +21,7 @@ enum verify_verdict {
     VERIFY_SOUND,
     VERIFY_DAMAGED,       /* the file does not hold what was written */
     VERIFY_INDEX_DAMAGED, /* the file is sound by itself; its index is missing or damaged */
+    VERIFY_INDEX_MADE,    /* the same, and the index was made again (only when that is asked for) */
     VERIFY_UNREADABLE     /* a call failed: nothing can be said */
 };
 
@@ -37,9 +38,10 @@ struct verify_handler {
     void (*done)(void *owner); /* all files; `verify` is not valid any more */
 };
 
-/* The files are copied; oldest first. `rate` 0: as fast as it goes. */
+/* The files are copied; oldest first. `rate` 0: as fast as it goes. `rebuild`: makes damaged indexes of sealed files
+ * again; that of the file being written is made again at the next start. */
 int verify_begin(struct env *loop, struct store *store, const struct verify_file *files, size_t n,
-                 uint64_t rate, const struct verify_handler *handler, void *owner, struct verify **out,
+                 uint64_t rate, bool rebuild, const struct verify_handler *handler, void *owner, struct verify **out,
                  struct errmsg *em);
 
 /* Stops it: waits for the step at work, no callback follows. Not after done(). */
@@ -47,6 +49,6 @@ void verify_stop(struct verify *verify);
 
 /* One file at once, blocking, on any env that may: the verdict, with *events and what is wrong in *em. */
 enum verify_verdict verify_file_now(struct env *env, struct store *store, const struct verify_file *file,
-                                    uint64_t *events, struct errmsg *em);
+                                    bool rebuild, uint64_t *events, struct errmsg *em);
 
 #endif

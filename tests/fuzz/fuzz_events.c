@@ -139,6 +139,15 @@ static void check_txn(struct txn *t, const struct event_format *f, const uint8_t
     }
 }
 
+static void check_info(const struct event_format *f, const uint8_t *event, size_t n)
+{
+    struct buf info;
+    buf_init(&info, 8 * n + 65536);
+    event_info(f, event, n, &info);
+    MUST(!info.err);
+    buf_free(&info);
+}
+
 static void one_event(struct event_format *f, struct txn *t, uint8_t *event, size_t n, unsigned flags)
 {
     struct event_header h;
@@ -162,6 +171,7 @@ static void one_event(struct event_format *f, struct txn *t, uint8_t *event, siz
     check_gtid(f, event, n);
     check_sets(f, event, n);
     check_texts(f, event, n);
+    check_info(f, event, n);
     check_txn(t, f, event, n);
 }
 

@@ -554,7 +554,7 @@ static void alarms_are_listed_and_acknowledged(void)
 
 static void lists_show_what_comes(void)
 {
-    START(node, {"SHOW BINARY LOGS", "Log_name\tFile_size#\nmysql-bin.000001\t157\nmysql-bin.000002\t4711"},
+    START(node, {"SHOW ALL BINARY LOGS", "Log_name\tFile_size#\nmysql-bin.000001\t157\nmysql-bin.000002\t4711"},
           {"SHOW REPLICAS", "Server_Id#"}, {"SHOW USERS", "User\tRoles\nu\x1b[31m\t\\N"},
           {"SHOW STATUS", STATUS_ROWS});
     struct ran r = run("", "-S", node.socket, "log", "list", NULL);
@@ -570,6 +570,43 @@ static void lists_show_what_comes(void)
     EXPECT(r, 0, "\"user\": \"u\\u001b[31m\",\n    \"roles\": null", "");
     r = run("", "-S", node.socket, "gtid", "show", NULL);
     EXPECT(r, 0, "3f1c:1-17\n", "");
+    fake_node_stop(&node);
+}
+
+#define ALL_LOGS "Era#\tLog_name\tFile_size#\n1\tb.000009\t157\n2\tb.000001\t4711"
+#define VERDICT "Log_name\tEra#\tSize#\tEvents#\tState\tWhat\n"
+
+static void logs_are_verified_file_by_file(void)
+{
+    START(node, {"SHOW ALL BINARY LOGS", ALL_LOGS},
+          {"CHECK BINARY LOGS ERA 1 FROM 'b.000009' TO 'b.000009' RATE 0 REBUILD",
+           VERDICT "b.000009\t1\t157\t2\tindex made again\tit was missing"},
+          {"CHECK BINARY LOGS ERA 1 FROM", VERDICT "b.000009\t1\t157\t2\tsound\t"},
+          {"CHECK BINARY LOGS ERA 2 FROM 'b.000001' TO 'b.000001' RATE 0 REBUILD",
+           VERDICT "b.000001\t2\t4711\t40\tsound\t"},
+          {"CHECK BINARY LOGS ERA 2 FROM 'b.000001' TO 'b.000001'",
+           VERDICT "b.000001\t2\t4711\t7\tdamaged\tb.000001 at 120: crc"});
+    struct ran r = run("", "-S", node.socket, "log", "verify", "--rate", "0", "--rebuild", NULL);
+    EXPECT(r, 0, "b.000009: 157 bytes, 2 events, index made again: it was missing\n", "");
+    r = run("", "-S", node.socket, "log", "verify", NULL);
+    EXPECT(r, 1, "b.000001: 4711 bytes, 7 events, damaged: b.000001 at 120: crc\n", "1 of the files are not sound");
+    r = run("", "-S", node.socket, "log", "verify", "--rate", "x", NULL);
+    EXPECT(r, 2, "", "--rate: 'x' is no number");
+    r = run("", "-S", node.socket, "log", "list", "--rebuild", NULL);
+    EXPECT(r, 2, "", "--rebuild is for 'log verify' only");
+    fake_node_stop(&node);
+}
+
+static void events_are_asked_for_as_told(void)
+{
+    START(node, {"SHOW BINLOG EVENTS", "Log_name\tPos#\tEvent_type\nb.000001\t4\tFormat_desc"});
+    struct ran r = run("", "-S", node.socket, "log", "events", NULL);
+    EXPECT(r, 0, "b.000001    4  Format_desc\n", "");
+    r = run("", "-S", node.socket, "log", "events", "it's.000001", "--from", "157", "--limit=20", NULL);
+    EXPECT(r, 0, "Format_desc", "");
+    r = run("", "-S", node.socket, "log", "events", "--limit", "0", NULL);
+    EXPECT(r, 2, "", "--limit: '0' is no number of events");
+    expect_log(&node, "SHOW BINLOG EVENTS LIMIT 1000\nSHOW BINLOG EVENTS IN 'it''s.000001' FROM 157 LIMIT 20\n");
     fake_node_stop(&node);
 }
 
@@ -780,6 +817,7 @@ UNIT_MAIN("cli", UNIT_TEST(wrong_use_is_2), UNIT_TEST(help_comes_from_the_table)
           UNIT_TEST(source_show_knows_both_flavours), UNIT_TEST(user_add_creates_and_grants),
           UNIT_TEST(users_have_hosts_and_plugins), UNIT_TEST(settings_are_set),
           UNIT_TEST(gtids_are_compared), UNIT_TEST(gtids_are_waited_for), UNIT_TEST(options_come_from_a_file), UNIT_TEST(user_add_takes_back), UNIT_TEST(passwords_are_wanted), UNIT_TEST(lists_show_what_comes),
+          UNIT_TEST(logs_are_verified_file_by_file), UNIT_TEST(events_are_asked_for_as_told),
           UNIT_TEST(source_check_says_what_to_do), UNIT_TEST(alarms_are_listed_and_acknowledged),
           UNIT_TEST(sql_is_sent_as_it_is), UNIT_TEST(lost_connections_are_3), UNIT_TEST(network_login),
           UNIT_TEST(ps_shows_no_secret), UNIT_TEST(terminal_asks_twice_without_echo),

@@ -598,7 +598,7 @@ static enum verify_verdict verdict_on(struct fix *f, size_t file, struct errmsg 
 {
     uint64_t events;
     struct verify_file v = whole(f->b[file], file == 0);
-    enum verify_verdict verdict = verify_file_now(f->worker, f->store, &v, &events, em);
+    enum verify_verdict verdict = verify_file_now(f->worker, f->store, &v, false, &events, em);
     UNIT_TRUE(verdict != VERIFY_SOUND || events == f->b[file]->n_events);
     return verdict;
 }
@@ -648,6 +648,51 @@ static void verify_finds_every_flipped_bit(void)
     close_fix(&f);
 }
 
+/* By command: the index of a sealed file is as it was; that of the newest stays for the next start, and a damaged
+ * file's is left alone. */
+static void verify_makes_indexes_again(void)
+{
+    struct fix f;
+    struct errmsg em;
+    uint64_t events;
+    open_fix(&f, "mend", &fine, "mysql-9.7-all-events", 3);
+    struct verify_file sealed = whole(f.b[0], true), newest = whole(f.b[1], false);
+    struct buf before, after;
+    UNIT_TRUE(binlog_read(f.loop, &before, "%s", f.path));
+    for (unsigned how = 0; how < 3; how++) {
+        switch (how) {
+        case 0: UNIT_REQUIRE(unlink(f.path) == 0); break;
+        case 1: UNIT_REQUIRE(truncate(f.path, (off_t)before.len / 2) == 0); break;
+        default: flip(f.path, before.len / 3, 4);
+        }
+        UNIT_INT(verify_file_now(f.worker, f.store, &sealed, false, &events, &em), VERIFY_INDEX_DAMAGED);
+        UNIT_TRUE(strstr(em.text, f.path) && strstr(em.text, "REBUILD"));
+        UNIT_INT(verify_file_now(f.worker, f.store, &sealed, true, &events, &em), VERIFY_INDEX_MADE);
+        UNIT_TRUE(strstr(em.text, f.path) && strstr(em.text, "made again"));
+        UNIT_INT(verify_file_now(f.worker, f.store, &sealed, true, &events, &em), VERIFY_SOUND);
+        UNIT_TRUE(binlog_read(f.loop, &after, "%s", f.path));
+        UNIT_TRUE(after.len == before.len && memcmp(after.data, before.data, after.len) == 0);
+        buf_free(&after);
+    }
+    char *path = mem_printf("%s/index/1/%s.idx", f.dir, f.b[1]->name);
+    UNIT_REQUIRE(unlink(path) == 0);
+    UNIT_INT(verify_file_now(f.worker, f.store, &newest, true, &events, &em), VERIFY_INDEX_DAMAGED);
+    UNIT_TRUE(strstr(em.text, path) && strstr(em.text, "next start"));
+    UNIT_INT(access(path, F_OK), -1);
+    mem_free(path);
+    path = mem_printf("%s/binlog/1/%s", f.dir, f.b[0]->name);
+    flip(path, 300, 1);
+    flip(f.path, 100, 1);
+    UNIT_INT(verify_file_now(f.worker, f.store, &sealed, true, &events, &em), VERIFY_DAMAGED);
+    UNIT_TRUE(strstr(em.text, path) && strstr(em.text, "replace the member"));
+    UNIT_TRUE(binlog_read(f.loop, &after, "%s", f.path));
+    UNIT_TRUE(after.len == before.len && memcmp(after.data, before.data, after.len) != 0);
+    buf_free(&after);
+    buf_free(&before);
+    mem_free(path);
+    close_fix(&f);
+}
+
 struct verifying {
     struct verify *verify;
     unsigned results, sound, progresses;
@@ -689,7 +734,7 @@ static void verify_runs_beside_the_rest(void)
     struct verify_file files[] = {whole(f.b[0], true), whole(f.b[1], false)};
     for (unsigned round = 0; round < 20; round++) {
         struct verifying v = {.stop = round % 2};
-        UNIT_INT(verify_begin(f.loop, f.store, files, 2, 0, &verify_handler, &v, &v.verify, &em), 0);
+        UNIT_INT(verify_begin(f.loop, f.store, files, 2, 0, false, &verify_handler, &v, &v.verify, &em), 0);
         UNIT_UINT(v.results, 0);
         if (round == 10) {
             verify_stop(v.verify);
@@ -707,5 +752,5 @@ UNIT_MAIN("index", UNIT_TEST(whatever_pieces_come_the_index_is_the_same),
           UNIT_TEST(no_flipped_bit_makes_a_start_wrong), UNIT_TEST(an_index_of_other_bytes_is_not_used),
           UNIT_TEST(a_damaged_file_gets_no_index), UNIT_TEST(the_newest_index_is_mended_at_the_start),
           UNIT_TEST(each_place_of_mysql_is_found), UNIT_TEST(each_place_of_mariadb_is_found),
-          UNIT_TEST(what_gtids_cannot_tell_is_not_guessed), UNIT_TEST(verify_finds_every_flipped_bit),
+          UNIT_TEST(what_gtids_cannot_tell_is_not_guessed), UNIT_TEST(verify_finds_every_flipped_bit), UNIT_TEST(verify_makes_indexes_again),
           UNIT_TEST(verify_runs_beside_the_rest))

@@ -70,7 +70,7 @@ static void begin_verify(void)
     static const struct verify_handler handler = {.result = verify_result, .done = verify_done};
     struct verify *verify;
     struct verify_file file = {.era = 1, .name = "mysql-bin.000002", .size = samples_97[1]->n, .sealed = true};
-    UNIT_REQUIRE(verify_begin(env, store, &file, 1, 1 << 20, &handler, NULL, &verify, NULL) == 0);
+    UNIT_REQUIRE(verify_begin(env, store, &file, 1, 1 << 20, false, &handler, NULL, &verify, NULL) == 0);
 }
 
 static void followed(struct env_msg *msg)

@@ -9,12 +9,13 @@
 #include "build.h"
 #include "protocol/base/mem.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
-enum { TIMEOUT_DEFAULT = 10, TIMEOUT_MAX = 86400 };
+enum { TIMEOUT_DEFAULT = 10, TIMEOUT_MAX = 86400, EVENTS_MAX = 100000, RATE_MAX = 1000000 };
 
 /* ---- the options ---- */
 
@@ -128,6 +129,38 @@ int args_set_defaults_file(struct cli *cli, const char *value)
     return CLI_OK;
 }
 
+static int set_from(struct cli *cli, const char *value)
+{
+    if (whole_number(value, LONG_MAX, &cli->from)) {
+        return cli_fail(CLI_USAGE, "--from: '%s' is no position in a file", value);
+    }
+    return CLI_OK;
+}
+
+static int set_limit(struct cli *cli, const char *value)
+{
+    if (whole_number(value, EVENTS_MAX, &cli->limit)) {
+        return cli_fail(CLI_USAGE, "--limit: '%s' is no number of events (1 to %d)", value, EVENTS_MAX);
+    }
+    return CLI_OK;
+}
+
+static int set_rate(struct cli *cli, const char *value)
+{
+    if (strcmp(value, "0") != 0 && whole_number(value, RATE_MAX, &cli->rate)) {
+        return cli_fail(CLI_USAGE, "--rate: '%s' is no number of MiB a second (0, without limit, to %d)", value, RATE_MAX);
+    }
+    cli->has_rate = true;
+    return CLI_OK;
+}
+
+static int set_rebuild(struct cli *cli, const char *value)
+{
+    (void)value;
+    cli->rebuild = true;
+    return CLI_OK;
+}
+
 static int set_help(struct cli *cli, const char *value)
 {
     (void)value;
@@ -166,6 +199,11 @@ const struct option_row OPTIONS[] = {
     {0, "auth", VALUE_REQUIRED, "PLUGIN", "default, caching_sha2_password, mysql_native_password", "user add",
      "default caching_sha2_password mysql_native_password", set_auth},
     {0, "to", VALUE_REQUIRED, "ID", "the node that shall lead", "switchover", "", set_to},
+    {0, "from", VALUE_REQUIRED, "POS", "where to begin in the file (4)", "log events", "", set_from},
+    {0, "limit", VALUE_REQUIRED, "N", "at most so many events (1000)", "log events", "", set_limit},
+    {0, "rate", VALUE_REQUIRED, "MIB", "read so many MiB a second (256), 0: as fast as it goes", "log verify", "",
+     set_rate},
+    {0, "rebuild", VALUE_NONE, NULL, "make damaged or missing indexes again", "log verify", "", set_rebuild},
     {0, "help", VALUE_NONE, NULL, "this text, or that of a command", NULL, "", set_help},
     {'V', "version", VALUE_NONE, NULL, "the version of this program", NULL, "", set_version},
 };

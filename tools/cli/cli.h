@@ -47,6 +47,9 @@ struct cli {
     const char *role;   /* of user add */
     const char *to;     /* of switchover */
     const char *auth;   /* the same */
+    unsigned long from, limit; /* of log events; 0: not given */
+    unsigned long rate;        /* of log verify, MiB a second */
+    bool has_rate, rebuild;
     bool help, version;
 
     /* the command, and what stands behind it */
@@ -178,6 +181,7 @@ int cmd_switchover(struct cli *cli);
 int cmd_replica_list(struct cli *cli);
 int cmd_log_list(struct cli *cli);
 int cmd_log_verify(struct cli *cli);
+int cmd_log_events(struct cli *cli);
 int cmd_alarm_list(struct cli *cli);
 int cmd_alarm_ack(struct cli *cli);
 int cmd_gtid_show(struct cli *cli);

@@ -48,11 +48,23 @@ const struct command COMMANDS_TABLE[] = {
     {"replica list", "", "the replicas that are connected to this node", "",
      "holdfast replica list\nholdfast -h db-a -u monitor -p replica list --format json\n", "", 0, 0,
      cmd_replica_list},
-    {"log list", "", "the binlog files", "", "holdfast log list\n", "", 0, 0, cmd_log_list},
-    {"log verify", "", "reads the binlog files of this node and says whether they are sound",
-     "File after file of the newest era: the checksum of every event, and the hashes that were kept when it was written. "
-     "Standard error shows how far it is when it is a terminal. --timeout is for one file.\n",
-     "holdfast log verify\nholdfast --timeout 600 log verify\n", "", 0, 0, cmd_log_verify},
+    {"log list", "", "the binlog files of all eras",
+     "Oldest first: the era (it counts up with each source that was followed), size, whether the file is being written, the "
+     "source it came from, and the GTIDs in it.\n",
+     "holdfast log list\n", "", 0, 0, cmd_log_list},
+    {"log events", "[FILE] [--from POS] [--limit N]", "the events of a binlog file, as SHOW BINLOG EVENTS tells them",
+     "FILE is one of the newest era, or the newest of that name; without one it is the oldest of the newest era. Each event: "
+     "where it begins, its type, who wrote it, where it ends, and what it says. Shows 1000 at most unless --limit says more; "
+     "go on with --from and the last end.\n",
+     "holdfast log events mysql-bin.000042\nholdfast log events mysql-bin.000042 --from 4711 --limit 20\n", "", 0, 1,
+     cmd_log_events},
+    {"log verify", "[--rate MIB] [--rebuild]", "reads the binlog files of this node and says whether they are sound",
+     "File after file of all eras: the checksum of every event, the hashes that were kept when it was written, and its index. "
+     "Standard error shows how far it is when it is a terminal. --timeout is for one file.\n"
+     "\n"
+     "A damaged index costs time, no data: it is made again by itself when a replica wants it, or now with --rebuild. A damaged "
+     "file is not served beyond the damage: replace the member.\n",
+     "holdfast log verify\nholdfast --timeout 600 log verify --rate 50 --rebuild\n", "", 0, 0, cmd_log_verify},
     {"gtid show", "", "the GTIDs that the cluster holds", "", "holdfast gtid show\n", "", 0, 0,
      cmd_gtid_show},
     {"gtid missing", "SET", "what the cluster lacks of a GTID set, and the set of the cluster",

@@ -5,10 +5,11 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-enum { STATEMENT_MAX = 1 << 20 };
+enum { STATEMENT_MAX = 1 << 20, EVENTS_DEFAULT = 1000, BAR = 30 };
 
 int cmd_member_list(struct cli *cli)
 {
@@ -79,7 +80,25 @@ int cmd_alarm_ack(struct cli *cli)
 
 int cmd_log_list(struct cli *cli)
 {
-    return cli_list(cli, "SHOW BINARY LOGS", "There are no binlog files yet.");
+    return cli_list(cli, "SHOW ALL BINARY LOGS", "There are no binlog files yet.");
+}
+
+int cmd_log_events(struct cli *cli)
+{
+    struct buf sql;
+    buf_init(&sql, STATEMENT_MAX);
+    buf_str(&sql, "SHOW BINLOG EVENTS");
+    if (cli->nwords > 0) {
+        buf_str(&sql, " IN ");
+        sql_literal(&sql, cli->words[0]);
+    }
+    if (cli->from) {
+        buf_printf(&sql, " FROM %lu", cli->from);
+    }
+    buf_printf(&sql, " LIMIT %lu", cli->limit ? cli->limit : EVENTS_DEFAULT);
+    int rv = cli_list(cli, buf_cstr(&sql), "There are no events there.");
+    buf_free(&sql);
+    return rv;
 }
 
 static void show_verdict(struct cli *cli, const struct result *r)
@@ -100,24 +119,40 @@ static void show_verdict(struct cli *cli, const struct result *r)
     buf_u8(&cli->out, '\n');
 }
 
+/* Is the text one of the verdicts that leave nothing to do? */
+static bool is_sound(const char *state, size_t n)
+{
+    static const char *const good[] = {"sound", "index made again"};
+    for (size_t i = 0; state && i < 2; i++) {
+        if (n == strlen(good[i]) && memcmp(state, good[i], n) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* One file, into the output or the list; *sound is its verdict. */
-static int verify_one(struct cli *cli, const char *name, struct json *j, bool *sound)
+static int verify_one(struct cli *cli, const char *era, const char *name, struct json *j, bool *sound)
 {
     struct buf sql;
     struct result r;
     size_t n = 0;
     buf_init(&sql, STATEMENT_MAX);
     cli_result_init(&r);
-    buf_str(&sql, "CHECK BINARY LOGS FROM ");
+    buf_printf(&sql, "CHECK BINARY LOGS ERA %llu FROM ", strtoull(era, NULL, 10));
     sql_literal(&sql, name);
     buf_str(&sql, " TO ");
     sql_literal(&sql, name);
+    if (cli->has_rate) {
+        buf_printf(&sql, " RATE %lu", cli->rate);
+    }
+    buf_str(&sql, cli->rebuild ? " REBUILD" : "");
     int rv = cli_query(cli, buf_cstr(&sql), &r);
     if (!rv && (r.nrows != 1 || r.ncols < 6)) {
         rv = cli_fail(CLI_SERVER, "log verify: the node's answer on %s cannot be understood", name);
     } else if (!rv) {
         const char *state = result_value(&r, 0, 4, &n);
-        *sound = state && n == 5 && memcmp(state, "sound", 5) == 0;
+        *sound = is_sound(state, n);
         if (j) {
             json_open(j, NULL, '{');
             for (size_t i = 0; i < r.ncols; i++) {
@@ -133,30 +168,67 @@ static int verify_one(struct cli *cli, const char *name, struct json *j, bool *s
     return rv;
 }
 
+static uint64_t number_at(const struct result *r, size_t row, size_t column)
+{
+    const char *text = result_value(r, row, column, NULL);
+    return text ? strtoull(text, NULL, 10) : 0;
+}
+
+/* "[######........]  42%  12.3 of 29.1 GiB  mysql-bin.000017", over the line before. */
+static void show_bar(uint64_t done, uint64_t of, const char *name)
+{
+    static const double gib = 1 << 30;
+    char bar[BAR + 1];
+    size_t full = of ? (size_t)((double)done / (double)of * BAR) : BAR;
+    for (size_t i = 0; i < BAR; i++) {
+        bar[i] = i < full ? '#' : '.';
+    }
+    bar[BAR] = '\0';
+    fprintf(stderr, "\r[%s] %3.0f%%  %.1f of %.1f GiB  %.40s\033[K", bar, of ? (double)done / (double)of * 100 : 100,
+            (double)done / gib, (double)of / gib, name);
+}
+
+/* The files of `SHOW ALL BINARY LOGS`, one after the other; *bad counts those that are not sound. */
+static int verify_all(struct cli *cli, const struct result *files, struct json *j, size_t *bad)
+{
+    enum { ERA, NAME, SIZE };
+    bool terminal = isatty(STDERR_FILENO);
+    uint64_t of = 0, done = 0;
+    int rv = 0;
+    for (size_t i = 0; i < files->nrows; i++) {
+        of += number_at(files, i, SIZE);
+    }
+    for (size_t i = 0; !rv && i < files->nrows; i++) {
+        const char *era = result_value(files, i, ERA, NULL), *name = result_value(files, i, NAME, NULL);
+        bool sound = false;
+        if (terminal) {
+            show_bar(done, of, name ? name : "");
+        }
+        rv = verify_one(cli, era ? era : "", name ? name : "", j, &sound);
+        *bad += !rv && !sound;
+        done += number_at(files, i, SIZE);
+    }
+    if (terminal && files->nrows > 0) {
+        fprintf(stderr, "\r\033[K");
+    }
+    return rv;
+}
+
 int cmd_log_verify(struct cli *cli)
 {
     struct result files;
     struct json j;
-    size_t n, bad = 0;
-    bool terminal = isatty(STDERR_FILENO);
+    size_t bad = 0;
     cli_result_init(&files);
-    int rv = cli_query(cli, "SHOW BINARY LOGS", &files);
+    int rv = cli_query(cli, "SHOW ALL BINARY LOGS", &files);
+    if (!rv && files.ncols < 3) {
+        rv = cli_fail(CLI_SERVER, "log verify: the node's list of files cannot be understood");
+    }
     if (!rv && cli->json) {
         json_begin(&j, &cli->out);
         json_open(&j, NULL, '[');
     }
-    for (size_t i = 0; !rv && i < files.nrows; i++) {
-        const char *name = result_value(&files, i, 0, &n);
-        bool sound = false;
-        if (terminal) {
-            fprintf(stderr, "\r%zu of %zu files", i, files.nrows);
-        }
-        rv = verify_one(cli, name ? name : "", cli->json ? &j : NULL, &sound);
-        bad += !rv && !sound;
-    }
-    if (terminal && files.nrows > 0) {
-        fprintf(stderr, "\r%40s\r", "");
-    }
+    rv = rv ? rv : verify_all(cli, &files, cli->json ? &j : NULL, &bad);
     if (!rv && cli->json) {
         json_close(&j, ']');
         json_end(&j);
