@@ -192,6 +192,15 @@ static uint32_t cluster_server_id(struct source *s)
     return v ? (uint32_t)strtoul(v, NULL, 10) : 0;
 }
 
+/* What the dump is asked for under. MariaDB ends an older dump of the same server id, and the whole server stands still while the
+ * older one's connection is silent (a leader that hangs, or was cut off): there each leadership has a number of its own. */
+static uint32_t dump_server_id(struct source *s)
+{
+    enum { LEADERSHIPS = 64 };
+    bool mariadb = s->peer.origin.flavour == FLAVOUR_MARIADB;
+    return cluster_server_id(s) + (mariadb ? (uint32_t)(cluster_term(s->cluster) % LEADERSHIPS) : 0);
+}
+
 /* Are these the server and the history that our files come from? False: refused, with the reason. */
 static bool follow_rule(struct source *s)
 {
@@ -249,7 +258,7 @@ static void choose_probe(struct source *s)
 static void request_dump(struct source *s)
 {
     bool mariadb = s->peer.origin.flavour == FLAVOUR_MARIADB;
-    struct binlog_dump dump = {.server_id = cluster_server_id(s),
+    struct binlog_dump dump = {.server_id = dump_server_id(s),
                                .pos = s->position,
                                .flags = mariadb ? DUMP_ANNOTATE_ROWS : DUMP_HEARTBEAT_V2};
     struct buf set;
@@ -288,7 +297,7 @@ static void request_dump(struct source *s)
 
 static void register_replica(struct source *s)
 {
-    struct register_slave r = {.server_id = cluster_server_id(s)};
+    struct register_slave r = {.server_id = dump_server_id(s)};
     result_reset(&s->result);
     if (command_put_register_slave(s->wire, &r)) {
         source_failed(s, 0, "the registration could not be built");
