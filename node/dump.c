@@ -1,8 +1,8 @@
 /* dump.c: a dump's life: read, send, wait; for the replica, for more, for a heartbeat's time.
  *
  * Happy path: events go from the reader to the wire until its share of memory waits for the replica;
- * drained() goes on. The share is what one may have, or less when there are so many dumps that all together would have
- * too much; a slow one gives back its read buffer as well. At the watermark it waits for changed(). While nothing comes a heartbeat tells the replica that we
+ * drained() goes on. The share is what one may have, or less where many do not read: an eighth of what is left for all, so
+ * that slow ones cannot take it from the others. A slow one gives back its read buffer as well. At the watermark it waits for changed(). While nothing comes a heartbeat tells the replica that we
  * live. What it asked for may not be here yet: then it waits in the same way, and opens its reader at
  * changed().
  *
@@ -24,20 +24,30 @@
 static size_t share(const struct dump *d)
 {
     const struct serve_anchor *anchor = d->session->worker->anchor;
-    size_t each = anchor->queue_each, dumps = anchor->dumps, all = anchor->queue_all / (dumps ? dumps : 1);
-    each = each < all ? each : all;
+    size_t each = anchor->queue_each, all = anchor->queue_all, others = anchor->queued - d->queued;
+    size_t part = others < all ? (all - others) / 8 : 0;
+    each = each < part ? each : part;
     return each > DUMP_QUEUE_MIN ? each : DUMP_QUEUE_MIN;
+}
+
+/* After what was put has left, or has not. */
+static void account(struct dump *d)
+{
+    size_t queued = dump_is_over(d) ? 0 : env_stream_pending(d->session->stream);
+    atomic_fetch_add(&d->session->worker->anchor->queued, queued - d->queued);
+    d->queued = queued;
 }
 
 static bool room(struct dump *d)
 {
-    return env_stream_pending(d->session->stream) + d->put < share(d);
+    return env_stream_pending(d->session->stream) + d->put + DUMP_EVENT < share(d);
 }
 
 static void flush(struct dump *d)
 {
     d->put = 0;
     session_flush(d->session);
+    account(d);
 }
 
 static void at_end(struct dump *d)
@@ -122,8 +132,7 @@ static void pump(struct dump *d)
         return;
     }
     d->stalled = rv != 0;
-    /* while nothing is read: at the end, and where buffers would be more than queues */
-    if (rv == 0 || share(d) < d->session->worker->anchor->queue_each) {
+    if (rv == 0) {
         reader_rest(d->reader);
     }
     flush(d);
@@ -139,8 +148,16 @@ void dump_changed(struct dump *d)
     }
 }
 
+void dump_rest(struct dump *d)
+{
+    if (d->stalled && d->reader) {
+        reader_rest(d->reader);
+    }
+}
+
 void dump_drained(struct dump *d)
 {
+    account(d);
     if (d->stalled) {
         d->stalled = false;
         pump(d);
@@ -227,13 +244,13 @@ void dump_stop(struct dump *d, enum session_end_reason why)
 void dump_unlink(struct dump *d)
 {
     if (d->link) {
-        atomic_fetch_sub(&d->session->worker->anchor->dumps, 1);
         *d->link = d->next;
         if (d->next) {
             d->next->link = d->link;
         }
         d->link = NULL;
     }
+    account(d);
     env_timer_close(&d->timer);
     reader_close(d->reader);
     d->reader = NULL;
@@ -247,7 +264,6 @@ void dump_link(struct dump *d, struct dump **head)
 {
     d->next = *head;
     d->link = head;
-    atomic_fetch_add(&d->session->worker->anchor->dumps, 1);
     if (d->next) {
         d->next->link = &d->next;
     }

@@ -8,7 +8,8 @@
 #include "storage/reader.h"
 
 enum {
-    DUMP_QUEUE_MIN = 4 << 10,       /* bytes that may wait for a replica however many there are */
+    DUMP_EVENT = 12 << 10,          /* room for one more: so a queue's memory does not double for the last one */
+    DUMP_QUEUE_MIN = 16 << 10,       /* bytes that may wait for a replica however many there are */
     DUMP_ARTIFICIAL_MAX = 64 << 20 /* of an event of our own; a GTID_LIST can be large */
 };
 
@@ -62,7 +63,8 @@ struct dump {
     struct buf scratch; /* events of our own */
 
     /* the queue, the clock */
-    size_t put;   /* bytes given to the wire since the last flush */
+    size_t put;    /* bytes given to the wire since the last flush */
+    size_t queued; /* how many wait for the replica, as the anchor's sum has it */
     bool stalled; /* waits for the queue to leave */
     bool level;   /* all that is visible was sent */
     bool moved;

@@ -284,6 +284,11 @@ void serve_each_replica(struct serve *serve, void (*each)(void *arg, const struc
     }
 }
 
+size_t serve_queued(const struct serve *serve)
+{
+    return serve->anchor->queued;
+}
+
 size_t serve_sessions(const struct serve *serve)
 {
     return serve->sessions;

@@ -44,6 +44,7 @@ void serve_kill(struct serve *serve, uint32_t connection_id);
 bool serve_has_session(const struct serve *serve, uint32_t connection_id);
 /* Calls each() for every replica that is dumping. */
 void serve_each_replica(struct serve *serve, void (*each)(void *arg, const struct serve_replica *replica), void *arg);
+size_t serve_queued(const struct serve *serve); /* bytes that wait for replicas */
 size_t serve_sessions(const struct serve *serve);
 /* Ends listeners, sessions and workers, then closed(arg). */
 void serve_close(struct serve *serve, void (*closed)(void *arg), void *arg);

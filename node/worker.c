@@ -237,6 +237,7 @@ static void report(struct env_timer *timer)
     struct worker *w = CONTAINER_OF(timer, struct worker, reporting);
     w->reporting_soon = false;
     for (struct dump *d = w->dumps; d; d = dump_next(d)) {
+        dump_rest(d);
         if (dump_take_moved(d)) {
             struct serve_replica replica;
             dump_report(d, &replica);

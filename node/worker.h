@@ -20,7 +20,7 @@ struct serve_anchor {
     _Atomic unsigned refs;
     struct serve *serve; /* loop env; NULL when the end has begun */
     _Atomic size_t queue_each, queue_all; /* see struct serve_limits */
-    _Atomic size_t dumps;                 /* how many there are on all workers */
+    _Atomic size_t queued;                /* bytes that wait for replicas, on all workers */
 };
 
 struct worker {

@@ -2,6 +2,7 @@
  *
  * Input: capabilities (four bytes), then one command packet. All parsers see it, whatever its first byte
  * says. Properties: what was read can be built again, and is then read the same. */
+#include "protocol/auth_server.h"
 #include "protocol/base/buf.h"
 #include "protocol/base/check.h"
 #include "protocol/command.h"
@@ -77,6 +78,30 @@ static void try_dump(const struct packet *p)
     wire_free(w);
 }
 
+static int nobody(void *arg, const char *user, struct account_secret *out)
+{
+    (void)arg;
+    (void)out;
+    MUST(strlen(user) <= AUTH_USER_MAX);
+    return E_NOTFOUND;
+}
+
+/* A change of user is answered with a switch or with an error, and lets nobody in. */
+static void try_change_user(const struct packet *p, uint32_t caps)
+{
+    struct server_auth_opts opts = {.version = "9.7.4", .thread_id = 1, .peer_host = "h", .lookup = nobody};
+    struct server_auth *a = server_auth_new(&opts);
+    struct wire *w = wire_new(1 << 16);
+    struct errmsg em = {.text = ""};
+    int rv = server_auth_change_user(a, w, p, caps, caps & 1, &em);
+    MUST(rv <= SERVER_AUTH_MORE && wire_output(w)->len > 4);
+    MUST(rv == SERVER_AUTH_MORE || em.text[0]);
+    rv = server_auth_packet(a, w, p, &em);
+    MUST(rv <= SERVER_AUTH_MORE);
+    wire_free(w);
+    server_auth_free(a);
+}
+
 static void try_small(const struct packet *p)
 {
     char db[65];
@@ -104,6 +129,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         try_register(&p);
         try_dump(&p);
         try_small(&p);
+        try_change_user(&p, caps);
     }
     free(exact);
     return 0;

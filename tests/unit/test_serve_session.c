@@ -102,4 +102,70 @@ static void a_wrong_change_is_the_end(void)
     node_end();
 }
 
-UNIT_MAIN("serve_session", UNIT_TEST(changes_its_user), UNIT_TEST(a_wrong_change_is_the_end))
+/* ---- replicas that do not read ---- */
+
+enum { LOG_FILES = 120, SLOW = 20, EACH = 64 << 10, ALL = 256 << 10, LEAST = 16 << 10 };
+
+/* One sample again and again under other names: more than sockets hold. Returns how much. */
+static uint64_t put_long_log(void)
+{
+    uint64_t all = 0;
+    load("mysql-9.7-all-events", 1);
+    struct binlog *b = node.files[0];
+    for (unsigned i = 1; i <= LOG_FILES; i++) {
+        snprintf(b->name, sizeof b->name, "mysql-bin.%06u", i);
+        binlog_put(node.store, b, 1, 1 << 20, &node.index);
+        WAIT_FOR(idle());
+        all += b->n - b->events[0].end;
+    }
+    return all;
+}
+
+static void open_slow(struct client *c)
+{
+    (void)client_open(c);
+    replica_variables(c);
+    env_stream_pause(c->stream, true);
+    dump_position(c, "mysql-bin.000001", 4, 0);
+}
+
+/* Together they get no more than is allowed, and one that reads gets all of the log all the same. */
+static void slow_replicas_cost_what_they_may(void)
+{
+    struct client slow[SLOW], fast;
+    node_begin(FLAVOUR_MYSQL);
+    node_serve();
+    serve_set_limits(node.serve, &(struct serve_limits){.queue_each = EACH, .queue_all = ALL});
+    uint64_t all = put_long_log();
+    size_t most = 0, before = 1;
+    for (size_t i = 0; i < SLOW; i++) {
+        open_slow(&slow[i]);
+    }
+    for (int same = 0; same < 20; same = serve_queued(node.serve) == before ? same + 1 : 0) {
+        before = serve_queued(node.serve);
+        most = before > most ? before : most;
+        run_for(10 * ENV_MS);
+    }
+    UNIT_TRUE(before > ALL / 2); /* they do hang */
+    UNIT_TRUE(most < ALL + SLOW * LEAST);
+    (void)client_open(&fast);
+    replica_variables(&fast);
+    dump_position(&fast, "mysql-bin.000001", 4, DUMP_NON_BLOCK);
+    wait_end(&fast);
+    UNIT_TRUE(fast.ended && fast.crc_ok && fast.seq_ok);
+    UNIT_UINT(fast.stored.len, all);
+    client_close(&fast);
+    for (size_t i = 0; i < SLOW; i++) { /* half of them wake up */
+        if (i % 2) {
+            env_stream_pause(slow[i].stream, false);
+            WAIT_FOR(slow[i].stored.len == all);
+        }
+        client_close(&slow[i]);
+    }
+    WAIT_FOR(serve_sessions(node.serve) == 0);
+    UNIT_UINT(serve_queued(node.serve), 0);
+    node_end();
+}
+
+UNIT_MAIN("serve_session", UNIT_TEST(changes_its_user), UNIT_TEST(a_wrong_change_is_the_end),
+          UNIT_TEST(slow_replicas_cost_what_they_may))
