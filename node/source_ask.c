@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 enum { FOR_MYSQL = 1, FOR_MARIADB = 2, FOR_BOTH = 3, ANY_ERROR = 0xffff };
 
@@ -83,14 +84,23 @@ static bool may_be_far_behind(struct source *s)
     return s->probe == PROBE_NONE && !s->skip_logs && (newest + (uint64_t)SOURCE_RECENT_S < now || source_torn(s));
 }
 
+/* A row's size, as a position: MySQL counts the head of an encrypted file, in front of the events, with it. */
+static uint64_t log_size(const struct result *r, size_t row)
+{
+    enum { ENCRYPTED_HEAD = 512 };
+    const char *text = result_value(r, row, 1, NULL), *encrypted = r->ncols > 2 ? result_value(r, row, 2, NULL) : NULL;
+    uint64_t size = text ? strtoull(text, NULL, 10) : 0;
+    return encrypted && !strcasecmp(encrypted, "Yes") && size > ENCRYPTED_HEAD ? size - ENCRYPTED_HEAD : size;
+}
+
 /* SHOW BINARY LOGS: how far its end is from ours. */
 static void take_logs(struct source *s)
 {
     const struct state_file *file = state_file(cluster_state(s->cluster));
     bool counting = !file, next = false;
     for (size_t row = 0; row < s->result.nrows; row++) {
-        const char *name = result_value(&s->result, row, 0, NULL), *text = result_value(&s->result, row, 1, NULL);
-        uint64_t size = text ? strtoull(text, NULL, 10) : 0;
+        const char *name = result_value(&s->result, row, 0, NULL);
+        uint64_t size = log_size(&s->result, row);
         if (!name) {
             continue;
         }

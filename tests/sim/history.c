@@ -173,7 +173,7 @@ static void put_head(struct history *h, uint64_t wall_us)
 {
     struct buf *out = out_of(h);
     bool mysql = h->flavour == FLAVOUR_MYSQL;
-    if (h->encrypted) {
+    if (h->encrypted && !mysql) {
         put_encryption(h, wall_us);
     }
     size_t at = begin(h, mysql ? EVENT_PREVIOUS_GTIDS : EVENT_GTID_LIST, wall_us, mysql ? IGNORABLE : 0);

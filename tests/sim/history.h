@@ -30,7 +30,7 @@ struct history {
     uint32_t server_id;
     uint8_t uuid[16];
     const char *version;
-    bool encrypted; /* MariaDB's files begin with START_ENCRYPTION; the rest is as a dump sends it, in clear */
+    bool encrypted; /* all but what a dump sends; MariaDB's files begin with START_ENCRYPTION; the rest is as a dump sends it, in clear */
     struct history_file **files;
     size_t n_files;
     struct history_txn *txns; /* in order */

@@ -271,7 +271,7 @@ static void start_by_position(struct session *s, const struct binlog_dump *d)
     put_rotate(s, s->pos);
     if (s->pos > EVENT_MAGIC_SIZE) {
         put_format(s, EVENT_FDE_CREATED_0 | EVENT_FDE_LOG_POS_0);
-        if (h->encrypted) {
+        if (h->encrypted && !mysql) {
             put_encryption(s);
         }
     }

@@ -76,9 +76,9 @@ static void answer_logs(struct session *s)
     for (size_t i = 0; i < h->n_files; i++) {
         rowset_row(&rs);
         rowset_str(&rs, h->files[i]->name);
-        rowset_u64(&rs, h->files[i]->bytes.len);
+        rowset_u64(&rs, h->files[i]->bytes.len + (n == 3 && h->encrypted ? 512 : 0)); /* of its own head, not of the events */
         if (n == 3) {
-            rowset_str(&rs, "No");
+            rowset_str(&rs, h->encrypted ? "Yes" : "No");
         }
     }
     rowset_end(&rs);

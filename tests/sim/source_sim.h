@@ -30,7 +30,7 @@ struct source_sim_options {
     unsigned rotate;   /* percent of the commit groups that a rotation follows */
     unsigned large;    /* per mille of the transactions that are large (up to 3 MB) */
     size_t huge;       /* one transaction in 500 has a row of this size; 0: none */
-    bool encrypted;    /* MariaDB: encrypt_binlog; the history holds what it sends */
+    bool encrypted;    /* encrypt_binlog, binlog_encryption; the history holds what it sends */
     bool no_semi_sync; /* commits return at once */
 };
 

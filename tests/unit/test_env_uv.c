@@ -496,14 +496,17 @@ static void signals_reach_the_loop(void)
 
 struct levels {
     struct env_msg msg;
-    struct env *child, *grandchild;
-    enum env_level seen;
+    struct env *child;
+    struct env *_Atomic grandchild;
+    _Atomic enum env_level seen;
 };
 
 static void spawn_grandchild(struct env_msg *msg)
 {
     struct levels *l = CONTAINER_OF(msg, struct levels, msg);
-    CHECK(env_spawn(l->child, "inner", &l->grandchild) == 0);
+    struct env *grandchild;
+    CHECK(env_spawn(l->child, "inner", &grandchild) == 0);
+    l->grandchild = grandchild;
 }
 
 static void look_at_level(struct env_msg *msg)
@@ -538,10 +541,11 @@ static void level_reaches_all_loops(void)
     UNIT_INT(later->level, ENV_ERROR);
     env_join(later);
     nanosleep(&moment, NULL); /* by way of the child */
-    look.grandchild = l.grandchild;
+    struct env *grandchild = l.grandchild;
+    look.grandchild = grandchild;
     look.seen = ENV_DEBUG;
     look.msg.run = look_at_level;
-    env_post(l.grandchild, &look.msg);
+    env_post(grandchild, &look.msg);
     l.msg.run = join_grandchild;
     nanosleep(&moment, NULL);
     env_post(l.child, &l.msg);

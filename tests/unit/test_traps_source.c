@@ -128,5 +128,27 @@ static void trap_22_start_encryption_once_in_a_file(void)
     done(&rig);
 }
 
+/* Far behind an encrypted MySQL source: it adds 512 bytes to the size of each of its files, and the end that a node waits for, so that it may
+ * take part in semi-sync, would not come before a small commit that waits for it. */
+static void far_behind_an_encrypted_mysql(void)
+{
+    struct source_sim_options options = source_sim_defaults(FLAVOUR_MYSQL);
+    options.clients = 1;
+    options.encrypted = true;
+    struct rig rig = follow_as(&options, 50, 0);
+    size_t n = source_sim_history(rig.source)->n_txns;
+    sim_crash(rig.node_host, SIM_POWER);
+    sim_run(rig.sim, 120 * ENV_S); /* what it holds is old then */
+    UNIT_TRUE(source_sim_commit(rig.source, HISTORY_ROWS, 20 << 20));
+    sim_run(rig.sim, ENV_S);
+    UNIT_UINT(source_sim_history(rig.source)->n_txns, n + 1);
+    node_sim_start(rig.node);
+    sim_run(rig.sim, 30 * ENV_S);
+    UNIT_TRUE(source_sim_commit(rig.source, HISTORY_DDL, 0));
+    UNIT_TRUE(sim_run_until(rig.sim, all_acknowledged, &rig, 60 * ENV_S));
+    done(&rig);
+}
+
 UNIT_MAIN("traps_source", UNIT_TEST(trap_03_no_ack_beyond_what_was_asked), UNIT_TEST(trap_04_the_last_of_a_group_asks_for_all),
-          UNIT_TEST(trap_07_mariadb_rewrites_for_the_incapable), UNIT_TEST(trap_22_start_encryption_once_in_a_file))
+          UNIT_TEST(trap_07_mariadb_rewrites_for_the_incapable), UNIT_TEST(trap_22_start_encryption_once_in_a_file),
+          UNIT_TEST(far_behind_an_encrypted_mysql))
