@@ -90,7 +90,7 @@ int snapshot_read(struct env *env, const char *dir, struct snapshot *s, struct e
     uint32_t version = cur_u32(&c), crc = cur_u32(&c);
     if (magic == SNAPSHOT_MAGIC && version > SNAPSHOT_VERSION) {
         rv = err_set(em, E_VERSION, "%s was written by a newer version of holdfastd; install that one", path);
-    } else if (!cur_ok(&c) || magic != SNAPSHOT_MAGIC || crc != crc32c_of(0, c.p, cur_left(&c)) || !read_fields(&c, s)) {
+    } else if (!cur_ok(&c) || magic != SNAPSHOT_MAGIC || version == 0 || crc != crc32c_of(0, c.p, cur_left(&c)) || !read_fields(&c, s)) {
         snapshot_free(s);
         rv = err_set(em, E_CORRUPT, "%s is damaged; replace the member", path);
     }
