@@ -15,7 +15,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { KEEPALIVE_IDLE_S = 30, KEEPALIVE_INTERVAL_S = 10, KEEPALIVE_PROBES = 3 };
+/* A peer that is gone without a word: while nothing is under way probes find it, else the bytes that nobody confirms (a
+ * peer that is there and does not read confirms the probes of its window). */
+enum { KEEPALIVE_IDLE_S = 30, KEEPALIVE_INTERVAL_S = 10, KEEPALIVE_PROBES = 3, UNCONFIRMED_MS = 60000 };
 
 void socket_tune(int fd)
 {
@@ -27,6 +29,7 @@ void socket_tune(int fd)
         {IPPROTO_TCP, TCP_KEEPIDLE, KEEPALIVE_IDLE_S},
         {IPPROTO_TCP, TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S},
         {IPPROTO_TCP, TCP_KEEPCNT, KEEPALIVE_PROBES},
+        {IPPROTO_TCP, TCP_USER_TIMEOUT, UNCONFIRMED_MS},
     };
     for (size_t i = 0; i < sizeof options / sizeof options[0]; i++) {
         (void)setsockopt(fd, options[i].level, options[i].name, &options[i].value, sizeof options[i].value);

@@ -7,6 +7,7 @@
 
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -160,6 +161,20 @@ static size_t rss_kb(void)
     return kb;
 }
 
+/* How many of our sockets notice a peer that vanishes: keep-alive probes, and an end to sending again. */
+static size_t watched(size_t fds)
+{
+    size_t n = 0;
+    for (int fd = 3; fd < (int)fds + 100; fd++) {
+        int alive = 0;
+        unsigned ms = 0;
+        socklen_t size = sizeof alive, ms_size = sizeof ms;
+        n += !getsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &alive, &size) && alive &&
+             !getsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, &ms_size) && ms >= 1000 && ms <= 120000;
+    }
+    return n;
+}
+
 static uint16_t free_port(void)
 {
     struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
@@ -240,6 +255,7 @@ static void ten_thousand_come_and_go(void)
         UNIT_UINT(serve_sessions(node.serve), c.n);
         size_t open = fd_count(), peak = rss_kb();
         UNIT_TRUE(open >= fds + c.n);
+        UNIT_UINT(watched(open), c.n);
         UNIT_TRUE(write(to, "g", 1) == 1);
         WAIT_FOR(serve_sessions(node.serve) == 0);
         WAIT_FOR(fd_count() <= fds);
