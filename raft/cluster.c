@@ -114,6 +114,11 @@ static void begin(struct cluster *c, struct proposal *p)
     }
     p->entry.data = NULL;
     buf_free(&p->entry);
+    if (MUTATED(ACK_AT_PROPOSAL) && !p->noop && c->leading) {
+        c->in_flight = NULL;
+        finish(p, 0);
+        pump_later(c);
+    }
 }
 
 static void propose_noop(struct cluster *c)
@@ -300,7 +305,7 @@ static void count_for_snapshot(struct cluster *c, size_t n)
     c->bytes_since += n;
     c->bytes_total += n;
     if (c->bytes_since >= c->snapshot_bytes && !c->raft.configuration_uncommitted_index && !c->raft.snapshot.pending.term) {
-        uint64_t trailing = c->entries_since / 2, behind = c->state->index - first_to_keep(c) + 1;
+        uint64_t trailing = c->entries_since / 2, behind = MUTATED(KEEP_LOG) ? 0 : c->state->index - first_to_keep(c) + 1;
         trailing = trailing > behind ? trailing : behind;
         raft_set_snapshot_trailing(&c->raft, (unsigned)(trailing < 1 ? 1 : trailing > INT_MAX ? INT_MAX : trailing));
         raft_set_snapshot_threshold(&c->raft, 1);

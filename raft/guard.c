@@ -113,6 +113,9 @@ void guard_before(struct guard *g, struct raft_message *m)
     if (m->type == RAFT_IO_APPEND_ENTRIES) {
         g->receiving.term = m->append_entries.term;
         g->receiving.end = m->append_entries.prev_log_index + m->append_entries.n_entries;
+        if (MUTATED(SERVE_TAIL)) {
+            m->append_entries.leader_commit = g->receiving.end;
+        }
     } else if (m->type == RAFT_IO_INSTALL_SNAPSHOT) { /* answered within recv: it is held already */
         g->receiving.term = m->install_snapshot.term;
         g->receiving.end = m->install_snapshot.last_index;

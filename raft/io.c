@@ -399,6 +399,7 @@ struct sent {
     struct rio *rio;
     struct raft_io_send *req;
     raft_io_send_cb cb; /* NULL: the request may be gone before this is */
+    bool failed;        /* never; see io_send */
 };
 
 static void send_finished(struct env_msg *msg)
@@ -407,7 +408,7 @@ static void send_finished(struct env_msg *msg)
     struct rio *rio = sent->rio;
     rio->sends--;
     if (sent->cb) {
-        sent->cb(sent->req, rio->closing ? RAFT_CANCELED : 0);
+        sent->cb(sent->req, rio->closing ? RAFT_CANCELED : sent->failed ? RAFT_NOCONNECTION : 0);
     }
     mem_free(sent);
     if (rio->closing) {
@@ -429,7 +430,7 @@ static int io_send(struct raft_io *io, struct raft_io_send *req, const struct ra
         env_log(rio->loop, ENV_WARN, "raft: node %llu lacks entries that this leader's log has no more: it needs a snapshot",
                 copy.server_id);
     } else if (copy.server_address && rio->handler->send && !rio->closing) {
-        (void)rio->handler->send(rio->owner, &copy);
+        sent->failed = rio->handler->send(rio->owner, &copy) < 0 && MUTATED(SEND_ERROR);
     }
     rio->sends++;
     env_post(rio->loop, &sent->msg);

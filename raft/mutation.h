@@ -8,13 +8,15 @@
 #define MUTATIONS(X)                                                                                                       \
     X(CLAMP, 1, "results to the leader are not clamped to what was verified in its term")                                  \
     X(HOLD, 2, "results are not held until the leader's no-op is stored")                                                  \
-    X(VOTE_ONE_SLOT, 4, "term and vote are written without being synced")                                                  \
+    X(VOTE_NO_SYNC, 4, "term and vote are written without being synced")                                                   \
     X(WAL_NO_SYNC, 8, "log writes are not synced")                                                                         \
     X(ACK_AT_PROPOSAL, 16, "a proposal succeeds when it is made")                                                          \
     X(SERVE_TAIL, 32, "what is stored but not committed is applied")                                                       \
     X(NOOP_CUT, 64, "an unfinished transaction is not cut")                                                                \
     X(INCARNATION, 128, "older incarnations of a member are admitted")                                                     \
-    X(TICK_DRAIN, 256, "a follower may become candidate while its appends are in flight")
+    X(TICK_DRAIN, 256, "a follower may become candidate while its appends are in flight")                                  \
+    X(KEEP_LOG, 512, "the log is not kept for members that are behind")                                                    \
+    X(SEND_ERROR, 1024, "an append that could not be sent ends with an error")
 
 enum mutation {
 #define MUTATION_ENUM(name, bit, text) MUTATION_##name = bit,

@@ -1,6 +1,8 @@
 /* vote.c: term and vote in two slots, see vote.h. A slot: magic, version, number of the change, term, vote, CRC32C; one block each. */
 #include "raft/vote.h"
 
+#include "raft/mutation.h"
+
 #include "protocol/base/buf.h"
 #include "protocol/base/check.h"
 #include "protocol/base/crc.h"
@@ -13,6 +15,7 @@
 
 enum { VOTE_VERSION = 1, SLOT_BYTES = 40, SLOTS = 2, PATH_BYTES = 4096 };
 
+#define DURABLE (MUTATED(VOTE_NO_SYNC) ? 0 : ENV_DURABLE)
 #define VOTE_MAGIC 0x314554564f4c4448ull /* "HDLOVTE1" */
 
 struct vote {
@@ -99,7 +102,7 @@ static int create(struct env *env, const char *dir, struct vote *vote, struct er
     char tmp[PATH_BYTES], path[PATH_BYTES];
     snprintf(tmp, sizeof tmp, "%s/vote.tmp", dir);
     snprintf(path, sizeof path, "%s/vote", dir);
-    int rv = env_open(env, tmp, ENV_READ | ENV_WRITE | ENV_CREATE | ENV_TRUNC | ENV_DURABLE, &vote->file, em);
+    int rv = env_open(env, tmp, ENV_READ | ENV_WRITE | ENV_CREATE | ENV_TRUNC | DURABLE, &vote->file, em);
     if (!rv) {
         rv = write_slots(vote, em);
     }
@@ -116,7 +119,7 @@ int vote_open(struct env *env, const char *dir, struct vote **out, struct errmsg
     vote->block = aligned_alloc(ENV_BLOCK, ENV_BLOCK);
     CHECK(vote->block);
     snprintf(path, sizeof path, "%s/vote", dir);
-    int rv = env_open(env, path, ENV_READ | ENV_WRITE | ENV_DURABLE, &vote->file, em);
+    int rv = env_open(env, path, ENV_READ | ENV_WRITE | DURABLE, &vote->file, em);
     if (rv == E_NOTFOUND) {
         rv = create(env, dir, vote, em);
     } else if (!rv) {

@@ -5,6 +5,7 @@
  * the error goes up with file and offset, and the caller ends the process. Recovery is in wal_recover.c. */
 #include "raft/wal.h"
 
+#include "raft/mutation.h"
 #include "raft/wal_format.h"
 
 #include "protocol/base/check.h"
@@ -101,7 +102,7 @@ static int take_spare(struct wal *wal, char *name, struct errmsg *em)
         rv = make_spare(wal->env, path, wal->block, em);
     }
     wal->spare_failed = false;
-    return rv ? rv : env_open(wal->env, path, ENV_READ | ENV_WRITE | ENV_DURABLE, &wal->file, em);
+    return rv ? rv : env_open(wal->env, path, ENV_READ | ENV_WRITE | (MUTATED(WAL_NO_SYNC) ? 0 : ENV_DURABLE), &wal->file, em);
 }
 
 int wal_roll(struct wal *wal, struct errmsg *em)

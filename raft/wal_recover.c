@@ -4,6 +4,7 @@
  * wrong: the rest of the segment is searched block by block for a record of a later write than the one that may be torn. One there
  * means that acknowledged records were damaged (E_CORRUPT). Otherwise the tail was torn by a crash: it was never acknowledged, is
  * zeroed, and the file is synced, so that what was kept is certain to be there next time too. */
+#include "raft/mutation.h"
 #include "raft/wal_format.h"
 
 #include "protocol/base/buf.h"
@@ -223,7 +224,7 @@ static int read_segment(struct wal *wal, struct wal_found *found, uint64_t epoch
     size_t got = 0;
     struct wal_header header;
     wal_segment_path(wal, epoch, path, sizeof path);
-    int rv = env_open(wal->env, path, ENV_READ | ENV_WRITE | ENV_DURABLE, &wal->file, em);
+    int rv = env_open(wal->env, path, ENV_READ | ENV_WRITE | (MUTATED(WAL_NO_SYNC) ? 0 : ENV_DURABLE), &wal->file, em);
     if (rv) {
         return rv;
     }

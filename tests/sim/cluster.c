@@ -1,11 +1,13 @@
 /* cluster.c: the simulator of a whole cluster: production nodes, a source, replicas, an operator, all that may happen to them, one seed.
  *
  *     cluster [--seed] N [--count K] [--nodes 3|5] [--flavour mysql|mariadb] [--transactions T] [--calm] [-v]
+ *     mutant  ... [--mutations] [--mutate NAME]      (the same with guards that can be switched off: raft/mutation.h)
  *
  * Happy path of a run: the nodes form their cluster, the operator sets the source and an account, clients commit and wait for ACKs;
  * misfortune strikes (cluster_fate.c); then all is healed and left alone until every replica and every node has everything. Then the
  * source is gone, all nodes lose their power at once, and a new replica gets everything from any of them. All along the invariants of
  * cluster_check.c, source_sim.h and replica_sim.h hold. Failure: the last lines of the log, the seed, exit 1. */
+#include "raft/mutation.h"
 #include "tests/sim/cluster_world.h"
 
 #include <getopt.h>
@@ -177,6 +179,38 @@ static enum flavour flavour_of(const char *text)
     return strcmp(text, "mysql") ? FLAVOUR_MARIADB : FLAVOUR_MYSQL;
 }
 
+#ifdef HOLDFAST_MUTATIONS
+unsigned mutations;
+
+static void mutate(const char *name)
+{
+#define MUTATION_NAMED(id, bit, text) mutations |= strcmp(name, #id) ? 0 : MUTATION_##id;
+    MUTATIONS(MUTATION_NAMED)
+#undef MUTATION_NAMED
+    if (!mutations) {
+        fprintf(stderr, "cluster: there is no mutation %s (raft/mutation.h)\n", name);
+        exit(2);
+    }
+}
+
+static void list_mutations(void)
+{
+#define MUTATION_LISTED(id, bit, text) printf("%s\t%s\n", #id, text);
+    MUTATIONS(MUTATION_LISTED)
+#undef MUTATION_LISTED
+}
+#else
+static void mutate(const char *name)
+{
+    fprintf(stderr, "cluster: %s: no guard can be switched off in this program\n", name);
+    exit(2);
+}
+
+static void list_mutations(void)
+{
+}
+#endif
+
 struct plan {
     uint64_t seed, count;
     struct world_options world;
@@ -190,6 +224,8 @@ static struct plan read_options(int argc, char **argv)
                                           {"flavour", required_argument, NULL, 'f'},
                                           {"transactions", required_argument, NULL, 't'},
                                           {"calm", no_argument, NULL, 'q'},
+                                          {"mutate", required_argument, NULL, 'm'},
+                                          {"mutations", no_argument, NULL, 'l'},
                                           {"help", no_argument, NULL, 'h'},
                                           {NULL, 0, NULL, 0}};
     struct plan p = {.seed = 1, .count = 1};
@@ -202,6 +238,8 @@ static struct plan read_options(int argc, char **argv)
         case 't': p.world.transactions = (size_t)number(optarg); break;
         case 'q': p.world.calm = true; break;
         case 'v': p.world.verbose = true; break;
+        case 'm': mutate(optarg); break;
+        case 'l': list_mutations(); exit(0);
         case 'h': usage(stdout); exit(0);
         default: usage(stderr); exit(2);
         }

@@ -1,6 +1,6 @@
 /* cluster_check.c: what must hold at every moment, whatever happens to the cluster.
  *
- * After each event: one leader a term; a node's term never goes back and its vote in a term never changes, also over a crash; a new
+ * After each event: a majority of disks has what any node takes for committed; one leader a term; a node's term never goes back and its vote in a term never changes, also over a crash; a new
  * leader has everything that was ever acknowledged or seen by a replica. At each acknowledgement: a majority of disks has it. Now
  * and then, and in the end: the files and the GTID state of every node. Source and replicas check what they are told themselves. */
 #include "tests/sim/cluster_world.h"
@@ -67,6 +67,39 @@ static void check_term(struct world *w, struct world_node *node)
     }
 }
 
+/* What libraft counts as committed: a majority of the disks has it, and a leader counts entries of its own term only. */
+static void check_commit(struct world *w, struct world_node *node)
+{
+    const struct raft *raft = &node->cluster->raft;
+    uint64_t index = raft->commit_index, term = ledger_term(w->ledger, node->number, index);
+    if (index <= node->committed) {
+        return;
+    }
+    bool first = node->committed == 0; /* after a start: what its snapshot holds */
+    node->committed = index;
+    if (first) {
+        return;
+    }
+    if (!term || !ledger_has_entry(w->ledger, index, term)) {
+        sim_fail(w->sim, "%s, %s in term %llu, takes entry %" PRIu64 " of term %" PRIu64 " for committed: no majority of disks has it",
+                 sim_host_name(node->host), raft->state == RAFT_LEADER ? "leader" : "no leader", raft->current_term, index, term);
+    }
+    if (raft->state == RAFT_LEADER && term != raft->current_term) {
+        sim_fail(w->sim, "%s commits entry %" PRIu64 " of term %" PRIu64 " by counting in term %llu", sim_host_name(node->host), index, term,
+                 raft->current_term);
+    }
+}
+
+/* libraft would miss a change of members among the entries that are being written. */
+static void check_candidate(struct world *w, struct world_node *node)
+{
+    const struct raft *raft = &node->cluster->raft;
+    if (node->state == RAFT_FOLLOWER && raft->state == RAFT_CANDIDATE && raft_last_index((struct raft *)(uintptr_t)raft) > raft->last_stored) {
+        sim_fail(w->sim, "%s becomes candidate in term %llu while entries are being written", sim_host_name(node->host), raft->current_term);
+    }
+    node->state = raft->state;
+}
+
 void cluster_check_step(struct world *w)
 {
     for (unsigned i = 0; i < w->n_nodes; i++) {
@@ -75,6 +108,8 @@ void cluster_check_step(struct world *w)
             continue;
         }
         check_term(w, node);
+        check_commit(w, node);
+        check_candidate(w, node);
         bool leads = cluster_leading(node->cluster);
         if (leads && !node->led) {
             check_new_leader(w, node);

@@ -240,6 +240,17 @@ bool ledger_has(const struct ledger *l, size_t file, uint64_t pos, uint64_t when
     return false;
 }
 
+uint64_t ledger_term(const struct ledger *l, size_t node, uint64_t index)
+{
+    const struct node_log *log = &l->logs[node];
+    return index && index <= log->n ? log->entries[index - 1].term : 0;
+}
+
+bool ledger_has_entry(const struct ledger *l, uint64_t index, uint64_t term)
+{
+    return holders(l, index, term, sim_now(l->sim)) > l->n / 2;
+}
+
 size_t ledger_transactions(struct ledger *l)
 {
     const struct history *h = l->truth;

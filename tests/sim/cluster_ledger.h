@@ -21,6 +21,9 @@ void ledger_started(struct ledger *ledger, size_t node); /* what it found on its
 
 /* Do a majority of the disks hold the bytes before this place of the source's files, in one and the same entry, since `when` or longer? */
 bool ledger_has(const struct ledger *ledger, size_t file, uint64_t pos, uint64_t when);
+uint64_t ledger_term(const struct ledger *ledger, size_t node, uint64_t index); /* of the entry on that disk; 0: it has none */
+/* Do a majority of the disks hold this entry now? */
+bool ledger_has_entry(const struct ledger *ledger, uint64_t index, uint64_t term);
 /* The first so many transactions are held so, now. */
 size_t ledger_transactions(struct ledger *ledger);
 void ledger_print(const struct ledger *ledger, size_t file, uint64_t pos, char *text, size_t size);

@@ -35,7 +35,8 @@ static void start(struct sim_process *process, struct env *env, void *arg)
     sim_process_set(process, daemon);
     if (!sim_process_is_ghost(process)) {
         node->cluster = daemon_cluster(daemon);
-        node->applied = 0;
+        node->committed = 0;
+        node->state = -1;
         ledger_started(node->world->ledger, node->number);
     }
 }

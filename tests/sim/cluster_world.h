@@ -30,7 +30,8 @@ struct world_node {
     struct cluster *cluster; /* NULL: none runs, or it is being stopped */
     /* seen in any of its lives */
     uint64_t term, vote;
-    uint64_t applied; /* in this life */
+    uint64_t committed; /* in this life */
+    int state;          /* libraft's, when last looked at; -1: not yet */
     bool led;
     size_t *checked; /* bytes of each file that were compared already */
     size_t n_checked;
