@@ -525,7 +525,7 @@ uint64_t rio_heard(const struct rio *rio)
 bool rio_hasten(struct rio *rio)
 {
     const struct raft *raft = rio->io.data;
-    if (rio->closing || !rio->tick || writing(rio) || raft->state == RAFT_LEADER || raft->state == RAFT_UNAVAILABLE) {
+    if (rio->closing || !rio->tick || (writing(rio) && !MUTATED(TICK_DRAIN)) || raft->state == RAFT_LEADER || raft->state == RAFT_UNAVAILABLE) {
         return false;
     }
     rio->hastened_ms += 2u * raft->election_timeout;

@@ -1,6 +1,6 @@
 /* cluster.c: the simulator of a whole cluster: production nodes, a source, replicas, an operator, all that may happen to them, one seed.
  *
- *     cluster [--seed] N [--count K] [--nodes 3|5] [--flavour mysql|mariadb] [--transactions T] [--calm] [-v]
+ *     cluster [--seed] N [--count K] [--nodes 3|5] [--flavour mysql|mariadb] [--transactions T] [--calm] [--fate F] [-v]
  *     mutant  ... [--mutations] [--mutate NAME]      (the same with guards that can be switched off: raft/mutation.h)
  *
  * Happy path of a run: the nodes form their cluster, the operator sets the source and an account, clients commit and wait for ACKs;
@@ -127,6 +127,40 @@ static void without_source(struct world *w)
     }
 }
 
+static bool all_live(struct world *w)
+{
+    for (unsigned i = 0; i < w->n_nodes; i++) {
+        if (!sim_host_process(w->node_hosts[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool one_is_dead(struct world *w)
+{
+    return !all_live(w);
+}
+
+/* A member that comes back with an empty disk must not vote: it says why, and ends. */
+static void wiped(struct world *w)
+{
+    size_t i = (size_t)rng_below(w->rng, w->n_nodes);
+    sim_crash(w->node_hosts[i], SIM_POWER);
+    world_run(w, ENV_S);
+    world_node_wipe(w, i);
+    w->nodes[i].term = w->nodes[i].vote = 0;
+    sim_forget_words(w->node_hosts[i]);
+    world_node_start(w, i);
+    world_run(w, 10 * ENV_MS);
+    if (!world_until(w, one_is_dead, 10 * ENV_S) || !strstr(sim_last_words(w->node_hosts[i]), "is empty but cluster")) {
+        sim_fail(w->sim, "node%zu came back with an empty disk and was not refused: %s", i + 1, sim_last_words(w->node_hosts[i]));
+    }
+    if (w->nodes[i].vote) {
+        sim_fail(w->sim, "node%zu came back with an empty disk and has voted", i + 1);
+    }
+}
+
 static void run(uint64_t seed, const struct world_options *options)
 {
     struct world w;
@@ -143,6 +177,7 @@ static void run(uint64_t seed, const struct world_options *options)
     }
     settle(&w);
     without_source(&w);
+    wiped(&w);
     printf("ok seed=%" PRIu64 " nodes=%u flavour=%s transactions=%zu files=%zu acks=%" PRIu64 " dumps=%" PRIu64
            " elections=%u node_crashes=%u source_crashes=%u cuts=%u virtual_s=%" PRIu64 " events=%" PRIu64 " hash=%016" PRIx64 "\n",
            seed, w.n_nodes, flavour_name(w.history->flavour), w.history->n_txns, w.history->n_files, source_sim_acks(w.source), source_sim_dumps(w.source),
@@ -224,6 +259,7 @@ static struct plan read_options(int argc, char **argv)
                                           {"flavour", required_argument, NULL, 'f'},
                                           {"transactions", required_argument, NULL, 't'},
                                           {"calm", no_argument, NULL, 'q'},
+                                          {"fate", required_argument, NULL, 'k'},
                                           {"mutate", required_argument, NULL, 'm'},
                                           {"mutations", no_argument, NULL, 'l'},
                                           {"help", no_argument, NULL, 'h'},
@@ -238,6 +274,7 @@ static struct plan read_options(int argc, char **argv)
         case 't': p.world.transactions = (size_t)number(optarg); break;
         case 'q': p.world.calm = true; break;
         case 'v': p.world.verbose = true; break;
+        case 'k': p.world.fate = (unsigned)number(optarg) + 1; break;
         case 'm': mutate(optarg); break;
         case 'l': list_mutations(); exit(0);
         case 'h': usage(stdout); exit(0);

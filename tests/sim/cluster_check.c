@@ -57,8 +57,10 @@ static void check_term(struct world *w, struct world_node *node)
         sim_fail(w->sim, "%s has voted twice in term %" PRIu64 ": for %" PRIu64 ", and %llu", sim_host_name(node->host), term, node->vote,
                  raft->voted_for);
     }
-    node->term = term;
-    node->vote = raft->voted_for;
+    if (sim_env_clock(sim_process_env(sim_host_process(node->host))) <= sim_now(w->sim)) { /* else it has not happened yet: a crash may come before */
+        node->term = term;
+        node->vote = raft->voted_for;
+    }
     if (raft->state == RAFT_LEADER && term < WORLD_TERMS) {
         if (w->leaders[term] && w->leaders[term] != id) {
             sim_fail(w->sim, "two leaders in term %" PRIu64 ": nodes %" PRIu64 " and %" PRIu64, term, w->leaders[term], id);

@@ -6,6 +6,8 @@
 
 #include "tests/sim/env_sim.h"
 
+enum { FATES = 19 };
+
 static enum sim_crash any_crash(struct world *w)
 {
     return rng_chance(w->rng, 60) ? SIM_POWER : SIM_KILL;
@@ -219,9 +221,60 @@ static void clock_jumps(struct world *w)
     sim_host_wall(any_host(w), (int64_t)rng_below(w->rng, 200 * 86400) * 1000000 - (int64_t)100 * 86400 * 1000000);
 }
 
+/* ---- histories that certain rules are there for ---- */
+
+/* The leader hears nobody for about as long as it takes to be replaced, goes on writing what nobody else gets, and is back, its
+ * connections whole, when the others elect. */
+static void leader_loses_touch(struct world *w)
+{
+    struct world_node *leader = world_leader(w);
+    w->cuts++;
+    for (unsigned i = 0; leader && i < w->n_nodes; i++) {
+        if (i != leader->number) {
+            cut(w, leader->host, w->node_hosts[i], rng_chance(w->rng, 20));
+        }
+    }
+    world_run(w, rng_between(w->rng, 900 * ENV_MS, 2200 * ENV_MS));
+    sim_heal_all(w->sim);
+    world_run(w, rng_between(w->rng, ENV_MS, ENV_S));
+}
+
+static bool leader_is_inside(struct world *w)
+{
+    struct world_node *leader = world_leader(w);
+    const struct state *state = leader ? cluster_state(leader->cluster) : NULL;
+    return state && state_file(state) && state_file(state)->size > state->boundary;
+}
+
+/* The leader dies when a part of a large transaction is committed. */
+static void leader_dies_inside(struct world *w)
+{
+    source_sim_commit(w->source, HISTORY_ROWS, (size_t)rng_between(w->rng, 2000000, 5000000));
+    if (world_until(w, leader_is_inside, 2 * ENV_S)) {
+        size_t i = world_leader(w)->number;
+        w->node_crashes++;
+        sim_crash(w->node_hosts[i], any_crash(w));
+        world_run(w, any_pause(w));
+        start_again(w, i);
+    }
+}
+
+/* ... or by the death of its process alone, which the others see at once: they elect with what they are just writing. */
+static void leader_is_killed(struct world *w)
+{
+    struct world_node *leader = world_leader(w);
+    if (leader) {
+        size_t i = leader->number;
+        w->node_crashes++;
+        sim_crash(w->node_hosts[i], SIM_KILL);
+        world_run(w, any_pause(w));
+        start_again(w, i);
+    }
+}
+
 void cluster_misfortune(struct world *w)
 {
-    switch (rng_below(w->rng, 16)) {
+    switch (w->fate ? w->fate - 1 : (unsigned)rng_below(w->rng, FATES)) {
     case 0: source_or_replica(w); break;
     case 1: clock_jumps(w); break;
     case 2:
@@ -234,6 +287,9 @@ void cluster_misfortune(struct world *w)
     case 9:
     case 10:
     case 11: partition(w); break;
+    case 12: leader_loses_touch(w); break;
+    case 13: leader_dies_inside(w); break;
+    case 14: leader_is_killed(w); break;
     default: one_node(w);
     }
     cluster_check_files(w);

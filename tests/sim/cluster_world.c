@@ -101,6 +101,12 @@ static void make_data_dir(struct sim_host *host)
     CHECK(rv == 0);
 }
 
+void world_node_wipe(struct world *w, size_t i)
+{
+    sim_wipe(w->nodes[i].host);
+    make_data_dir(w->nodes[i].host);
+}
+
 /* ---- the world ---- */
 
 static size_t durable_by_majority(void *arg)
@@ -179,7 +185,7 @@ static void make_replicas(struct world *w)
 
 void world_make(struct world *w, uint64_t seed, const struct world_options *options)
 {
-    *w = (struct world){.seed = seed, .sim = sim_new(seed)};
+    *w = (struct world){.seed = seed, .sim = sim_new(seed), .fate = options->fate};
     w->rng = sim_rng(w->sim);
     w->n_nodes = options->nodes ? options->nodes : rng_chance(w->rng, 70) ? 3 : 5;
     w->n_replicas = (unsigned)rng_between(w->rng, 2, WORLD_REPLICAS);

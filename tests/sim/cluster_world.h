@@ -20,6 +20,7 @@ struct world_options {
     size_t transactions;  /* 0: by the seed */
     bool calm;            /* no misfortune */
     bool verbose;
+    unsigned fate; /* 0: any; else this kind of misfortune, and no other */
 };
 
 struct world_node {
@@ -41,7 +42,7 @@ struct world {
     struct sim *sim;
     struct rng *rng;
     uint64_t seed;
-    unsigned n_nodes, n_replicas;
+    unsigned n_nodes, n_replicas, fate;
     struct sim_host *db, *tool, *node_hosts[WORLD_NODES], *apps[WORLD_REPLICAS];
     const char *targets[WORLD_NODES];
     char target_texts[WORLD_NODES][32];
@@ -59,6 +60,7 @@ void world_make(struct world *w, uint64_t seed, const struct world_options *opti
 void world_free(struct world *w);
 
 void world_node_start(struct world *w, size_t i);
+void world_node_wipe(struct world *w, size_t i); /* an empty disk; nothing lives there */
 struct world_node *world_leader(struct world *w); /* that knows it, of the highest term; NULL: none */
 void world_run(struct world *w, uint64_t ns);     /* with cluster_check_step after each event */
 bool world_until(struct world *w, bool (*done)(struct world *w), uint64_t ns);

@@ -80,6 +80,7 @@ void sim_host_beside(struct sim_host *host, struct sim_host *machine);
 void sim_host_wall(struct sim_host *host, int64_t us); /* its wall clock is wrong by so much */
 
 /* The whole content of a file as a program would read it now, appended. */
+void sim_wipe(struct sim_host *host); /* its disk is a new, empty one; nothing lives there */
 int sim_host_read(struct sim_host *host, const char *path, struct buf *out);
 
 /* What runs in a process. `arg` is given to all. */
@@ -104,6 +105,7 @@ void *sim_process_get(const struct sim_process *process);
 struct sim_host *sim_process_host(struct sim_process *process);
 bool sim_process_is_ghost(const struct sim_process *process);
 struct env *sim_process_env(struct sim_process *process);
+uint64_t sim_env_clock(const struct env *env); /* ahead of sim_now while it is busy */
 
 /* ---- death --------------------------------------------------------------------------------------------- */
 

@@ -214,6 +214,13 @@ void sim_host_wall(struct sim_host *host, int64_t us)
     host->wall_us = us;
 }
 
+void sim_wipe(struct sim_host *host)
+{
+    CHECK(!host->process);
+    disk_free(host->disk);
+    host->disk = disk_new();
+}
+
 int sim_host_read(struct sim_host *host, const char *path, struct buf *out)
 {
     struct disk_node *node;
@@ -482,6 +489,11 @@ bool sim_process_is_ghost(const struct sim_process *process)
 struct env *sim_process_env(struct sim_process *process)
 {
     return &process->envs[0]->env;
+}
+
+uint64_t sim_env_clock(const struct env *env)
+{
+    return ((const struct sim_env *)env)->clock;
 }
 
 struct sim *sim_host_sim(struct sim_host *host)
