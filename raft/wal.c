@@ -119,15 +119,14 @@ int wal_roll(struct wal *wal, struct errmsg *em)
     }
     wal->chain = wal_header_put(wal->block, epoch, wal->write_no, wal->chain);
     rv = env_pwrite(wal->file, wal->block, ENV_BLOCK, 0, em);
-    if (rv) {
-        return rv;
-    }
+    env_close(wal->file);
+    wal->file = NULL;
     wal_path(wal, name, from, sizeof from);
     wal_segment_path(wal, epoch, to, sizeof to);
-    rv = env_rename(wal->env, from, to, em);
-    if (!rv) {
-        rv = env_sync_dir(wal->env, wal->dir, em);
-    }
+    rv = rv ? rv : env_rename(wal->env, from, to, em);
+    rv = rv ? rv : env_sync_dir(wal->env, wal->dir, em);
+    /* by its new name, which is what an error of a later write must say */
+    rv = rv ? rv : env_open(wal->env, to, ENV_READ | ENV_WRITE | ENV_DURABLE, &wal->file, em);
     if (rv) {
         return rv;
     }

@@ -290,6 +290,20 @@ static void no_room_ahead(struct env *env, struct sim_host *host)
     wal_close(wal);
 }
 
+/* The segment's name, not the one that its file had before. */
+static void an_error_names_the_file(struct env *env, struct sim_host *host)
+{
+    struct wal *wal;
+    struct wal_found found;
+    struct errmsg em = {""};
+    struct wal_record record = {.index = 1, .term = 1, .type = 1};
+    UNIT_REQUIRE(wal_open(env, "/d", &wal, &found, &em) == 0);
+    sim_fail_call(host, SIM_WRITE, 1, E_IO, false);
+    UNIT_INT(wal_append(wal, &record, 1, &em), E_IO);
+    UNIT_TRUE(strstr(em.text, SEGMENT) && strstr(em.text, err_text(E_IO)));
+    wal_close(wal);
+}
+
 /* One whose node ended while it was made is of no use and goes at the next start; a whole one stays. */
 static void spares_at_start(struct env *env, struct sim_host *host)
 {
@@ -313,6 +327,7 @@ static void spares_at_start(struct env *env, struct sim_host *host)
 
 static void its_size_is_bounded(void) { run(grow_and_compact); }
 static void no_room_for_a_file_ahead(void) { run(no_room_ahead); }
+static void errors_name_the_file(void) { run(an_error_names_the_file); }
 static void spares_are_whole_or_gone(void) { run(spares_at_start); }
 
 /* ---- term and vote ------------------------------------------------------------------------------------------------ */
@@ -358,5 +373,5 @@ static void every_bit_of_the_vote(struct env *env, struct sim_host *host)
 static void every_bit_of_term_and_vote(void) { run(every_bit_of_the_vote); }
 
 UNIT_MAIN("wal_damage", UNIT_TEST(finds_every_acknowledged_byte), UNIT_TEST(bytes_between_records_mean_nothing), UNIT_TEST(cuts_the_last_write_alone),
-          UNIT_TEST(its_size_is_bounded), UNIT_TEST(no_room_for_a_file_ahead), UNIT_TEST(spares_are_whole_or_gone),
+          UNIT_TEST(its_size_is_bounded), UNIT_TEST(no_room_for_a_file_ahead), UNIT_TEST(spares_are_whole_or_gone), UNIT_TEST(errors_name_the_file),
           UNIT_TEST(every_bit_of_term_and_vote))
