@@ -18,7 +18,7 @@
 
 enum { LOGIN_S = 10, ANSWER_MAX = 8 << 20 };
 
-enum client_phase { CLIENT_LOGIN, CLIENT_IDLE, CLIENT_ASKED, CLIENT_OVER };
+enum client_phase { CLIENT_LOGIN, CLIENT_IDLE, CLIENT_ASKED, CLIENT_DUMPING, CLIENT_DUMPED, CLIENT_OVER };
 
 struct client {
     struct env *loop;
@@ -197,6 +197,14 @@ static void answer_packet(struct client *c, const struct packet *p)
     c->answer(c->owner, rv < 0 ? rv : 0, &c->result);
 }
 
+static void dump_packet(struct client *c, const struct packet *p)
+{
+    enum { ERR_PACKET = 0xff };
+    env_timer_stop(&c->timer);
+    c->phase = CLIENT_DUMPED;
+    c->answer(c->owner, packet_kind(p) == ERR_PACKET ? E_PEER : 0, &c->result);
+}
+
 static void readable(void *owner, const uint8_t *data, size_t n)
 {
     struct client *c = owner;
@@ -209,6 +217,10 @@ static void readable(void *owner, const uint8_t *data, size_t n)
             login_packet(c, &p);
         } else if (c->phase == CLIENT_ASKED) {
             answer_packet(c, &p);
+        } else if (c->phase == CLIENT_DUMPING) {
+            dump_packet(c, &p);
+        } else if (c->phase == CLIENT_DUMPED) {
+            continue; /* the owner has seen enough */
         } else {
             end(c, 0, "it sends what nobody asked for");
         }
@@ -310,6 +322,21 @@ void client_query(struct client *c, const char *sql, uint64_t limit_ns, client_a
     }
     env_timer_start(&c->timer, limit_ns);
     if (!c->inside) { /* else it leaves with what the callback has to say */
+        send_output(c);
+    }
+}
+
+void client_dump(struct client *c, const struct binlog_dump *dump, uint64_t limit_ns, client_answer *answer)
+{
+    CHECK(c->phase == CLIENT_IDLE);
+    c->answer = answer;
+    c->phase = CLIENT_DUMPING;
+    if (command_put_binlog_dump(c->wire, dump)) {
+        end(c, 0, "the dump request could not be built");
+        return;
+    }
+    env_timer_start(&c->timer, limit_ns);
+    if (!c->inside) {
         send_output(c);
     }
 }

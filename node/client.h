@@ -9,6 +9,7 @@
 
 #include "protocol/auth_client.h"
 #include "protocol/base/env.h"
+#include "protocol/command.h"
 #include "protocol/result.h"
 #include "raft/entry.h"
 
@@ -31,6 +32,9 @@ void client_end(struct client *client);  /* the same at the end of the process, 
 bool client_idle(const struct client *client); /* logged in, and no statement is under way */
 /* When it is idle. */
 void client_query(struct client *client, const char *sql, uint64_t limit_ns, client_answer *answer);
+/* When it is idle: asks for a dump. answer comes with the first packet of it, status 0 or E_PEER (no result); then the connection is of no other use:
+ * client_free. */
+void client_dump(struct client *client, const struct binlog_dump *dump, uint64_t limit_ns, client_answer *answer);
 /* Of the server; after ready(). */
 const struct client_auth_result *client_server(const struct client *client);
 

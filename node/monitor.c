@@ -223,6 +223,9 @@ static void keep_held(struct monitor *m)
 
 static void watch_others(struct monitor *m, bool ours)
 {
+    if (source_is_new(m->source)) {
+        return;
+    }
     const struct alarm *open = state_alarm_open(cluster_state(m->cluster), ALARM_OTHER_CLIENT);
     uint64_t others = m->counters.clients > ours ? m->counters.clients - ours : 0;
     uint64_t wanted = m->last.n ? m->last.acks_wanted : 1;

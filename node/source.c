@@ -56,6 +56,7 @@ static void disconnect(struct source *s)
         env_stream_close(s->stream);
         s->stream = NULL;
     }
+    source_nudge_end(s);
     source_stream_end(s);
     client_auth_free(s->auth);
     s->auth = NULL;

@@ -301,6 +301,7 @@ static void request_dump(struct source *s)
         env_log(s->loop, ENV_INFO, "source: dump from file=%s position=%llu behind=%llu semi_sync=%s", s->file[0] ? s->file : "(oldest)",
                 (unsigned long long)s->position, (unsigned long long)s->peer.behind, !s->peer.semi_sync ? "no" : s->peer.semi_sync_on ? "yes" : "off there");
         source_stream_begin(s);
+        source_nudge_begin(s, dump.server_id);
     }
     source_send(s);
 }

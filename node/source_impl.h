@@ -3,6 +3,7 @@
 #ifndef HOLDFAST_NODE_SOURCE_IMPL_H
 #define HOLDFAST_NODE_SOURCE_IMPL_H
 
+#include "node/client.h"
 #include "node/source.h"
 
 #include "protocol/auth_client.h"
@@ -61,6 +62,16 @@ struct source_batch {
     bool complete;     /* a transaction (or what stands between two) ended in it */
 };
 
+/* source_nudge.c */
+struct source_nudge {
+    struct client *client; /* NULL: none is needed */
+    bool ready;            /* it may ask for its dump */
+    uint64_t until;        /* the source may be deaf until then */
+    uint32_t server_id;
+    char file[FILE_NAME_SIZE];
+    uint64_t wanted; /* position to acknowledge; 0: nothing new */
+};
+
 struct source {
     struct env *loop;
     struct cluster *cluster;
@@ -92,6 +103,7 @@ struct source {
     uint64_t probe_got; /* bytes */
     struct source_peer peer;
 
+    struct source_nudge nudge;
     struct event_format format;
     struct txn txn;
     char file[FILE_NAME_SIZE];
@@ -135,6 +147,11 @@ void source_stream_stuck(struct source *s); /* it does not go on where it stands
 bool source_torn(const struct source *s); /* the newest file held here is the torn one */
 bool source_permanent(const struct stream_packet *error); /* an error that trying again cannot mend */
 struct gtid_set *source_start_set(const struct source *s, enum flavour flavour); /* NULL: `start` is no GTID set of that flavour */
+
+/* source_nudge.c */
+void source_nudge_begin(struct source *s, uint32_t server_id); /* the dump begins */
+void source_nudge_ack(struct source *s, const char *file, uint64_t position); /* an acknowledgement was sent */
+void source_nudge_end(struct source *s);
 
 /* source_stream.c */
 void source_stream_begin(struct source *s);

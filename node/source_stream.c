@@ -57,6 +57,7 @@ static void acknowledge(struct source *s, const struct flight *f)
         return; /* the wire's error shows at the next read */
     }
     source_send(s);
+    source_nudge_ack(s, f->file, f->ack);
     s->status.acks++;
     s->status.acked = f->ack;
     snprintf(s->status.acked_file, sizeof s->status.acked_file, "%s", f->file);
