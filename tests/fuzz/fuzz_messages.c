@@ -1,0 +1,62 @@
+/* fuzz_messages: what a member may send.
+ *
+ * Input: a kind, then bytes: once as a stream of frames, once as a body of that kind whose checksum was right. Properties: nothing is read
+ * past the end; a message of libraft's that can be read is the same when it is written and read again. */
+#include "raft/message.h"
+#include "tests/fuzz/fuzz.h"
+
+enum { MOST = 16 << 20 };
+
+static void again(const struct raft_message *m)
+{
+    struct buf b, c;
+    struct raft_message back;
+    enum message_kind kind;
+    struct cur body;
+    size_t used;
+    unsigned n = m->type == RAFT_IO_APPEND_ENTRIES ? m->append_entries.n_entries : 0;
+    buf_init(&b, MOST);
+    buf_init(&c, MOST);
+    MUST(message_raft_put(&b, m, n) && !b.err);
+    MUST(message_next(b.data, b.len, &kind, &body, &used, NULL) == 1 && used == b.len);
+    MUST(message_raft_get(kind, &body, &back) == 0);
+    MUST(message_raft_put(&c, &back, n) && c.len == b.len && !memcmp(b.data, c.data, b.len));
+    message_raft_free(&back);
+    buf_free(&b);
+    buf_free(&c);
+}
+
+static void bodies(enum message_kind kind, const uint8_t *data, size_t n)
+{
+    struct raft_message m;
+    struct message_hello hello;
+    struct message_refusal refusal;
+    struct cur body = cur_of(data, n);
+    if (kind >= MESSAGE_APPEND && kind <= MESSAGE_TIMEOUT_NOW) {
+        if (!message_raft_get(kind, &body, &m)) {
+            again(&m);
+            message_raft_free(&m);
+        }
+    } else if (kind == MESSAGE_REFUSAL) {
+        (void)message_refusal_get(&body, &refusal);
+    } else {
+        (void)message_hello_get(&body, &hello);
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    enum message_kind kind;
+    struct cur body;
+    size_t used = 0;
+    if (!size) {
+        return 0;
+    }
+    bodies((enum message_kind)(1 + data[0] % (MESSAGE_KINDS - 1)), data + 1, size - 1);
+    for (size_t at = 1; at < size && message_next(data + at, size - at, &kind, &body, &used, NULL) == 1; at += used) {
+        MUST(used >= MESSAGE_HEAD && used <= size - at);
+        bodies(kind, body.p, cur_left(&body));
+    }
+    return 0;
+}

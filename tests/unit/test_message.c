@@ -1,0 +1,159 @@
+/* test_message: what members say to each other: everything comes back as it was sent; what is cut, changed or too long is refused. */
+#include "tests/unit/unit.h"
+
+#include "raft/message.h"
+
+#include <string.h>
+
+enum { MOST = 1 << 20 };
+
+static struct buf frame;
+
+static void begin(void)
+{
+    buf_free(&frame);
+    buf_init(&frame, MOST);
+}
+
+static void decode(enum message_kind want, struct raft_message *m)
+{
+    enum message_kind kind;
+    struct cur body;
+    struct errmsg em;
+    size_t used = 0;
+    memset(m, 0xaa, sizeof *m);
+    UNIT_INT(message_next(frame.data, frame.len, &kind, &body, &used, &em), 1);
+    UNIT_UINT(used, frame.len);
+    UNIT_INT(kind, want);
+    UNIT_INT(message_raft_get(kind, &body, m), 0);
+}
+
+static void appends_come_back(void)
+{
+    char a[8] = "eight..", b[16] = "sixteen bytes..";
+    struct raft_entry entries[2] = {{.term = 3, .type = RAFT_COMMAND, .buf = {a, sizeof a}}, {.term = 4, .type = RAFT_CHANGE, .buf = {b, sizeof b}}};
+    struct raft_message m = {.type = RAFT_IO_APPEND_ENTRIES}, got;
+    m.append_entries = (struct raft_append_entries){
+        .term = 5, .prev_log_index = 6, .prev_log_term = 4, .leader_commit = 7, .entries = entries, .n_entries = 2};
+    begin();
+    UNIT_TRUE(message_raft_put(&frame, &m, 2));
+    decode(MESSAGE_APPEND, &got);
+    UNIT_UINT(got.append_entries.term, 5);
+    UNIT_UINT(got.append_entries.prev_log_index, 6);
+    UNIT_UINT(got.append_entries.prev_log_term, 4);
+    UNIT_UINT(got.append_entries.leader_commit, 7);
+    UNIT_UINT(got.append_entries.n_entries, 2);
+    UNIT_UINT(got.append_entries.entries[1].term, 4);
+    UNIT_INT(got.append_entries.entries[1].type, RAFT_CHANGE);
+    UNIT_UINT(got.append_entries.entries[1].buf.len, sizeof b);
+    UNIT_MEM(got.append_entries.entries[1].buf.base, b, sizeof b);
+    message_raft_free(&got);
+    begin();
+    UNIT_TRUE(message_raft_put(&frame, &m, 0)); /* a heartbeat, or the part that fits */
+    decode(MESSAGE_APPEND, &got);
+    UNIT_UINT(got.append_entries.n_entries, 0);
+    message_raft_free(&got);
+}
+
+static void answers_and_votes_come_back(void)
+{
+    struct raft_message m = {.type = RAFT_IO_APPEND_ENTRIES_RESULT}, got;
+    m.append_entries_result = (struct raft_append_entries_result){.term = 9, .rejected = 8, .last_log_index = 7};
+    begin();
+    UNIT_TRUE(message_raft_put(&frame, &m, 0));
+    decode(MESSAGE_APPEND_RESULT, &got);
+    UNIT_UINT(got.append_entries_result.term, 9);
+    UNIT_UINT(got.append_entries_result.rejected, 8);
+    UNIT_UINT(got.append_entries_result.last_log_index, 7);
+    m = (struct raft_message){.type = RAFT_IO_REQUEST_VOTE};
+    m.request_vote = (struct raft_request_vote){.term = 2, .candidate_id = 3, .last_log_index = 4, .last_log_term = 1, .disrupt_leader = true, .pre_vote = true};
+    begin();
+    UNIT_TRUE(message_raft_put(&frame, &m, 0));
+    decode(MESSAGE_VOTE, &got);
+    UNIT_UINT(got.request_vote.term, 2);
+    UNIT_UINT(got.request_vote.candidate_id, 3);
+    UNIT_UINT(got.request_vote.last_log_index, 4);
+    UNIT_UINT(got.request_vote.last_log_term, 1);
+    UNIT_TRUE(got.request_vote.disrupt_leader && got.request_vote.pre_vote);
+    m = (struct raft_message){.type = RAFT_IO_REQUEST_VOTE_RESULT};
+    m.request_vote_result.term = 6;
+    m.request_vote_result.vote_granted = true;
+    m.request_vote_result.pre_vote = raft_tribool_false;
+    begin();
+    UNIT_TRUE(message_raft_put(&frame, &m, 0));
+    decode(MESSAGE_VOTE_RESULT, &got);
+    UNIT_UINT(got.request_vote_result.term, 6);
+    UNIT_TRUE(got.request_vote_result.vote_granted);
+    UNIT_INT(got.request_vote_result.pre_vote, raft_tribool_false);
+    m = (struct raft_message){.type = RAFT_IO_INSTALL_SNAPSHOT};
+    begin();
+    UNIT_TRUE(!message_raft_put(&frame, &m, 0));
+}
+
+static void hello_comes_back(void)
+{
+    struct message_hello hello = {.level = 1, .from = 2, .to = 3, .incarnation = 4, .to_incarnation = 5, .list = 6, .term = 7, .last_stored = 8}, got;
+    enum message_kind kind;
+    struct cur body;
+    struct errmsg em;
+    size_t used;
+    memcpy(hello.cluster, "72148114-f304-4edf-83a1-0438286d19dc", UUID_TEXT_SIZE);
+    begin();
+    message_hello_put(&frame, MESSAGE_HELLO, &hello);
+    UNIT_INT(message_next(frame.data, frame.len, &kind, &body, &used, &em), 1);
+    UNIT_INT(kind, MESSAGE_HELLO);
+    memset(&got, 0, sizeof got);
+    UNIT_INT(message_hello_get(&body, &got), 0);
+    UNIT_STR(got.cluster, hello.cluster);
+    UNIT_UINT(got.from, 2);
+    UNIT_UINT(got.to, 3);
+    UNIT_UINT(got.incarnation, 4);
+    UNIT_UINT(got.to_incarnation, 5);
+    UNIT_UINT(got.list, 6);
+    UNIT_UINT(got.term, 7);
+    UNIT_UINT(got.last_stored, 8);
+}
+
+/* Of a frame that is not whole more is awaited; of one that was changed nothing is believed. */
+static void damage_is_noticed(void)
+{
+    char data[8] = "entry..";
+    struct raft_entry entry = {.term = 3, .type = RAFT_COMMAND, .buf = {data, sizeof data}};
+    struct raft_message m = {.type = RAFT_IO_APPEND_ENTRIES}, got;
+    enum message_kind kind;
+    struct cur body;
+    struct errmsg em;
+    size_t used;
+    m.append_entries = (struct raft_append_entries){.term = 5, .prev_log_index = 6, .prev_log_term = 4, .entries = &entry, .n_entries = 1};
+    begin();
+    UNIT_TRUE(message_raft_put(&frame, &m, 1));
+    for (size_t n = 0; n < frame.len; n++) {
+        UNIT_INT(message_next(frame.data, n, &kind, &body, &used, &em), 0);
+    }
+    for (size_t i = 0; i < frame.len * 8; i++) {
+        bool spare = i / 8 >= MESSAGE_HEAD - 4 && i / 8 < MESSAGE_HEAD; /* of the head; means nothing yet */
+        frame.data[i / 8] ^= (uint8_t)(1u << i % 8);
+        UNIT_TRUE(spare || message_next(frame.data, frame.len, &kind, &body, &used, &em) != 1);
+        frame.data[i / 8] ^= (uint8_t)(1u << i % 8);
+    }
+    for (size_t n = 0; n < frame.len - MESSAGE_HEAD; n++) { /* a body that ends too early, rightly summed up */
+        body = cur_of(frame.data + MESSAGE_HEAD, n);
+        UNIT_INT(message_raft_get(MESSAGE_APPEND, &body, &got), E_MALFORMED);
+    }
+    buf_u8(&frame, 0);
+    body = cur_of(frame.data + MESSAGE_HEAD, frame.len - MESSAGE_HEAD); /* and one that goes on */
+    UNIT_INT(message_raft_get(MESSAGE_APPEND, &body, &got), E_MALFORMED);
+    begin();
+}
+
+static void what_fits(void)
+{
+    static char big[MESSAGE_APPEND_MAX];
+    struct raft_entry entries[3] = {{.buf = {big, sizeof big}}, {.buf = {big, 8}}, {.buf = {big, 8}}};
+    UNIT_UINT(message_entries_fit(entries, 0), 0);
+    UNIT_UINT(message_entries_fit(entries, 3), 1); /* at least one */
+    UNIT_UINT(message_entries_fit(entries + 1, 2), 2);
+}
+
+UNIT_MAIN("message", UNIT_TEST(appends_come_back), UNIT_TEST(answers_and_votes_come_back), UNIT_TEST(hello_comes_back), UNIT_TEST(damage_is_noticed),
+          UNIT_TEST(what_fits))
