@@ -36,6 +36,8 @@ enum {
 /* A session, by its id. */
 struct seat {
     uint32_t id;
+    char *user, *peer; /* NULL before the login */
+    uint64_t since_wall;
     struct seat *next;
 };
 
@@ -134,6 +136,8 @@ static void leave_seat(struct serve *serve, uint32_t id)
     struct seat **at = seat(serve, id), *left = *at;
     CHECK(left);
     *at = left->next;
+    mem_free(left->user);
+    mem_free(left->peer);
     mem_free(left);
     serve->sessions--;
     give_back(serve);
@@ -232,6 +236,18 @@ static void dump_ends(struct serve *serve, uint32_t connection_id)
     }
 }
 
+static void name_seat(struct serve *serve, const struct serve_replica *who)
+{
+    struct seat *at = *seat(serve, who->connection_id);
+    if (at) {
+        mem_free(at->user);
+        mem_free(at->peer);
+        at->user = mem_str(who->user);
+        at->peer = mem_str(who->peer);
+        at->since_wall = env_wall(serve->loop);
+    }
+}
+
 void serve_take_note(struct env_msg *msg)
 {
     struct serve_note *note = CONTAINER_OF(msg, struct serve_note, msg);
@@ -239,6 +255,7 @@ void serve_take_note(struct env_msg *msg)
     case NOTE_DUMP_BEGINS: dump_begins(note->serve, &note->replica); break;
     case NOTE_DUMP_MOVED: dump_moved(note->serve, &note->replica); break;
     case NOTE_DUMP_ENDS: dump_ends(note->serve, note->replica.connection_id); break;
+    case NOTE_SESSION_BEGINS: name_seat(note->serve, &note->replica); break;
     case NOTE_SESSION_ENDED: leave_seat(note->serve, note->replica.connection_id); break;
     }
     mem_free(note);
@@ -287,6 +304,27 @@ void serve_each_replica(struct serve *serve, void (*each)(void *arg, const struc
 size_t serve_queued(const struct serve *serve)
 {
     return serve->anchor->queued;
+}
+
+static bool dumps(const struct serve *serve, uint32_t connection_id)
+{
+    const struct entry *e = serve->replicas;
+    while (e && (e->ending || e->replica.connection_id != connection_id)) {
+        e = e->next;
+    }
+    return e != NULL;
+}
+
+void serve_each_session(struct serve *serve, void (*each)(void *arg, const struct serve_session *session), void *arg)
+{
+    for (size_t i = 0; i < SEATS; i++) {
+        for (const struct seat *at = serve->seats[i]; at; at = at->next) {
+            if (at->user && !dumps(serve, at->id)) {
+                struct serve_session session = {at->id, at->user, at->peer, at->since_wall};
+                each(arg, &session);
+            }
+        }
+    }
 }
 
 size_t serve_sessions(const struct serve *serve)

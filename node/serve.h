@@ -45,6 +45,13 @@ bool serve_has_session(const struct serve *serve, uint32_t connection_id);
 /* Calls each() for every replica that is dumping. */
 void serve_each_replica(struct serve *serve, void (*each)(void *arg, const struct serve_replica *replica), void *arg);
 size_t serve_queued(const struct serve *serve); /* bytes that wait for replicas */
+/* ... and for every other connection that is logged in, in no order. */
+struct serve_session {
+    uint32_t connection_id;
+    const char *user, *peer;
+    uint64_t since_wall;
+};
+void serve_each_session(struct serve *serve, void (*each)(void *arg, const struct serve_session *session), void *arg);
 size_t serve_sessions(const struct serve *serve);
 /* Ends listeners, sessions and workers, then closed(arg). */
 void serve_close(struct serve *serve, void (*closed)(void *arg), void *arg);

@@ -172,6 +172,7 @@ static void logged_in(struct session *s)
     s->auth = NULL;
     wire_set_max_packet(s->wire, s->sql.roles & ROLE_REPLICA ? REPLICA_PACKET_MAX : PACKET_MAX);
     s->state = SESSION_READY;
+    worker_session_begins(s);
 }
 
 /* Who guesses waits for the answer, and for no other. */

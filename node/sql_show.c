@@ -285,6 +285,22 @@ static void add_dump(void *arg, const struct serve_replica *replica)
     end_process(l);
 }
 
+static void add_session(void *arg, const struct serve_session *session)
+{
+    const struct listing *l = arg;
+    const struct sql_session *own = l->call->session;
+    if (session->connection_id == own->connection_id || (!l->all && strcmp(session->user, own->user) != 0)) {
+        return;
+    }
+    uint64_t since = session->since_wall;
+    add_process(l, session->connection_id, session->user, session->peer, NULL);
+    table_text(l->table, "Sleep");
+    table_number(l->table, l->now > since ? (l->now - since) / 1000000 : 0);
+    table_text(l->table, "");
+    table_text(l->table, NULL);
+    end_process(l);
+}
+
 void sql_show_processlist(struct sql_call *call)
 {
     if (!sql_end(call)) {
@@ -300,6 +316,7 @@ void sql_show_processlist(struct sql_call *call)
         table_head(l.table, "=Progress");
     }
     serve_each_replica(call->control->serve, add_dump, &l);
+    serve_each_session(call->control->serve, add_session, &l);
     add_process(&l, session->connection_id, session->user, session->host,
                 session->db[0] ? session->db : NULL);
     table_text(l.table, "Query");

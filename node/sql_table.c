@@ -63,7 +63,7 @@ static const struct sql_row rows[] = {
     {"SHOW REPLICA|SLAVE HOSTS", "", SQL_REPLICA, ON_LOOP, sql_show_slave_hosts,
      "the same with the old names of columns", "SHOW SLAVE HOSTS"},
     {"SHOW [FULL] PROCESSLIST", "", SQL_ANYBODY, ON_LOOP, sql_show_processlist,
-     "this connection and those that dump", "SHOW FULL PROCESSLIST"},
+     "the connections: dumps first, then the others; without REPLICATION CLIENT one's own", "SHOW FULL PROCESSLIST"},
     {"SHOW GRANTS", "[FOR CURRENT_USER | 'user'@'host']", SQL_ANYBODY, ON_LOOP, sql_show_grants,
      "what an account may do", "SHOW GRANTS FOR CURRENT_USER()"},
     {"SHOW CREATE USER", "[CURRENT_USER | 'user'@'host']", SQL_ADMIN, ON_LOOP, sql_show_create_user,

@@ -17,6 +17,7 @@
 #include "protocol/base/check.h"
 #include "protocol/base/mem.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #define REPORT_EVERY (500 * ENV_MS)
@@ -98,6 +99,14 @@ static void begin_end(struct worker *w)
         }
     }
     leave_when_empty(w);
+}
+
+void worker_session_begins(struct session *session)
+{
+    struct serve_replica who = {.connection_id = session->sql.connection_id};
+    snprintf(who.user, sizeof who.user, "%s", session->sql.user);
+    snprintf(who.peer, sizeof who.peer, "%s", session->peer);
+    note(session->worker, NOTE_SESSION_BEGINS, &who);
 }
 
 void worker_session_ended(struct session *session)

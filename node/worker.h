@@ -69,11 +69,12 @@ void worker_submit(struct session *session, struct sql_statement *statement);
 void worker_dump_begins(struct dump *dump);
 void worker_dump_moved(struct dump *dump); /* the loop is told of it soon */
 void worker_dump_ends(struct dump *dump);
+void worker_session_begins(struct session *session); /* it is logged in, maybe as somebody else now */
 void worker_session_ended(struct session *session); /* off the list; the session is freed by its caller */
 
 /* ---- notes: worker -> loop (serve.c) ---- */
 
-enum serve_note_kind { NOTE_DUMP_BEGINS, NOTE_DUMP_MOVED, NOTE_DUMP_ENDS, NOTE_SESSION_ENDED };
+enum serve_note_kind { NOTE_DUMP_BEGINS, NOTE_DUMP_MOVED, NOTE_DUMP_ENDS, NOTE_SESSION_BEGINS, NOTE_SESSION_ENDED };
 
 struct serve_note {
     struct env_msg msg;

@@ -5,6 +5,8 @@
 #include "tests/unit/serve_fixture.h"
 #include "tests/unit/unit.h"
 
+#include <stdlib.h>
+
 /* ---- hosts ---- */
 
 static void hosts_that_can_be(void)
@@ -249,6 +251,37 @@ static void changes_are_felt_at_once(void)
     node_end();
 }
 
+/* Everybody for who may monitor, else one's own; no statement of others is shown. */
+static void the_processlist_shows_connections(void)
+{
+    struct client eye, a, b;
+    node_begin(FLAVOUR_MYSQL);
+    node_serve();
+    (void)client_open(&a);
+    (void)client_open(&b);
+    client_login(&eye, "eye", "glass");
+    uint32_t own = client_ready(&eye);
+    UNIT_UINT(client_query(&eye, "SHOW PROCESSLIST"), 0);
+    UNIT_UINT(eye.result.nrows, 3);
+    unsigned repl = 0, sleeping = 0;
+    for (size_t i = 0; i < eye.result.nrows; i++) {
+        repl += strcmp(result_get(&eye.result, i, "User"), "repl") == 0;
+        sleeping += strcmp(result_get(&eye.result, i, "Command"), "Sleep") == 0;
+    }
+    UNIT_UINT(repl, 2);
+    UNIT_UINT(sleeping, 2);
+    UNIT_UINT(strtoul(result_get(&eye.result, 2, "Id"), NULL, 10), own);
+    UNIT_UINT(client_query(&a, "SHOW FULL PROCESSLIST"), 0);
+    UNIT_UINT(a.result.nrows, 2);
+    client_close(&b);
+    WAIT_FOR(serve_sessions(node.serve) == 2);
+    UNIT_UINT(client_query(&a, "SHOW PROCESSLIST"), 0);
+    UNIT_UINT(a.result.nrows, 1);
+    client_close(&a);
+    client_close(&eye);
+    node_end();
+}
+
 static void warnings_are_shown_until_the_next_statement(void)
 {
     struct client c;
@@ -284,4 +317,4 @@ static void warnings_are_shown_until_the_next_statement(void)
 
 UNIT_MAIN("account", UNIT_TEST(hosts_that_can_be), UNIT_TEST(hosts_match), UNIT_TEST(the_narrowest_host_wins),
           UNIT_TEST(guessing_costs_time), UNIT_TEST(the_table_is_bounded), UNIT_TEST(the_right_password_never_waits),
-          UNIT_TEST(changes_are_felt_at_once), UNIT_TEST(warnings_are_shown_until_the_next_statement))
+          UNIT_TEST(changes_are_felt_at_once), UNIT_TEST(the_processlist_shows_connections), UNIT_TEST(warnings_are_shown_until_the_next_statement))

@@ -467,6 +467,8 @@ static void accounts_come_and_go(void)
         {"CREATE USER mon IDENTIFIED WITH sha256_password BY 'geheim'", "1524 "},
         {"CREATE USER mon IDENTIFIED WITH caching_sha2_password BY 'geheim'", "OK"},
         {"CREATE USER '' IDENTIFIED BY 'geheim'", "1470 "},
+        {"CREATE USER mon IDENTIFIED WITH 'geheim'", "1524 "},
+        {"DROP USER a1,a2,a3,a4,a5,a6,a7,a8,a9,a10,a11,a12,a13,a14,a15,a16,a17", "1105 more than 16 accounts"},
         {"GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO repl", "OK"},
         {"GRANT ALL ON mysql.* TO repl", "1221 "},
         {"GRANT USAGE ON *.* TO nobody", "1410 "},

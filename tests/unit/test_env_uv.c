@@ -495,62 +495,50 @@ static void signals_reach_the_loop(void)
 /* ---- the log's level ---- */
 
 struct levels {
-    struct env_msg msg;
-    struct env *child;
-    struct env *_Atomic grandchild;
-    _Atomic enum env_level seen;
+    struct env_msg spawn, look, join;
+    struct env *child, *grandchild;
+    enum env_level seen;
 };
 
 static void spawn_grandchild(struct env_msg *msg)
 {
-    struct levels *l = CONTAINER_OF(msg, struct levels, msg);
-    struct env *grandchild;
-    CHECK(env_spawn(l->child, "inner", &grandchild) == 0);
-    l->grandchild = grandchild;
+    struct levels *l = CONTAINER_OF(msg, struct levels, spawn);
+    CHECK(env_spawn(l->child, "inner", &l->grandchild) == 0);
 }
 
 static void look_at_level(struct env_msg *msg)
 {
-    struct levels *l = CONTAINER_OF(msg, struct levels, msg);
+    struct levels *l = CONTAINER_OF(msg, struct levels, look);
     l->seen = l->grandchild->level;
 }
 
 static void join_grandchild(struct env_msg *msg)
 {
-    struct levels *l = CONTAINER_OF(msg, struct levels, msg);
+    struct levels *l = CONTAINER_OF(msg, struct levels, join);
+    l->look.run = look_at_level;
+    env_post(l->grandchild, &l->look);
     env_join(l->grandchild);
 }
 
 /* On every loop there is, and on those that come later; one that ended is no concern. */
 static void level_reaches_all_loops(void)
 {
-    struct levels l = {0}, look = {0};
+    struct levels l = {.seen = ENV_DEBUG, .spawn.run = spawn_grandchild, .join.run = join_grandchild};
     struct env *gone, *later;
     begin();
     enum env_level before = env->level;
     UNIT_INT(env_spawn(env, "gone", &gone), 0);
     UNIT_INT(env_spawn(env, "outer", &l.child), 0);
     env_join(gone);
-    l.msg.run = spawn_grandchild;
-    env_post(l.child, &l.msg);
-    struct timespec moment = {.tv_nsec = 50000000};
-    nanosleep(&moment, NULL);
+    env_post(l.child, &l.spawn);
     env_uv_set_level(env, ENV_ERROR);
     UNIT_INT(env->level, ENV_ERROR);
     UNIT_INT(env_spawn(env, "later", &later), 0);
     UNIT_INT(later->level, ENV_ERROR);
     env_join(later);
-    nanosleep(&moment, NULL); /* by way of the child */
-    struct env *grandchild = l.grandchild;
-    look.grandchild = grandchild;
-    look.seen = ENV_DEBUG;
-    look.msg.run = look_at_level;
-    env_post(grandchild, &look.msg);
-    l.msg.run = join_grandchild;
-    nanosleep(&moment, NULL);
-    env_post(l.child, &l.msg);
+    env_post(l.child, &l.join); /* behind the level, on both */
     env_join(l.child);
-    UNIT_INT(look.seen, ENV_ERROR);
+    UNIT_INT(l.seen, ENV_ERROR);
     env_uv_set_level(env, before);
     end();
 }
