@@ -320,6 +320,53 @@ static int tls_begin(struct tls_pair *t, size_t piece, struct errmsg *em)
     return rc;
 }
 
+/* A handshake of two sessions alone: 0 when both are ready, else the error of whoever ended it. */
+static int shake_hands(struct tls_ctx *client_ctx, struct tls_ctx *server_ctx)
+{
+    struct errmsg em = {""};
+    struct tls *client = tls_client_new(client_ctx, NULL, &em), *server = tls_server_new(server_ctx, &em);
+    struct buf to_server, to_client, plain;
+    buf_init(&to_server, MAX);
+    buf_init(&to_client, MAX);
+    buf_init(&plain, MAX);
+    int rv = tls_feed(client, NULL, 0, &plain, &to_server, &em);
+    for (int i = 0; i < 4 && !rv; i++) {
+        rv = tls_feed(server, to_server.data, to_server.len, &plain, &to_client, &em);
+        buf_reset(&to_server);
+        int back = tls_feed(client, to_client.data, to_client.len, &plain, &to_server, &em);
+        buf_reset(&to_client);
+        rv = rv ? rv : back;
+    }
+    rv = rv ? rv : tls_ready(client) && tls_ready(server) ? 0 : E_AGAIN;
+    tls_free(client);
+    tls_free(server);
+    buf_free(&to_server);
+    buf_free(&to_client);
+    buf_free(&plain);
+    return rv;
+}
+
+/* Who does not know the key gets in nowhere; neither does a certificate in its place. */
+static void shared_key_is_proven(void)
+{
+    static const uint8_t key[TLS_PSK_BYTES] = "one key", other[TLS_PSK_BYTES] = "another key";
+    struct errmsg em = {""};
+    struct tls_pair certificates;
+    struct tls_ctx *server = tls_psk_ctx(true, key, &em), *client = tls_psk_ctx(false, key, &em), *stranger = tls_psk_ctx(false, other, &em);
+    UNIT_REQUIRE(server && client && stranger && tls_pair_open(&certificates));
+    UNIT_INT(shake_hands(client, server), 0);
+    UNIT_TRUE(shake_hands(stranger, server) != 0);
+    UNIT_TRUE(shake_hands(certificates.client_ctx, server) != 0);
+    UNIT_TRUE(shake_hands(client, certificates.server_ctx) != 0);
+    UNIT_INT(shake_hands(certificates.client_ctx, certificates.server_ctx), 0);
+    tls_ctx_require_peer(certificates.server_ctx);
+    UNIT_TRUE(shake_hands(certificates.client_ctx, certificates.server_ctx) != 0);
+    tls_pair_close(&certificates);
+    tls_ctx_free(server);
+    tls_ctx_free(client);
+    tls_ctx_free(stranger);
+}
+
 static void tls_carries_packets(size_t piece)
 {
     struct tls_pair t;
@@ -446,5 +493,5 @@ UNIT_MAIN("wire", UNIT_TEST(many_packets_in_one_feed), UNIT_TEST(sizes_around_th
           UNIT_TEST(fragments_must_follow_each_other),
           UNIT_TEST(output_has_a_maximum), UNIT_TEST(tls_whole), UNIT_TEST(tls_byte_by_byte),
           UNIT_TEST(tls_damage_is_noticed), UNIT_TEST(tls_refuses_clear_text),
-          UNIT_TEST(tls_texts_are_checked),
+          UNIT_TEST(tls_texts_are_checked), UNIT_TEST(shared_key_is_proven),
           UNIT_TEST(noise))
