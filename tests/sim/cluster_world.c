@@ -56,15 +56,20 @@ static void stop(struct sim_process *process, void *arg)
     daemon_stop(sim_process_get(process), stopped, process);
 }
 
-static void gone(struct sim_host *host, bool crashed, void *arg)
+static void forget(struct world_node *node)
 {
-    struct world_node *node = arg;
-    (void)host;
     node->cluster = NULL;
     node->led = false;
     node->n_checked = 0;
-    if (crashed) {
-        ledger_crashed(node->world->ledger, node->number);
+    ledger_crashed(node->world->ledger, node->number);
+}
+
+/* A process that dies while it is busy is heard of late: another one may live there already. */
+static void gone(struct sim_host *host, bool crashed, void *arg)
+{
+    (void)crashed;
+    if (!sim_host_process(host)) {
+        forget(arg);
     }
 }
 
@@ -72,6 +77,7 @@ static const struct sim_program program = {start, stop, gone};
 
 void world_node_start(struct world *w, size_t i)
 {
+    forget(&w->nodes[i]);
     sim_start(w->nodes[i].host, &program, &w->nodes[i]);
 }
 
