@@ -1,6 +1,7 @@
 /* guard.c: see guard.h. Two small rules, kept apart from the sending and receiving so that each can be tested and switched off alone. */
 #include "raft/guard.h"
 
+#include "raft/message.h"
 #include "raft/mutation.h"
 
 #include <stdio.h>
@@ -104,6 +105,33 @@ bool guard_release(struct guard *g, struct raft_message *m)
     return false;
 }
 
+/* ---- what is committed here ---- */
+
+/* A leader that hears nothing of us begins again and again where it began, and we may have given back the log from there: libraft would
+ * refuse, and the leader go back step by step until it offers a snapshot. What is committed here stands in its log too, so it may
+ * as well begin behind that. */
+static void begin_behind_commit(struct guard *g, struct raft_message *m)
+{
+    struct raft_append_entries *a = &m->append_entries;
+    uint64_t commit = g->raft->commit_index;
+    if (a->term < g->raft->current_term || a->prev_log_index >= commit || MUTATED(COMPACTED)) {
+        return;
+    }
+    uint64_t known = commit - a->prev_log_index;
+    g->receiving.end = g->receiving.end > commit ? g->receiving.end : commit;
+    if (known < a->n_entries) {
+        a->prev_log_index = commit;
+        a->prev_log_term = a->entries[known - 1].term;
+        a->n_entries -= (unsigned)known;
+        memmove(a->entries, a->entries + known, a->n_entries * sizeof *a->entries);
+        return;
+    }
+    message_raft_free(m); /* nothing new: a sign of life, and its answer says what we have */
+    a->entries = NULL;
+    a->n_entries = 0;
+    a->prev_log_index = a->prev_log_term = 0;
+}
+
 /* ---- around recv ---- */
 
 void guard_before(struct guard *g, struct raft_message *m)
@@ -116,6 +144,7 @@ void guard_before(struct guard *g, struct raft_message *m)
         if (MUTATED(SERVE_TAIL)) {
             m->append_entries.leader_commit = g->receiving.end;
         }
+        begin_behind_commit(g, m);
     } else if (m->type == RAFT_IO_INSTALL_SNAPSHOT) { /* answered within recv: it is held already */
         g->receiving.term = m->install_snapshot.term;
         g->receiving.end = m->install_snapshot.last_index;

@@ -6,6 +6,8 @@
  * Hold. A leader must not commit entries of older terms by counting. Until its own first entry is stored, results reach it as signs of
  * life only; the latest of each peer is given to it afterwards. Rejections always pass, as they are.
  *
+ * Entries that are committed here already are left out of what a leader sends: the log that they would be compared with may be compacted.
+ *
  * Owner: raft/io.c; loop env. */
 #ifndef HOLDFAST_RAFT_GUARD_H
 #define HOLDFAST_RAFT_GUARD_H

@@ -16,7 +16,8 @@
     X(INCARNATION, 128, "older incarnations of a member are admitted")                                                     \
     X(TICK_DRAIN, 256, "a follower may become candidate while its appends are in flight")                                  \
     X(KEEP_LOG, 512, "the log is not kept for members that are behind")                                                    \
-    X(SEND_ERROR, 1024, "an append that could not be sent ends with an error")
+    X(SEND_ERROR, 1024, "an append that could not be sent ends with an error")                                             \
+    X(COMPACTED, 2048, "entries that are committed here are not left out of an append")
 
 enum mutation {
 #define MUTATION_ENUM(name, bit, text) MUTATION_##name = bit,
