@@ -1,0 +1,104 @@
+/* io_impl.h: what io.c (messages, time, open and close), io_write.c (appends and truncations) and io_snapshot.c share. */
+#ifndef HOLDFAST_RAFT_IO_IMPL_H
+#define HOLDFAST_RAFT_IO_IMPL_H
+
+#include "raft/guard.h"
+#include "raft/io.h"
+#include "raft/snapshot.h"
+#include "raft/vote.h"
+#include "raft/wal.h"
+
+enum item_kind { ITEM_APPEND, ITEM_TRUNCATE };
+
+struct item {
+    struct item *next;
+    enum item_kind kind;
+    struct raft_io_append *req;
+    const struct raft_entry *entries;
+    unsigned n;
+    uint64_t index; /* of the first entry, or where to truncate */
+};
+
+struct batch { /* what the wal env works on; one */
+    struct env_msg msg;
+    struct rio *rio;
+    struct item *items;
+    bool busy;
+};
+
+struct put { /* the snapshot being stored; one */
+    struct env_msg msg;
+    struct rio *rio;
+    struct raft_io_snapshot_put *req;
+    struct snapshot snapshot;
+    uint64_t compact_to;
+    bool replaces_log;
+    bool busy;
+};
+
+struct spare { /* a file for the log to come; one */
+    struct env_msg msg;
+    struct rio *rio;
+    struct wal_spare file;
+};
+
+struct rio {
+    struct raft_io io;
+    struct env *loop;
+    struct env *wal_env;
+    struct env *spare_env; /* zeroes files for segments to come, so that the wal env does not have to */
+    char *dir;
+    const struct rio_handler *handler;
+    void *owner;
+    struct store *store;
+    struct vote *vote;
+    struct wal *wal;
+    struct wal_found found; /* until load */
+    struct snapshot snapshot;
+    bool has_snapshot;
+    uint64_t next_index;
+    struct item *first, **tail; /* queued */
+    struct batch batch;
+    struct put put;
+    struct spare spare; /* the wal env's */
+    struct env_timer ticker;
+    uint64_t tick_ns;
+    raft_io_tick_cb tick;
+    raft_io_recv_cb recv;
+    raft_io_close_cb closed;
+    struct env_msg closed_msg, wal_close_msg;
+    bool closing, finished;
+    struct guard guard;
+    uint64_t hastened_ms;  /* libraft's clock is ahead by so much; it only grows */
+    uint64_t heard;
+    bool leader_gone;
+    bool timeout_now_waits;
+    struct raft_timeout_now timeout_now;
+    uint64_t timeout_now_from;
+    uint64_t sends; /* not finished */
+};
+
+static inline struct rio *rio_of(const struct raft_io *io)
+{
+    return io->impl;
+}
+
+/* io.c */
+void rio_finish_close(struct rio *rio); /* closing: done, unless something is still under way */
+void rio_written(struct rio *rio);      /* a batch is on disk and its completions were called; the next one is begun here */
+
+/* io_write.c */
+int rio_append(struct raft_io *io, struct raft_io_append *req, const struct raft_entry entries[], unsigned n,
+               raft_io_append_cb cb);
+int rio_truncate(struct raft_io *io, raft_index index);
+void rio_start_batch(struct rio *rio);   /* if none is being written and something is queued */
+bool rio_writing(const struct rio *rio); /* entries are being written, or wait for it */
+void rio_cancel_queued(struct rio *rio); /* newest first: the other order would make libraft truncate twice */
+
+/* io_snapshot.c */
+int rio_snapshot_put(struct raft_io *io, unsigned trailing, struct raft_io_snapshot_put *req,
+                     const struct raft_snapshot *snapshot, raft_io_snapshot_put_cb cb);
+int rio_snapshot_get(struct raft_io *io, struct raft_io_snapshot_get *req, raft_io_snapshot_get_cb cb);
+struct raft_snapshot *rio_snapshot_for_raft(const struct snapshot *s); /* in libraft's form: all of it from raft_malloc */
+
+#endif
