@@ -193,6 +193,7 @@ static void cluster_applied(void *owner, const struct state_effect *effect)
         break;
     case ENTRY_NOOP:
     case ENTRY_ALARM:
+    case ENTRY_PURGE:
         break;
     }
 }

@@ -269,6 +269,9 @@ static void give_to_store(struct cluster *c, uint64_t index, const struct state_
     if (effect->new_file) {
         store_file(c->store, index, effect->new_file->era, effect->new_file->name, effect->new_file->before);
     }
+    if (effect->purge) {
+        store_purge(c->store, index, effect->purge_to.era, effect->purge_to.name);
+    }
     if (effect->events.n) {
         /* what lies in the entry stays in libraft's log until a snapshot, and that waits for storage (raft/io.c); what was unpacked is
          * storage's from here on, and gone when it is written, not before this callback is over */

@@ -68,7 +68,7 @@ int entry_read(const void *data, size_t n, struct entry_head *head, struct cur *
     if (!cur_ok(&c) || cur_left(&c) >= 8 || n % 8) {
         return E_MALFORMED;
     }
-    if (version != ENTRY_VERSION || kind < ENTRY_NOOP || kind > ENTRY_ALARM) {
+    if (version != ENTRY_VERSION || kind < ENTRY_NOOP || kind > ENTRY_PURGE) {
         return E_VERSION;
     }
     head->kind = (enum entry_kind)kind;
@@ -473,5 +473,20 @@ int entry_read_alarm(struct cur *body, struct entry_alarm *a)
     }
     a->verb = (enum alarm_verb)verb;
     entry_alarm_get(body, &a->alarm);
+    return body_end(body);
+}
+
+void entry_put_purge(struct buf *b, const struct entry_purge *p)
+{
+    entry_begin(b, ENTRY_PURGE);
+    buf_u64(b, p->era);
+    put_text(b, p->name);
+    entry_end(b);
+}
+
+int entry_read_purge(struct cur *body, struct entry_purge *p)
+{
+    p->era = cur_u64(body);
+    get_text(body, p->name, sizeof p->name);
     return body_end(body);
 }

@@ -28,6 +28,7 @@ enum entry_kind {
     ENTRY_USER,     /* accounts, each whole, or their removal */
     ENTRY_SETTING,  /* name and value */
     ENTRY_ALARM,    /* one begins, ends, or was read by an operator */
+    ENTRY_PURGE,    /* the files before one are removed */
 };
 
 struct entry_head {
@@ -115,6 +116,12 @@ struct entry_setting {
     char value[256];
 };
 
+/* The oldest file that stays; nothing happens when it is the oldest one. */
+struct entry_purge {
+    uint64_t era;
+    char name[FILE_NAME_SIZE];
+};
+
 /* What an operator has to know of, also when it is over. number, name in SQL */
 #define ALARM_KINDS(X)                                                                                                     \
     X(LOSS_WINDOW, 1, "loss_window")    /* commits on the source returned without our acknowledgement */                   \
@@ -165,6 +172,7 @@ void entry_put_user(struct buf *b, const struct entry_user *u);
 void entry_put_users(struct buf *b, const struct entry_user *users, size_t n); /* n > 0 */
 void entry_put_setting(struct buf *b, const char *name, const char *value);
 void entry_put_alarm(struct buf *b, const struct entry_alarm *a);
+void entry_put_purge(struct buf *b, const struct entry_purge *p);
 
 /* Packs the bytes of a built EVENTS entry, when that saves an eighth or more; else, and for other kinds, it stays as it is: false. */
 bool entry_pack(struct buf *entry);
@@ -183,6 +191,7 @@ int entry_read_source(struct cur *body, struct source_settings *s);
 int entry_read_user(struct cur *body, struct entry_user *u); /* the next one; more follow while bytes are left */
 int entry_read_setting(struct cur *body, struct entry_setting *s);
 int entry_read_alarm(struct cur *body, struct entry_alarm *a);
+int entry_read_purge(struct cur *body, struct entry_purge *p);
 
 /* Parts that the snapshot's manifest has in common with the entries. */
 void entry_source_put(struct buf *b, const struct source_settings *s);

@@ -309,6 +309,42 @@ static int apply_source(struct state *s, struct cur *body)
     return rv;
 }
 
+/* Eras of which no file is left are forgotten with their files. */
+static void drop_eras(struct state *s, uint64_t oldest)
+{
+    size_t n = 0;
+    while (n < s->n_eras && s->eras[n].id < oldest) {
+        n++;
+    }
+    s->n_eras -= n;
+    memmove(s->eras, s->eras + n, s->n_eras * sizeof *s->eras);
+}
+
+static int apply_purge(struct state *s, struct cur *body, struct state_effect *effect)
+{
+    size_t at;
+    int rv = entry_read_purge(body, &effect->purge_to);
+    if (rv) {
+        return rv;
+    }
+    if (!effect->purge_to.era || !filelist_find(s->files, effect->purge_to.era, effect->purge_to.name, &at)) {
+        effect->status = E_CONTRADICTION;
+        return 0;
+    }
+    if (at > 0) {
+        struct filelist *files;
+        rv = filelist_from(s->files, at, &files, NULL);
+        if (rv) {
+            return rv;
+        }
+        filelist_unref(s->files);
+        s->files = files;
+        drop_eras(s, effect->purge_to.era);
+        effect->purge = true;
+    }
+    return 0;
+}
+
 /* ---- alarms ---- */
 
 const struct alarm *state_alarm(const struct state *s, uint64_t id)
@@ -416,6 +452,8 @@ int state_apply(struct state *s, uint64_t index, const void *entry, size_t n, st
         return apply_setting(s, &body);
     case ENTRY_ALARM:
         return apply_alarm(s, &body, effect);
+    case ENTRY_PURGE:
+        return apply_purge(s, &body, effect);
     }
     return E_VERSION;
 }

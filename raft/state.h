@@ -61,6 +61,8 @@ struct state_effect {
     bool cut;         /* the newest file ends at cut_to */
     uint64_t cut_to;
     const struct state_file *new_file;
+    bool purge; /* the files before this one are removed: */
+    struct entry_purge purge_to;
     struct entry_events events; /* n > 0: write; events.unpacked is the caller's */
 };
 

@@ -47,11 +47,13 @@ struct catalog_file *catalog_file_ref(struct catalog_file *file)
     return file;
 }
 
-static struct catalog *catalog_new(const char *binlog_dir, struct filelist *files)
+/* Takes the list. */
+static struct catalog *catalog_new(const char *binlog_dir, struct filelist *files, uint64_t first)
 {
     struct catalog *catalog = mem_new(sizeof *catalog);
     atomic_init(&catalog->refs, 1);
     catalog->n = filelist_count(files);
+    catalog->first = first;
     catalog->files = files;
     catalog->binlog_dir = mem_str(binlog_dir);
     return catalog;
@@ -92,7 +94,7 @@ static int unpack(const struct catalog *catalog, size_t at, struct catalog_entry
     filelist_get(catalog->files, at, &packed);
     struct catalog_file *file = catalog_file_new(catalog->binlog_dir, packed.era, packed.name, NULL);
     file->state_before = before;
-    file->ordinal = at + 1;
+    file->ordinal = catalog->first + at;
     file->follows_era = packed.follows_era;
     bool sealed = at + 1 < catalog->n;
     *entry = (struct catalog_entry){.file = file, .size = sealed ? packed.size : 0, .sealed = sealed};
@@ -101,7 +103,7 @@ static int unpack(const struct catalog *catalog, size_t at, struct catalog_entry
 
 int catalog_load(const char *binlog_dir, const struct filelist *files, struct catalog **out, struct errmsg *em)
 {
-    struct catalog *catalog = catalog_new(binlog_dir, filelist_ref(files));
+    struct catalog *catalog = catalog_new(binlog_dir, filelist_ref(files), 1);
     int rv = 0;
     for (size_t i = 0; i < 2 && !rv; i++) {
         if (catalog->n + i >= 2) {
@@ -120,8 +122,8 @@ struct catalog *catalog_extend(const struct catalog *old, uint64_t size, struct 
 {
     const struct catalog_entry *before = catalog_newest(old);
     struct catalog *catalog = catalog_new(
-        old->binlog_dir, filelist_add(old->files, size, file->era, file->name, file->state_before));
-    file->ordinal = before ? before->file->ordinal + 1 : 1;
+        old->binlog_dir, filelist_add(old->files, size, file->era, file->name, file->state_before), old->first);
+    file->ordinal = old->first + old->n;
     file->follows_era = before && before->file->era != file->era;
     if (before) {
         catalog->newest[0] =
@@ -129,6 +131,25 @@ struct catalog *catalog_extend(const struct catalog *old, uint64_t size, struct 
     }
     catalog->newest[1] = (struct catalog_entry){.file = file};
     return catalog;
+}
+
+int catalog_purge(const struct catalog *old, size_t at, struct catalog **out, struct errmsg *em)
+{
+    struct filelist *files;
+    *out = NULL;
+    int rv = filelist_from(old->files, at, &files, em);
+    if (rv) {
+        return rv;
+    }
+    struct catalog *catalog = catalog_new(old->binlog_dir, files, old->first + at);
+    for (size_t i = 0; i < 2; i++) {
+        if (old->newest[i].file && old->newest[i].file->ordinal >= catalog->first) {
+            catalog->newest[i] = old->newest[i];
+            catalog_file_ref(catalog->newest[i].file);
+        }
+    }
+    *out = catalog;
+    return 0;
 }
 
 const struct catalog_entry *catalog_newest(const struct catalog *catalog)
@@ -153,16 +174,16 @@ int catalog_at(const struct catalog *catalog, size_t at, struct catalog_entry *e
 int catalog_by_ordinal(const struct catalog *catalog, uint64_t ordinal, struct catalog_entry *entry,
                        struct errmsg *em)
 {
-    return catalog_at(catalog, ordinal ? (size_t)ordinal - 1 : SIZE_MAX, entry, em);
+    return catalog_at(catalog, ordinal >= catalog->first ? (size_t)(ordinal - catalog->first) : SIZE_MAX, entry, em);
 }
 
 bool catalog_sealed_size(const struct catalog *catalog, uint64_t ordinal, uint64_t *size)
 {
     struct filelist_file file;
-    if (ordinal == 0 || ordinal >= catalog->n) {
+    if (ordinal < catalog->first || ordinal - catalog->first + 1 >= catalog->n) {
         return false;
     }
-    filelist_get(catalog->files, (size_t)ordinal - 1, &file);
+    filelist_get(catalog->files, (size_t)(ordinal - catalog->first), &file);
     *size = file.size;
     return true;
 }
@@ -315,7 +336,7 @@ bool store_sub_end(struct store_sub *sub, const struct catalog_entry **entry, ui
         if (*entry || !sub->catalog || watermark == 0) {
             return *entry != NULL;
         }
-        CHECK(watermark_ordinal(watermark) < sub->catalog->n);
+        CHECK(watermark_ordinal(watermark) < sub->catalog->first + sub->catalog->n); /* or its file was purged since */
     }
 }
 
@@ -330,9 +351,10 @@ void store_sub_list(struct store_sub *sub, uint64_t era,
     }
     uint64_t wanted = era ? era : end->file->era;
     filelist_walk_begin(&w, sub->catalog->files, 0);
-    while (filelist_walk_next(&w) && w.file.at < end->file->ordinal) {
+    size_t last = (size_t)(end->file->ordinal - sub->catalog->first);
+    while (filelist_walk_next(&w) && w.file.at <= last) {
         if (w.file.era == wanted) {
-            each(arg, w.file.era, w.file.name, w.file.at + 1 == end->file->ordinal ? offset : w.file.size);
+            each(arg, w.file.era, w.file.name, w.file.at == last ? offset : w.file.size);
         }
     }
 }

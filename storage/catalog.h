@@ -1,7 +1,8 @@
 /* catalog.h: which files there are, and how far they may be read.
  *
  * A catalog is an immutable list of files, oldest first; a new file makes a new catalog, which shares what was
- * there (storage/filelist.h: some twenty bytes a file). It is reference-counted and may be held on any env. What is
+ * there (storage/filelist.h: some twenty bytes a file); so does a purge, which leaves out the oldest ones. The catalog
+ * without them is in the mail before they are unlinked: who cannot open a file looks there. It is reference-counted and may be held on any env. What is
  * said about one file is unpacked for who asks. The watermark (one atomic number in the store) says up to
  * where the newest file is visible: always a transaction boundary. Order of publication: bytes, catalog,
  * watermark; so who sees a watermark finds its file in the subscriber's newest catalog.
@@ -24,7 +25,7 @@ enum { STORE_NAME_SIZE = 256 }; /* a file's name with its NUL */
 
 struct catalog_file {
     _Atomic unsigned refs;
-    uint64_t ordinal; /* counts up with each file, from 1 at store_open; never reused in a process */
+    uint64_t ordinal; /* counts up with each file, from 1 for the oldest at store_open; never reused in a process */
     uint64_t era;
     bool follows_era; /* the first file of an era that is not the first one: it may hold transactions that
                          state_before contains */
@@ -45,6 +46,7 @@ struct filelist;
 struct catalog {
     _Atomic unsigned refs;
     size_t n;
+    uint64_t first;                 /* the ordinal of the oldest; those before it were purged */
     struct filelist *files;         /* all, packed */
     struct catalog_entry newest[2]; /* the last one but one, and the last; those that are there */
     char *binlog_dir;
@@ -61,7 +63,7 @@ const struct catalog_entry *catalog_newest(const struct catalog *catalog);
 int catalog_at(const struct catalog *catalog, size_t at, struct catalog_entry *entry, struct errmsg *em);
 int catalog_by_ordinal(const struct catalog *catalog, uint64_t ordinal, struct catalog_entry *entry,
                        struct errmsg *em);
-/* The size of a sealed file; false when there is no such file. */
+/* The size of a sealed file; false when there is no such file (any more). */
 bool catalog_sealed_size(const struct catalog *catalog, uint64_t ordinal, uint64_t *size);
 /* An era of 0 means the newest file of that name. */
 int catalog_find(const struct catalog *catalog, uint64_t era, const char *name, struct catalog_entry *entry,

@@ -203,6 +203,20 @@ int checkpoint_cut_list(struct env *env, const char *binlog_dir, const struct ch
     return rv == E_NOTFOUND && cp->n == 0 ? 0 : rv;
 }
 
+int checkpoint_put_list(struct env *env, const char *binlog_dir, uint64_t list, const struct filelist *files,
+                        struct errmsg *em)
+{
+    struct buf data;
+    char *path = checkpoint_list_path(binlog_dir, list);
+    buf_init(&data, LIST_MAX);
+    filelist_bytes(files, 0, &data);
+    int rv = data.err ? err_set(em, data.err, "%s: %s", path, err_text(data.err))
+                      : env_replace_file(env, binlog_dir, strrchr(path, '/') + 1, data.data, data.len, em);
+    buf_free(&data);
+    mem_free(path);
+    return rv;
+}
+
 int checkpoint_extend_list(struct env *env, const char *binlog_dir, uint64_t list, uint64_t had,
                            const struct filelist *files, struct errmsg *em)
 {

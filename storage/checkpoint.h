@@ -6,7 +6,8 @@
  *
  * `size` is the newest file's, `boundary` the last transaction end in it. The files are named by the first
  * list_bytes of DATA/binlog/files.LIST (storage/filelist.h), to which a record is appended, and synced, before a file
- * is made: what stands behind list_bytes tells which files came after the checkpoint.
+ * is made: what stands behind list_bytes tells which files came after the checkpoint. A purge makes the next list; the one before
+ * stays until what is not in the new one is unlinked (storage/purge.h).
  *
  * Owner: whoever made the struct; one thread at a time. Blocking calls. */
 #ifndef HOLDFAST_CHECKPOINT_H
@@ -50,6 +51,10 @@ char *checkpoint_list_path(const char *binlog_dir, uint64_t list);
 
 /* Makes the list file, if there is one, end with what the checkpoint names. */
 int checkpoint_cut_list(struct env *env, const char *binlog_dir, const struct checkpoint *cp, struct errmsg *em);
+
+/* Puts a new list in place, durably; no checkpoint names it yet. */
+int checkpoint_put_list(struct env *env, const char *binlog_dir, uint64_t list, const struct filelist *files,
+                        struct errmsg *em);
 
 /* Appends what `files` has beyond `had` bytes, durably. */
 int checkpoint_extend_list(struct env *env, const char *binlog_dir, uint64_t list, uint64_t had,

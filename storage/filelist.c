@@ -589,6 +589,62 @@ struct filelist *filelist_add(const struct filelist *old, uint64_t size, uint64_
     return list;
 }
 
+/* ---- leaving out ---------------------------------------------------------------------------------------- */
+
+/* A record's bytes without its sum, which goes on from the one before. */
+static void put_record(struct buf *out, uint32_t *sum, const uint8_t *bytes, size_t n)
+{
+    *sum = crc32c_of(*sum, bytes, n);
+    buf_bytes(out, bytes, n);
+    buf_u32(out, *sum);
+}
+
+/* The records of a part behind its first `skip` ones. */
+static void put_rest(struct buf *out, uint32_t *sum, const struct part *part, size_t skip)
+{
+    struct cur c = cur_of(part->bytes, part->n_bytes);
+    struct record r;
+    while (cur_left(&c) > 0) {
+        const uint8_t *start = c.p;
+        read_record(&c, &r);
+        if (skip > 0) {
+            skip--;
+        } else {
+            put_record(out, sum, start, (size_t)(c.p - start) - 4);
+        }
+    }
+}
+
+int filelist_from(const struct filelist *old, size_t at, struct filelist **out_list, struct errmsg *em)
+{
+    size_t i = part_of(old, at);
+    struct filelist_file file;
+    struct buf key, out;
+    uint32_t sum = 0;
+    filelist_get(old, at, &file);
+    struct addition a = {.era = file.era, .name = file.name};
+    buf_init(&a.set, SET_MAX);
+    buf_init(&key, SET_MAX);
+    buf_init(&out, SET_MAX);
+    int rv = set_bytes(old, at, &a.set);
+    put_key(&a, file.follows_era, &key);
+    put_record(&out, &sum, key.data, key.len);
+    put_rest(&out, &sum, old->parts[i], at - old->parts[i]->first + 1);
+    while (++i < old->n_parts) {
+        put_rest(&out, &sum, old->parts[i], 0);
+    }
+    *out_list = NULL;
+    if (rv || key.err || out.err) {
+        rv = err_set(em, E_CORRUPT, "the GTID state of file %zu in the list of files cannot be", at + 1);
+    } else {
+        rv = filelist_load(out.data, out.len, false, out_list, em);
+    }
+    buf_free(&a.set);
+    buf_free(&key);
+    buf_free(&out);
+    return rv;
+}
+
 /* ---- bytes --------------------------------------------------------------------------------------------- */
 
 void filelist_bytes(const struct filelist *list, size_t from, struct buf *out)

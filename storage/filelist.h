@@ -32,6 +32,9 @@ void filelist_unref(struct filelist *list); /* NULL is fine */
 struct filelist *filelist_add(const struct filelist *list, uint64_t size, uint64_t era, const char *name,
                               const struct gtid_set *before);
 
+/* The list without the files before file `at`, which is there. E_CORRUPT: the list's bytes cannot be. */
+int filelist_from(const struct filelist *list, size_t at, struct filelist **out, struct errmsg *em);
+
 size_t filelist_count(const struct filelist *list);
 
 /* ---- reading ------------------------------------------------------------------------------------------- */

@@ -6,6 +6,7 @@
 #include "storage/catalog.h"
 #include "storage/checkpoint.h"
 #include "storage/index.h"
+#include "storage/purge.h"
 #include "storage/store.h"
 
 #include <stdatomic.h>
@@ -15,10 +16,12 @@ enum {
     WATERMARK_OFFSET_BITS = 42, /* 4 TiB a file, 4 million files in the life of a process */
     STORE_WALK_MAX = 4 << 20,   /* see struct store_options */
     REBUILD_STEP = 1 << 20,     /* bytes of a file that are indexed between two jobs */
-    DAMAGED_MAX = 64            /* files whose index cannot be made that are remembered */
+    DAMAGED_MAX = 64,           /* files whose index cannot be made that are remembered */
+    PURGE_STEP = 4,             /* files that are unlinked between two jobs */
+    OLDER_MAX = 64              /* files that one store_find_older looks at */
 };
 
-enum job_kind { JOB_FILE, JOB_WRITE, JOB_CUT, JOB_CHECKPOINT, JOB_DRAIN, JOB_CLOSE };
+enum job_kind { JOB_FILE, JOB_WRITE, JOB_CUT, JOB_PURGE, JOB_CHECKPOINT, JOB_DRAIN, JOB_OLDER, JOB_CLOSE };
 
 /* Made on the loop, run on the storage env, finished and freed on the loop: owned by whose queue it is in. */
 struct store_job {
@@ -31,7 +34,8 @@ struct store_job {
     const uint8_t *bytes;
     size_t n;
     struct store_txns txns;    /* JOB_WRITE: next is NULL when there is no list */
-    struct catalog_file *file; /* JOB_FILE: one reference; taken by the storage env */
+    struct catalog_file *file; /* JOB_FILE, JOB_PURGE: one reference; taken by the storage env */
+    struct store_older *older; /* JOB_OLDER: the caller's */
     void (*done)(void *arg);
     void *arg;
 };
@@ -56,6 +60,13 @@ struct rebuild {
     struct scan *scan;
 };
 
+/* A purge that is under way, a step between two jobs. */
+struct purge_run {
+    struct env_msg msg;
+    struct store *store;
+    struct purge purge;
+};
+
 /* The storage env's part. */
 struct writer {
     struct env *env;
@@ -67,6 +78,7 @@ struct writer {
     uint64_t boundary;       /* last transaction end given */
     struct writer_index index;
     struct rebuild *rebuilds, **rebuilds_tail; /* the first one is at work */
+    struct purge_run *purging;                 /* NULL: none; its message is under way */
     bool closing;
     bool dirty;              /* the newest file has bytes that are not synced */
     uint8_t *run;            /* adjacent bytes that are not written yet: [end - run_len, end) */
@@ -103,8 +115,20 @@ struct store {
 
 void writer_run_job(struct env_msg *msg);
 
+/* What writer.c gives writer_purge.c. */
+void writer_flush(struct writer *w);
+void writer_checkpoint(struct writer *w, uint64_t index); /* syncs what is written, and says so */
+void writer_die_if(struct writer *w, int rv, const char *doing, const char *what, const struct errmsg *em);
+
 /* "dir/base.index", the list of names of the file's era; to be freed with mem_free. */
 char *writer_names_path(const char *dir, const char *name);
+
+/* ---- writer_purge.c: on the storage env ------------------------------------------------------------------ */
+
+void writer_purge(struct writer *w, const struct store_job *job);
+void writer_purge_finish(struct writer *w); /* what is under way, at once */
+void writer_purge_drop(struct writer *w);   /* the store is closing */
+void writer_find_older(struct writer *w, struct store_older *older);
 
 /* ---- writer_index.c: on the storage env, at the start on the loop ---------------------------------------- */
 
@@ -144,6 +168,8 @@ struct catalog_file *catalog_file_new(const char *binlog_dir, uint64_t era, cons
                                       const struct gtid_set *state_before);
 struct catalog_file *catalog_file_ref(struct catalog_file *file);
 void catalog_file_unref(struct catalog_file *file);
+/* The list without the files before file `at`. */
+int catalog_purge(const struct catalog *old, size_t at, struct catalog **out, struct errmsg *em);
 /* A list with `file` behind the others (takes the reference); the one before is sealed with `size`. */
 struct catalog *catalog_extend(const struct catalog *old, uint64_t size, struct catalog_file *file);
 

@@ -101,6 +101,17 @@ static void close_file(struct reader *r)
     r->file = NULL;
 }
 
+/* The file cannot be opened: it was purged (then the newest catalog is without it), or lost. */
+static int missing(struct reader *r, struct errmsg *em)
+{
+    const struct catalog_entry *end;
+    uint64_t offset;
+    if (store_sub_end(r->sub, &end, &offset) && r->file->ordinal < r->sub->catalog->first) {
+        return err_set(em, READER_PURGED, "%s was removed", r->file->path);
+    }
+    return err_wrap(em, READER_CORRUPT, "a file of the log is missing");
+}
+
 /* Opens it at its first event; the limit is not known yet. */
 static int open_file(struct reader *r, struct catalog_file *file, struct errmsg *em)
 {
@@ -119,7 +130,7 @@ static int open_file(struct reader *r, struct catalog_file *file, struct errmsg 
     int rv = env_open(r->sub->env, file->path, ENV_READ, &r->handle, em);
     if (rv) {
         r->handle = NULL;
-        return rv == E_NOTFOUND ? err_wrap(em, READER_CORRUPT, "a file of the log is missing") : rv;
+        return rv == E_NOTFOUND ? missing(r, em) : rv;
     }
     rv = env_pread(r->handle, magic, sizeof magic, 0, &got, em);
     if (!rv && (got != sizeof magic || memcmp(magic, EVENT_MAGIC, sizeof magic) != 0)) {
@@ -456,8 +467,7 @@ static void note_skipped(struct reader *r)
 }
 
 /* Behind a jump an event must begin: its sum is looked at in any case, and where it says that it ends. */
-static int check_landing(struct reader *r, const struct event_header *h, const uint8_t *event,
-                         struct errmsg *em)
+static int check_landing(struct reader *r, const struct event_header *h, const uint8_t *event, struct errmsg *em)
 {
     r->landed = false;
     if (h->log_pos && h->log_pos != (uint32_t)(r->at + h->size)) {
@@ -668,13 +678,12 @@ static int open_at(struct store_sub *sub, struct catalog_file *file, uint64_t si
     return rv;
 }
 
-int reader_open_position(struct store_sub *sub, uint64_t era, const char *file, uint64_t position,
-                         struct reader **out, struct errmsg *em)
+static int open_named(struct store_sub *sub, uint64_t era, const char *file, uint64_t position, struct reader **out,
+                      struct errmsg *em)
 {
     const struct catalog_entry *end;
     struct catalog_entry entry;
     uint64_t offset;
-    *out = NULL;
     if (!store_sub_end(sub, &end, &offset)) {
         return err_set(em, READER_NOT_YET, "there are no binlog files yet");
     }
@@ -695,6 +704,17 @@ int reader_open_position(struct store_sub *sub, uint64_t era, const char *file, 
     return rv;
 }
 
+int reader_open_position(struct store_sub *sub, uint64_t era, const char *file, uint64_t position,
+                         struct reader **out, struct errmsg *em)
+{
+    int rv;
+    *out = NULL;
+    do { /* purged between the look into the catalog and the open: the one that is here now is without it */
+        rv = open_named(sub, era, file, position, out, em);
+    } while (rv == READER_PURGED);
+    return rv;
+}
+
 /* Is nothing missing before this place for a replica that has `have`? */
 static bool early_enough(void *arg, const struct gtid_set *before)
 {
@@ -709,8 +729,7 @@ static bool early_enough(void *arg, const struct gtid_set *before)
 }
 
 /* The newest visible file that is early enough. */
-static int find_file(struct store_sub *sub, const struct gtid_set *have, struct catalog_entry *entry,
-                     struct errmsg *em)
+static int find_file(struct store_sub *sub, const struct gtid_set *have, struct catalog_entry *entry, struct errmsg *em)
 {
     const struct catalog_entry *end;
     struct filelist_file oldest;
@@ -720,7 +739,8 @@ static int find_file(struct store_sub *sub, const struct gtid_set *have, struct 
         return err_set(em, READER_NOT_YET, "there are no binlog files yet");
     }
     const struct filelist *files = sub->catalog->files;
-    int rv = filelist_search(files, (size_t)end->file->ordinal, early_enough, (void *)have, &at, em);
+    size_t visible = (size_t)(end->file->ordinal - sub->catalog->first) + 1;
+    int rv = filelist_search(files, visible, early_enough, (void *)have, &at, em);
     if (rv == E_NOTFOUND) {
         filelist_get(files, 0, &oldest);
         return err_set(em, READER_PURGED, "transactions that are wanted stood before %s, the oldest file",
@@ -747,18 +767,21 @@ static void await_position(struct reader *r, const struct gtid_set *have)
     }
 }
 
-int reader_open_gtid(struct store_sub *sub, const struct gtid_set *have, struct reader **out,
-                     struct errmsg *em)
+int reader_open_gtid(struct store_sub *sub, const struct gtid_set *have, struct reader **out, struct errmsg *em)
 {
     struct catalog_entry entry;
     *out = NULL;
-    int rv = find_file(sub, have, &entry, em);
-    if (rv) {
-        return rv;
-    }
     struct reader *r = reader_new(sub);
-    rv = open_file(r, entry.file, em);
-    catalog_entry_drop(&entry);
+    int rv;
+    do {
+        rv = find_file(sub, have, &entry, em);
+        if (rv) {
+            reader_close(r);
+            return rv;
+        }
+        rv = open_file(r, entry.file, em);
+        catalog_entry_drop(&entry);
+    } while (rv == READER_PURGED);
     r->by_gtid = true;
     if (!rv && gtid_set_flavour(have) == FLAVOUR_MARIADB) {
         await_position(r, have);

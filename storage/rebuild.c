@@ -107,6 +107,10 @@ static void run(struct env_msg *msg)
         drop(job);
         return;
     }
+    if (job->file->ordinal < w->catalog->first) { /* purged */
+        end(w, job, 0, &em);
+        return;
+    }
     rv = job->scan ? 0 : begin(job, &em);
     rv = rv ? rv : scan_step(job->scan, REBUILD_STEP, &em);
     if (rv == 1) {

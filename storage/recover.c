@@ -2,7 +2,7 @@
  *
  * Happy path: read the checkpoint and the list of files, look whether the newest file is there and long enough, cut
  * what was written after it, remove the files that the list names behind the checkpoint's part, mend the list of
- * names (.index) where its end differs. Files that were sealed, and eras that ended, are not touched, and no directory
+ * names (.index) where its end differs; a purge that was under way is ended. Files that were sealed, and eras that ended, are not touched, and no directory
  * is read: the number of calls does not depend on how many files there are. Readers see whether sealed files are
  * whole. Everything after the checkpoint comes again from the log.
  *
@@ -210,6 +210,7 @@ static int bring_to(struct env *env, const char *binlog_dir, const char *index_d
         mem_free(path);
     }
     rv = rv ? rv : remove_all_later(env, binlog_dir, index_dir, files, later, em);
+    rv = rv ? rv : purge_resume(env, binlog_dir, index_dir, cp->list, files, em);
     if (!rv && cp->n > 0) {
         rv = mend_names(env, binlog_dir, files, &newest, em);
     }

@@ -180,6 +180,20 @@ void store_cut(struct store *store, uint64_t index, uint64_t boundary)
     job_post(job);
 }
 
+void store_purge(struct store *store, uint64_t index, uint64_t era, const char *name)
+{
+    struct store_job *job = job_new(store, JOB_PURGE, index, NULL, NULL);
+    job->file = catalog_file_new(store->writer.binlog_dir, era, name, NULL);
+    job_post(job);
+}
+
+void store_find_older(struct store *store, struct store_older *older, void (*done)(void *arg), void *arg)
+{
+    struct store_job *job = job_new(store, JOB_OLDER, 0, done, arg);
+    job->older = older;
+    job_post(job);
+}
+
 void store_checkpoint(struct store *store, uint64_t index, void (*done)(void *arg), void *arg)
 {
     job_post(job_new(store, JOB_CHECKPOINT, index, done, arg));

@@ -46,7 +46,7 @@ struct store_txns {
 
 /* ---- open ---------------------------------------------------------------------------------------------- */
 
-/* Blocks (start of the daemon). Makes binlog/ and index/ when missing, reads the checkpoint, brings the files
+/* Blocks (start of the daemon). Ends a purge that was under way. Makes binlog/ and index/ when missing, reads the checkpoint, brings the files
  * to it: truncates what was written after it, removes files created after it. E_CORRUPT when the newest file
  * that it names is missing or shorter (sealed ones are looked at when they are read), E_VERSION when it is of
  * a newer program. Nothing is changed then. Spawns the storage env. */
@@ -92,6 +92,10 @@ void store_write_txns(struct store *store, uint64_t index, uint64_t offset, cons
  * the new size. */
 void store_cut(struct store *store, uint64_t index, uint64_t boundary);
 
+/* The files before this one are removed; it is there. The checkpoint that does not name them any more is written
+ * first. Who reads one of them reads on. */
+void store_purge(struct store *store, uint64_t index, uint64_t era, const char *name);
+
 /* When all jobs before this one are written: syncs what they touched, writes the checkpoint durably, then
  * done(arg). Each index that has a job before has all of its jobs before. The checkpoint is of `index`, or of
  * the last job's index when that is higher. done may be NULL. */
@@ -99,6 +103,18 @@ void store_checkpoint(struct store *store, uint64_t index, void (*done)(void *ar
 
 /* When all jobs before are written: done(arg). Nothing is synced. (The log may drop the bytes after it.) */
 void store_drain(struct store *store, void (*done)(void *arg), void *arg);
+
+/* Looks for the first file that was still written at `time` or later, by the source's clock (the file behind it says when it
+ * began): all before it are older. `name` "" begins with the oldest file, else with that one. The answer is in era and name
+ * when done(arg) runs (name "": there are no files); `more`: it is not known yet, ask again with it as it is. */
+struct store_older {
+    uint32_t time; /* seconds since 1970 */
+    uint64_t era;
+    char name[256];
+    bool more;
+    struct errmsg em; /* not empty: why the look ended here */
+};
+void store_find_older(struct store *store, struct store_older *older, void (*done)(void *arg), void *arg);
 
 /* Bytes given to store_write whose done() has not run yet: for back-pressure and metrics. */
 uint64_t store_pending(const struct store *store);

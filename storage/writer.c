@@ -22,7 +22,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static void die_if(struct writer *w, int rv, const char *doing, const char *what, const struct errmsg *em)
+void writer_die_if(struct writer *w, int rv, const char *doing, const char *what, const struct errmsg *em)
 {
     if (rv) {
         env_fatal(w->env, "storage: cannot %s %s: %s", doing, what, em->text);
@@ -47,7 +47,7 @@ static void open_newest(struct writer *w)
 {
     struct errmsg em;
     if (!w->newest) {
-        die_if(w, env_open(w->env, newest_path(w), ENV_READ | ENV_WRITE, &w->newest, &em), "open",
+        writer_die_if(w, env_open(w->env, newest_path(w), ENV_READ | ENV_WRITE, &w->newest, &em), "open",
                newest_path(w), &em);
     }
 }
@@ -56,7 +56,7 @@ static void write_at(struct writer *w, const uint8_t *bytes, size_t n, uint64_t 
 {
     struct errmsg em;
     open_newest(w);
-    die_if(w, env_pwrite(w->newest, bytes, n, at, &em), "write to", newest_path(w), &em);
+    writer_die_if(w, env_pwrite(w->newest, bytes, n, at, &em), "write to", newest_path(w), &em);
     w->dirty = true;
 }
 
@@ -65,7 +65,7 @@ static void sync_newest(struct writer *w)
     struct errmsg em;
     writer_index_sync(w);
     if (w->dirty) {
-        die_if(w, env_sync(w->newest, &em), "sync", newest_path(w), &em);
+        writer_die_if(w, env_sync(w->newest, &em), "sync", newest_path(w), &em);
         w->dirty = false;
     }
 }
@@ -94,7 +94,7 @@ static void finish(struct writer *w, struct store_job *job)
 }
 
 /* Bytes, then their index, then visibility, then the answers. */
-static void flush(struct writer *w)
+void writer_flush(struct writer *w)
 {
     if (w->run_len > 0) {
         write_at(w, w->run, w->run_len, w->end - w->run_len);
@@ -120,18 +120,18 @@ static void save_checkpoint(struct writer *w, uint64_t index, uint64_t size)
     checkpoint_name_files(&cp, w->list, w->catalog->files);
     cp.size = cp.n ? size : 0;
     cp.boundary = cp.n ? w->boundary : 0;
-    die_if(w, checkpoint_save(w->env, w->binlog_dir, &cp, &em), "write the checkpoint in", w->binlog_dir,
+    writer_die_if(w, checkpoint_save(w->env, w->binlog_dir, &cp, &em), "write the checkpoint in", w->binlog_dir,
            &em);
     w->checkpoint_index = index;
     w->checkpoint_ordinal = cp.n ? newest_file(w)->ordinal : 0;
     w->checkpoint_size = size;
 }
 
-static void do_checkpoint(struct writer *w, const struct store_job *job)
+void writer_checkpoint(struct writer *w, uint64_t index)
 {
-    flush(w);
+    writer_flush(w);
     sync_newest(w);
-    save_checkpoint(w, job->index, w->end);
+    save_checkpoint(w, index, w->end);
 }
 
 /* ---- a new file ---------------------------------------------------------------------------------------- */
@@ -149,10 +149,10 @@ static void append_name(struct writer *w, const char *dir, const char *name)
     uint64_t size = 0;
     char *path = writer_names_path(dir, name);
     char *line = mem_printf("./%s\n", name);
-    die_if(w, env_open(w->env, path, ENV_WRITE | ENV_CREATE, &f, &em), "open", path, &em);
-    die_if(w, env_size(f, &size, &em), "look at", path, &em);
-    die_if(w, env_pwrite(f, line, strlen(line), size, &em), "write to", path, &em);
-    die_if(w, env_sync(f, &em), "sync", path, &em);
+    writer_die_if(w, env_open(w->env, path, ENV_WRITE | ENV_CREATE, &f, &em), "open", path, &em);
+    writer_die_if(w, env_size(f, &size, &em), "look at", path, &em);
+    writer_die_if(w, env_pwrite(f, line, strlen(line), size, &em), "write to", path, &em);
+    writer_die_if(w, env_sync(f, &em), "sync", path, &em);
     env_close(f);
     mem_free(line);
     mem_free(path);
@@ -164,13 +164,13 @@ static void create_file(struct writer *w, const struct catalog_file *file)
     char era[32];
     snprintf(era, sizeof era, "%llu", (unsigned long long)file->era);
     char *dir = mem_printf("%s/%s", w->binlog_dir, era);
-    die_if(w, env_make_dir(w->env, w->binlog_dir, era, &em), "make", dir, &em);
-    die_if(w, env_open(w->env, file->path, ENV_READ | ENV_WRITE | ENV_CREATE | ENV_TRUNC, &w->newest, &em),
+    writer_die_if(w, env_make_dir(w->env, w->binlog_dir, era, &em), "make", dir, &em);
+    writer_die_if(w, env_open(w->env, file->path, ENV_READ | ENV_WRITE | ENV_CREATE | ENV_TRUNC, &w->newest, &em),
            "create", file->path, &em);
-    die_if(w, env_pwrite(w->newest, EVENT_MAGIC, EVENT_MAGIC_SIZE, 0, &em), "write to", file->path, &em);
+    writer_die_if(w, env_pwrite(w->newest, EVENT_MAGIC, EVENT_MAGIC_SIZE, 0, &em), "write to", file->path, &em);
     append_name(w, dir, file->name);
     writer_index_begin(w, file, (const uint8_t *)EVENT_MAGIC, EVENT_MAGIC_SIZE);
-    die_if(w, env_sync_dir(w->env, dir, &em), "sync", dir, &em);
+    writer_die_if(w, env_sync_dir(w->env, dir, &em), "sync", dir, &em);
     mem_free(dir);
 }
 
@@ -179,13 +179,13 @@ static void extend_list(struct writer *w, const struct catalog *next)
 {
     struct errmsg em;
     int rv = checkpoint_extend_list(w->env, w->binlog_dir, w->list, filelist_size(w->catalog->files), next->files, &em);
-    die_if(w, rv, "write the list of files in", w->binlog_dir, &em);
+    writer_die_if(w, rv, "write the list of files in", w->binlog_dir, &em);
 }
 
 static void do_file(struct writer *w, struct store_job *job)
 {
     size_t at;
-    flush(w);
+    writer_flush(w);
     if (!checkpoint_name_ok(job->file->name) || job->file->era == 0) {
         env_fatal(w->env, "storage: the log asks for a file %s at index %llu, which cannot be",
                   job->file->path, (unsigned long long)job->index);
@@ -199,6 +199,9 @@ static void do_file(struct writer *w, struct store_job *job)
             w->env,
             "storage: %s ends in an unfinished transaction (%llu of %llu bytes are whole) when %s begins",
             newest_path(w), (unsigned long long)w->boundary, (unsigned long long)w->end, job->file->path);
+    }
+    if (w->purging && purge_holds(&w->purging->purge, job->file->era, job->file->name)) {
+        writer_purge_finish(w); /* else it would be unlinked with what had that name */
     }
     writer_index_seal(w);
     sync_newest(w);
@@ -242,10 +245,10 @@ static void do_write(struct writer *w, struct store_job *job)
 {
     check_write(w, job);
     if (w->run_len + job->n > STORE_RUN) {
-        flush(w);
+        writer_flush(w);
     }
     if (job->n >= STORE_RUN / 2) {
-        flush(w);
+        writer_flush(w);
         write_at(w, job->bytes, job->n, w->end);
     } else {
         if (!w->run) {
@@ -261,14 +264,14 @@ static void do_write(struct writer *w, struct store_job *job)
     *w->waiting_tail = job;
     w->waiting_tail = &job->next;
     if (atomic_load(&w->store->queued) == 0) { /* else a job follows, and it or one after it will */
-        flush(w);
+        writer_flush(w);
     }
 }
 
 static void do_cut(struct writer *w, const struct store_job *job)
 {
     struct errmsg em;
-    flush(w);
+    writer_flush(w);
     if (!newest_file(w) || job->boundary < w->boundary || job->boundary > w->end) {
         env_fatal(w->env,
                   "storage: the log cuts %s to %llu at index %llu; its last transaction ends at %llu, the "
@@ -283,7 +286,7 @@ static void do_cut(struct writer *w, const struct store_job *job)
             sync_newest(w);
             save_checkpoint(w, job->index - 1, job->boundary);
         }
-        die_if(w, env_truncate(w->newest, job->boundary, &em), "truncate", newest_path(w), &em);
+        writer_die_if(w, env_truncate(w->newest, job->boundary, &em), "truncate", newest_path(w), &em);
         w->dirty = true;
         w->end = job->boundary;
         writer_index_cut(w);
@@ -293,12 +296,13 @@ static void do_cut(struct writer *w, const struct store_job *job)
 
 static void do_close(struct writer *w)
 {
-    flush(w);
+    writer_flush(w);
     CHECK(!w->subs);
     close_newest(w);
     writer_index_close(w);
     w->closing = true;
     rebuild_drop_all(w);
+    writer_purge_drop(w);
     catalog_unref(w->catalog);
     w->catalog = NULL;
     mem_free(w->run);
@@ -329,7 +333,7 @@ void writer_run_job(struct env_msg *msg)
     struct store_job *job = CONTAINER_OF(msg, struct store_job, msg);
     struct writer *w = &job->store->writer;
     atomic_fetch_sub(&job->store->queued, 1);
-    bool indexed = job->kind != JOB_DRAIN && job->kind != JOB_CLOSE;
+    bool indexed = job->kind != JOB_DRAIN && job->kind != JOB_OLDER && job->kind != JOB_CLOSE;
     if (job->kind == JOB_CHECKPOINT && job->index < w->last_index) {
         job->index = w->last_index; /* the files hold more already, so this is what it can say */
     }
@@ -338,8 +342,10 @@ void writer_run_job(struct env_msg *msg)
         case JOB_FILE: do_file(w, job); break;
         case JOB_WRITE: do_write(w, job); return; /* it waits for its run */
         case JOB_CUT: do_cut(w, job); break;
-        case JOB_CHECKPOINT: do_checkpoint(w, job); break;
-        case JOB_DRAIN: flush(w); break;
+        case JOB_PURGE: writer_purge(w, job); break;
+        case JOB_CHECKPOINT: writer_checkpoint(w, job->index); break;
+        case JOB_DRAIN: writer_flush(w); break;
+        case JOB_OLDER: writer_find_older(w, job->older); break;
         case JOB_CLOSE: do_close(w); break;
         }
     }

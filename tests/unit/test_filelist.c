@@ -214,6 +214,55 @@ static void a_list_says_what_was_put_in(void)
     }
 }
 
+/* Without its oldest files it says of the others what it said, and grows as it did. */
+static void a_list_can_lose_its_oldest_files(void)
+{
+    struct rng rng;
+    rng_init(&rng, unit_seed(), 9);
+    for (unsigned round = 0; round < 8; round++) {
+        struct model m;
+        bool all = true;
+        size_t from;
+        make(&m, round % 2 ? FLAVOUR_MARIADB : FLAVOUR_MYSQL, 40 + 250 * round, 1 + 6 * round, &rng);
+        while (m.n > 1) {
+            struct filelist *rest, *again;
+            struct buf bytes;
+            from = rng_below(&rng, 4) ? (size_t)rng_below(&rng, m.n / 2 + 1) : m.n - 1;
+            UNIT_REQUIRE(filelist_from(m.list, from, &rest, NULL) == 0);
+            for (size_t i = 0; i < from; i++) {
+                gtid_set_free(m.before[i]);
+            }
+            m.n -= from;
+            memmove(m.files, m.files + from, m.n * sizeof *m.files);
+            memmove(m.before, m.before + from, m.n * sizeof *m.before);
+            for (size_t i = 0; i < m.n; i++) {
+                m.files[i].at = i;
+            }
+            filelist_unref(m.list);
+            m.list = rest;
+            buf_init(&bytes, 1 << 26);
+            filelist_bytes(rest, 0, &bytes);
+            UNIT_REQUIRE(filelist_load(bytes.data, bytes.len, false, &again, NULL) == 0);
+            buf_free(&bytes);
+            for (unsigned i = 0; i < 40; i++) {
+                size_t at = i < 3 ? (size_t)i * (m.n - 1) / 2 : (size_t)rng_below(&rng, m.n);
+                all = all && says(rest, &m, at) && says(again, &m, at);
+            }
+            UNIT_TRUE(filelist_count(rest) == m.n && filelist_sum(again) == filelist_sum(rest));
+            filelist_unref(again);
+            if (rng_below(&rng, 3) == 0) {
+                add(&m, &rng);
+                all = all && says(m.list, &m, m.n - 1) && says(m.list, &m, m.n - 2);
+            }
+            if (m.n == 2) {
+                break;
+            }
+        }
+        UNIT_TRUE(all);
+        drop(&m);
+    }
+}
+
 /* One that is held does not change when files are added. */
 static void a_list_that_is_held_stays(void)
 {
@@ -403,6 +452,6 @@ static void ten_thousand_files_are_small(void)
 }
 
 UNIT_MAIN("filelist", UNIT_TEST(a_patch_makes_what_it_was_made_of), UNIT_TEST(a_patch_that_does_not_fit_is_refused),
-          UNIT_TEST(a_list_says_what_was_put_in), UNIT_TEST(a_list_that_is_held_stays),
+          UNIT_TEST(a_list_says_what_was_put_in), UNIT_TEST(a_list_can_lose_its_oldest_files), UNIT_TEST(a_list_that_is_held_stays),
           UNIT_TEST(a_search_finds_the_newest_that_is_admitted), UNIT_TEST(no_flipped_bit_and_no_torn_end_is_taken),
           UNIT_TEST(what_cannot_be_is_refused_behind_a_right_sum), UNIT_TEST(ten_thousand_files_are_small))

@@ -329,6 +329,76 @@ static void manifest_holds_everything(void)
 }
 
 /* A removed account is gone. */
+static int purge(struct state *s, uint64_t era, const char *name, struct state_effect *e)
+{
+    struct entry_purge p = {.era = era};
+    struct buf b;
+    snprintf(p.name, sizeof p.name, "%s", name);
+    buf_init(&b, ENTRY_MAX);
+    entry_put_purge(&b, &p);
+    return apply(s, &b, e);
+}
+
+/* The oldest files go, never the newest; what stays is as it was, in the manifest too. */
+static void files_are_purged(void)
+{
+    struct state *s = state_new(), *again;
+    struct state_effect e;
+    struct buf b, bytes, bytes_again;
+    struct gtid_set *before;
+    UNIT_INT(purge(s, 1, "mysql-bin.000001", &e), 0);
+    UNIT_INT(e.status, E_CONTRADICTION);
+    for (unsigned i = 0; i < 6; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "mysql-bin.%06u", 1 + i % 3);
+        put_file(&b, 1 + i / 3, name);
+        UNIT_INT(apply(s, &b, &e), 0);
+        UNIT_INT(e.status, 0);
+        if (i < 3) {
+            put_events(&b, name, 4, 100 + i, 104 + i, 1 + i);
+            UNIT_INT(apply(s, &b, &e), 0);
+        }
+    }
+    UNIT_UINT(filelist_count(s->files), 6);
+    UNIT_UINT(s->n_eras, 2);
+    UNIT_INT(purge(s, 1, "mysql-bin.000001", &e), 0); /* the oldest one: nothing to do */
+    UNIT_TRUE(e.status == 0 && !e.purge);
+    UNIT_INT(purge(s, 1, "mysql-bin.000004", &e), 0);
+    UNIT_TRUE(e.status == E_CONTRADICTION && !e.purge);
+    UNIT_INT(purge(s, 0, "mysql-bin.000002", &e), 0);
+    UNIT_TRUE(e.status == E_CONTRADICTION && !e.purge);
+    UNIT_INT(purge(s, 1, "mysql-bin.000003", &e), 0);
+    UNIT_TRUE(e.status == 0 && e.purge && e.purge_to.era == 1);
+    UNIT_UINT(filelist_count(s->files), 4);
+    UNIT_UINT(s->n_eras, 2);
+    UNIT_INT(purge(s, 1, "mysql-bin.000001", &e), 0); /* gone */
+    UNIT_TRUE(e.status == E_CONTRADICTION && !e.purge);
+    UNIT_INT(purge(s, 2, "mysql-bin.000003", &e), 0); /* the newest stays */
+    UNIT_TRUE(e.status == 0 && e.purge);
+    UNIT_UINT(filelist_count(s->files), 1);
+    UNIT_UINT(s->n_eras, 1);
+    UNIT_UINT(state_era(s)->id, 2);
+    UNIT_STR(state_file(s)->name, "mysql-bin.000003");
+    UNIT_INT(filelist_before(s->files, 0, &before, NULL), 0);
+    UNIT_UINT(gtid_set_count(before), 3);
+    gtid_set_free(before);
+    buf_init(&bytes, 1 << 20);
+    buf_init(&bytes_again, 1 << 20);
+    state_encode(s, &bytes);
+    struct cur c = cur_of(bytes.data, bytes.len);
+    UNIT_REQUIRE(state_decode(&c, &again) == 0);
+    state_encode(again, &bytes_again);
+    UNIT_TRUE(bytes.len == bytes_again.len && memcmp(bytes.data, bytes_again.data, bytes.len) == 0);
+    put_file(&b, 2, "mysql-bin.000004");
+    UNIT_INT(apply(again, &b, &e), 0);
+    UNIT_INT(e.status, 0);
+    UNIT_UINT(filelist_count(again->files), 2);
+    buf_free(&bytes);
+    buf_free(&bytes_again);
+    state_free(again);
+    state_free(s);
+}
+
 static void users_can_be_dropped(void)
 {
     struct state *s = state_new();
@@ -459,5 +529,5 @@ static void hostile_entries(void)
 
 UNIT_MAIN("state", UNIT_TEST(txns_read_back), UNIT_TEST(files_grow_and_are_cut), UNIT_TEST(proof_does_not_depend_on_the_cuts),
           UNIT_TEST(contradictions_are_left_out), UNIT_TEST(files_must_continue_the_history),
-          UNIT_TEST(manifest_holds_everything), UNIT_TEST(users_can_be_dropped), UNIT_TEST(alarms_begin_end_and_are_read),
+          UNIT_TEST(manifest_holds_everything), UNIT_TEST(files_are_purged), UNIT_TEST(users_can_be_dropped), UNIT_TEST(alarms_begin_end_and_are_read),
           UNIT_TEST(alarms_are_bounded), UNIT_TEST(hostile_entries))
