@@ -221,9 +221,13 @@ void sim_dump_heartbeat(struct session *s)
 
 /* ---- the request --------------------------------------------------------------------------------------- */
 
-/* One that comes while another dump goes on, of another uuid, is there to acknowledge: what was acknowledged meanwhile may lie behind it. */
+/* One that comes while another dump goes on, of another uuid, is there to acknowledge: what was acknowledged meanwhile may lie behind it. So it
+ * is when the other one has just ended. */
 static bool is_beside_another(const struct session *s)
 {
+    if (s->run->source->acker[0] && strcmp(s->run->source->acker, s->uuid) != 0) {
+        return true;
+    }
     for (const struct session *o = s->run->sessions; o; o = o->next) {
         if (o != s && o->state == SESSION_DUMP && strcmp(o->uuid, s->uuid) != 0) {
             return true;
@@ -447,5 +451,6 @@ void sim_dump_ack(struct session *s, const struct packet *p)
         sim_fail(source->sim, "ACK of a position that did not ask for it: %s %" PRIu64, ack.file, ack.pos);
         return;
     }
+    memcpy(source->acker, s->uuid, sizeof source->acker);
     source_acked(source, n, "ACK");
 }

@@ -73,6 +73,7 @@ struct source_sim {
     struct source_run *run; /* NULL: not running */
     struct rng rng;
     size_t load, acked, sent;
+    char acker[64]; /* uuid of the dump that acknowledged last, by a packet */
     uint64_t acks, dumps;
     size_t (*floor)(void *arg);
     void *floor_arg;
