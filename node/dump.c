@@ -69,35 +69,27 @@ static void at_end(struct dump *d)
     }
 }
 
-/* A reader by position came to the end of what its source wrote: go on with the first file of the next era.
- */
-static void next_era(struct dump *d)
+/* A reader by position came to the end of what its source wrote: it goes on at the first transaction of the next era that it has not seen
+ * yet. Until that is there it stays where it is. */
+static int cross_era(struct dump *d)
 {
     struct errmsg em = {""};
-    uint64_t era, offset;
-    const char *file;
-    const struct filelist *files = d->session->worker->sub.catalog->files;
-    struct filelist_file next;
-    struct reader *reader;
-    size_t at;
-    reader_where(d->reader, &era, &file, &offset);
-    CHECK(filelist_after_era(files, era, &at));
-    filelist_get(files, at, &next);
-    int rv = reader_open_position(&d->session->worker->sub, next.era, next.name, EVENT_MAGIC_SIZE, &reader, &em);
-    if (rv) {
+    int rv = d->next_era ? 0 : reader_open_next_era(d->reader, &d->next_era, &em);
+    rv = rv ? rv : reader_find_new(d->next_era, &em);
+    if (rv < 0) {
         dump_drop(d, rv, &em);
-        return;
+    } else if (rv > 0) {
+        reader_close(d->reader);
+        d->reader = d->next_era;
+        d->next_era = NULL;
+        d->announced = false;
     }
-    reader_close(d->reader);
-    d->reader = reader;
-    d->announced = false;
+    return rv;
 }
 
 static void reader_failed(struct dump *d, int rv, const struct errmsg *em)
 {
-    if (rv == READER_ERA_END) {
-        next_era(d);
-    } else if (rv == READER_DIVERGED || rv == READER_HOLE) {
+    if (rv == READER_DIVERGED || rv == READER_HOLE) {
         dump_fail_gtid(d, rv, reader_asked(d->reader));
     } else if (rv == READER_PURGED) {
         dump_fail(d, DUMP_ERROR_NO_NEXT);
@@ -119,7 +111,12 @@ static void pump(struct dump *d)
     int rv = 1;
     while (!dump_is_over(d) && rv != 0 && room(d)) {
         rv = reader_next(d->reader, &ev, &em);
-        if (rv > 0) {
+        if (rv == READER_ERA_END) {
+            rv = cross_era(d);
+            if (rv == 0) {
+                at_end(d);
+            }
+        } else if (rv > 0) {
             d->level = false;
             dump_put_event(d, &ev);
         } else if (rv < 0) {
@@ -253,7 +250,8 @@ void dump_unlink(struct dump *d)
     account(d);
     env_timer_close(&d->timer);
     reader_close(d->reader);
-    d->reader = NULL;
+    reader_close(d->next_era);
+    d->reader = d->next_era = NULL;
     env_log(d->session->env, ENV_INFO,
             "dump ends id=%lu peer=%s server_id=%lu file=%s position=%llu events=%llu",
             (unsigned long)d->session->sql.connection_id, d->session->peer, (unsigned long)d->server_id,

@@ -47,6 +47,7 @@ struct dump {
 
     /* where the stream is */
     struct reader *reader; /* NULL: what was asked for is not there yet */
+    struct reader *next_era; /* by position, at the end of an era: looks for what is new in the next one */
     enum event_checksum
         checksum;         /* of events of our own: as agreed, then as the last format description says */
     bool announced;       /* the place where the reader opened; its first new_file is no news */

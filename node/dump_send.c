@@ -104,6 +104,18 @@ void dump_put_until_reached(struct dump *d)
     put_scratch(d);
 }
 
+/* A replica that goes by position counts in events: only a ROTATE moves it. */
+static void put_place(struct dump *d)
+{
+    const uint8_t *fde;
+    size_t n;
+    const struct event_format *format = reader_format(d->reader, &fde, &n);
+    dump_put_rotate(d, d->skipped_file, d->skipped_end);
+    if (format && !dump_is_over(d)) {
+        dump_put_format(d, format, fde, n, EVENT_FDE_CREATED_0 | EVENT_FDE_LOG_POS_0);
+    }
+}
+
 void dump_settle_skipped(struct dump *d)
 {
     if (!d->skipped) {
@@ -112,6 +124,8 @@ void dump_settle_skipped(struct dump *d)
     d->skipped = false;
     if (d->gtid_flavour == FLAVOUR_MARIADB) {
         put_gtid_list(d);
+    } else if (d->mode == DUMP_BY_POSITION) {
+        put_place(d);
     } else {
         dump_put_heartbeat(d, d->skipped_file, d->skipped_end);
     }

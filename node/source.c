@@ -4,7 +4,8 @@
  * unfinished transaction) -> connect -> login -> queries (source_ask.c) -> dump (source_stream.c).
  *
  * Failure: whatever goes wrong on a connection ends that connection with a reason, and it is tried again, at first soon, then less often,
- * with jitter. What trying again cannot mend (another server's history) waits for an operator. */
+ * with jitter. What trying again cannot mend (another server's history) waits for an operator; a server that lacks what is held is looked at
+ * from time to time, since it may get it. */
 #include "node/source_impl.h"
 
 #include "protocol/base/check.h"
@@ -164,21 +165,54 @@ void source_failed(struct source *s, uint16_t code, const char *fmt, ...)
     try_later(s, round);
 }
 
+__attribute__((format(printf, 3, 0))) static void refuse(struct source *s, bool lacks, const char *fmt, va_list ap)
+{
+    char before[sizeof s->status.error];
+    uint64_t bit = 1ull << s->candidate;
+    bool round;
+    snprintf(before, sizeof before, "%s", s->status.error);
+    note_error(s, 0, fmt, ap);
+    disconnect(s);
+    bool known = (s->lacking & bit) && !strcmp(before, s->status.error);
+    env_log(s->loop, known ? ENV_DEBUG : ENV_ERROR, "source: not following %s:%u: %s", s->addr.host, (unsigned)s->addr.port,
+            s->status.error);
+    s->refused |= bit;
+    s->lacking = lacks ? s->lacking | bit : s->lacking & ~bit;
+    if (next_candidate(s, &round)) {
+        try_later(s, round);
+        return;
+    }
+    source_phase(s, SOURCE_REFUSED);
+    if (s->lacking) {
+        env_timer_start(&s->timer, SOURCE_LOOK_AGAIN_S * ENV_S);
+    }
+}
+
 void source_refused(struct source *s, const char *fmt, ...)
 {
     va_list ap;
-    bool round;
     va_start(ap, fmt);
-    note_error(s, 0, fmt, ap);
+    refuse(s, false, fmt, ap);
     va_end(ap);
-    disconnect(s);
-    env_log(s->loop, ENV_ERROR, "source: not following %s:%u: %s", s->addr.host, (unsigned)s->addr.port, s->status.error);
-    s->refused |= 1ull << s->candidate;
-    if (next_candidate(s, &round)) {
-        try_later(s, round);
-    } else {
-        source_phase(s, SOURCE_REFUSED);
+}
+
+void source_lacks(struct source *s, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    refuse(s, true, fmt, ap);
+    va_end(ap);
+}
+
+/* Those that lacked something may have got it. */
+static void look_again(struct source *s)
+{
+    bool round;
+    s->refused &= ~s->lacking;
+    if (s->refused >> s->candidate & 1) {
+        (void)next_candidate(s, &round);
     }
+    prepare(s);
 }
 
 void source_well(struct source *s)
@@ -203,6 +237,7 @@ static void logged_in(struct source *s)
     const struct client_auth_result *r = client_auth_result(s->auth);
     s->caps = r->caps;
     wire_set_max_packet(s->wire, SOURCE_RESULT_MAX);
+    source_forget_peer(s);
     s->peer = (struct source_peer){.checksum = CHECKSUM_CRC32};
     s->peer.origin.flavour = r->is_mariadb ? FLAVOUR_MARIADB : FLAVOUR_MYSQL;
     snprintf(s->peer.origin.version, sizeof s->peer.origin.version, "%.63s", r->version);
@@ -383,7 +418,9 @@ static void timer_fired(struct env_timer *timer)
     struct source *s = CONTAINER_OF(timer, struct source, timer);
     switch (s->status.phase) {
     case SOURCE_OFF:
+        break;
     case SOURCE_REFUSED:
+        look_again(s);
         break;
     case SOURCE_WAITING:
         prepare(s);
@@ -433,7 +470,7 @@ static void evaluate(struct source *s)
                 !strcmp(now->start, s->settings.start);
     if (s->status.phase == SOURCE_OFF || !same) {
         source_well(s);
-        s->refused = 0;
+        s->refused = s->lacking = 0;
         s->torn_file[0] = 0;
         s->settings = *now;
         use_candidate(s, 0);
@@ -488,6 +525,7 @@ struct source *source_new(struct env *loop, struct cluster *cluster)
 void source_free(struct source *s)
 {
     disconnect(s);
+    source_forget_peer(s);
     source_login_end(s);
     env_timer_close(&s->timer);
     buf_free(&s->batch.bytes);

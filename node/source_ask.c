@@ -81,7 +81,8 @@ static bool may_be_far_behind(struct source *s)
 {
     uint32_t newest = cluster_state(s->cluster)->last_timestamp;
     uint64_t now = s->peer.clock ? s->peer.clock : env_wall(s->loop) / 1000000; /* events bear the source's time */
-    return s->probe == PROBE_NONE && !s->skip_logs && (newest + (uint64_t)SOURCE_RECENT_S < now || source_torn(s));
+    bool old = newest + (uint64_t)SOURCE_RECENT_S < now || source_torn(s) || source_is_another(s);
+    return s->probe == PROBE_NONE && !s->skip_logs && old;
 }
 
 /* A row's size, as a position: MySQL counts the head of an encrypted file, in front of the events, with it. */
@@ -93,11 +94,13 @@ static uint64_t log_size(const struct result *r, size_t row)
     return encrypted && !strcasecmp(encrypted, "Yes") && size > ENCRYPTED_HEAD ? size - ENCRYPTED_HEAD : size;
 }
 
-/* SHOW BINARY LOGS: how far its end is from ours. */
+/* SHOW BINARY LOGS: how far its end is from ours, or from where we shall begin. */
 static void take_logs(struct source *s)
 {
     const struct state_file *file = state_file(cluster_state(s->cluster));
-    bool counting = !file, next = false;
+    bool another = source_is_another(s), counting = !file, next = false;
+    const char *from = another ? s->found_file : file ? file->name : "";
+    uint64_t held = another || !file ? 0 : file->size;
     for (size_t row = 0; row < s->result.nrows; row++) {
         const char *name = result_value(&s->result, row, 0, NULL);
         uint64_t size = log_size(&s->result, row);
@@ -110,9 +113,9 @@ static void take_logs(struct source *s)
         }
         if (counting) {
             s->peer.behind += size;
-        } else if (!strcmp(name, file->name)) {
+        } else if (!strcmp(name, from)) {
             counting = next = true;
-            s->peer.behind += size > file->size ? size - file->size : 0;
+            s->peer.behind += size > held ? size - held : 0;
         }
         snprintf(s->peer.end_file, sizeof s->peer.end_file, "%s", name);
         s->peer.end_position = size;
@@ -141,12 +144,37 @@ static bool starts_now(struct source *s)
 
 static bool finding(struct source *s)
 {
-    return s->probe == PROBE_FIND;
+    return s->probe == PROBE_FIND || (source_is_another(s) && !s->found_file[0]);
+}
+
+static bool another(struct source *s)
+{
+    return source_is_another(s);
+}
+
+static void take_gtid_mode(struct source *s)
+{
+    source_take_gtid_mode(s, value(s, 0));
+}
+
+static void take_has(struct source *s)
+{
+    source_take_has(s, value(s, 0));
+}
+
+static void take_applied(struct source *s)
+{
+    source_take_applied(s, value(s, 0));
+}
+
+static void take_read_only(struct source *s)
+{
+    s->peer.writable = !strcmp(value(s, 0), "0") || !strcmp(value(s, 0), "OFF");
 }
 
 static void build_connect_state(struct source *s, struct buf *sql)
 {
-    struct gtid_set *set = source_start_set(s, FLAVOUR_MARIADB);
+    struct gtid_set *set = source_probe_set(s, FLAVOUR_MARIADB);
     buf_str(sql, "SET @slave_connect_state='");
     if (set) {
         gtid_set_print_position(set, sql);
@@ -191,6 +219,12 @@ static const struct ask asks[] = {
     {FOR_MYSQL, "SHOW BINARY LOG STATUS", NULL, starts_now, take_start_file, 1064},
     {FOR_BOTH, "SHOW MASTER STATUS", NULL, starts_now, take_start_file, 1064},
     {FOR_MARIADB, NULL, build_connect_state, finding, NULL, 0},
+    {FOR_MARIADB, "SET @slave_gtid_strict_mode=1", NULL, finding, NULL, 0},
+    {FOR_MYSQL, "SELECT @@GLOBAL.gtid_mode", NULL, another, take_gtid_mode, 1193},
+    {FOR_MYSQL, "SELECT @@GLOBAL.gtid_executed", NULL, another, take_has, 1193},
+    {FOR_MARIADB, "SELECT @@GLOBAL.gtid_binlog_state", NULL, another, take_has, 0},
+    {FOR_MARIADB, "SELECT @@GLOBAL.gtid_slave_pos", NULL, another, take_applied, 0},
+    {FOR_BOTH, "SELECT @@GLOBAL.read_only", NULL, another, take_read_only, 0},
 };
 
 enum { N_ASKS = sizeof asks / sizeof asks[0] };
@@ -211,33 +245,26 @@ static uint32_t dump_server_id(struct source *s)
     return cluster_server_id(s) + (mariadb ? (uint32_t)(cluster_term(s->cluster) % LEADERSHIPS) : 0);
 }
 
-/* Are these the server and the history that our files come from? False: refused, with the reason. */
+/* May it be followed? False: refused, with the reason. */
 static bool follow_rule(struct source *s)
 {
-    const struct state_era *era = state_era(cluster_state(s->cluster));
-    const struct entry_origin *origin = &s->peer.origin;
-    if (origin->server_id == cluster_server_id(s)) {
-        source_refused(s, "the source has the cluster's own server_id %u", (unsigned)origin->server_id);
+    if (s->peer.origin.server_id == cluster_server_id(s)) {
+        source_refused(s, "the source has the cluster's own server_id %u", (unsigned)s->peer.origin.server_id);
         return false;
     }
-    if (!era) {
-        return true;
-    }
-    bool same = era->origin.flavour == origin->flavour &&
-                (origin->uuid[0] ? !strcmp(origin->uuid, era->origin.uuid) : origin->server_id == era->origin.server_id);
-    if (!same) {
-        source_refused(s,
-                       "it is another server (server_id %u %s) than the one whose binlog is held here (server_id %u %s); "
-                       "following a new source is not possible yet",
-                       (unsigned)origin->server_id, origin->uuid, (unsigned)era->origin.server_id, era->origin.uuid);
-    }
-    return same;
+    return !source_is_another(s) || source_follow_rule(s);
 }
 
 static void choose_start(struct source *s)
 {
     const struct state_file *file = state_file(cluster_state(s->cluster));
     const char *start = s->settings.start;
+    if (source_is_another(s)) { /* its files are taken whole, into an era of their own */
+        s->era = file->era + 1;
+        s->position = EVENT_MAGIC_SIZE;
+        snprintf(s->file, sizeof s->file, "%s", s->found_file);
+        return;
+    }
     if (file) {
         bool next = source_torn(s) && s->peer.next_file[0];
         snprintf(s->file, sizeof s->file, "%s", next ? s->peer.next_file : file->name);
@@ -275,7 +302,7 @@ static void request_dump(struct source *s)
     buf_init(&set, 1 << 20);
     snprintf(dump.file, sizeof dump.file, "%s", s->file);
     if (s->position > UINT32_MAX || (s->probe == PROBE_FIND && !mariadb)) { /* the plain command has 32 bits of position and no set */
-        struct gtid_set *start = s->probe == PROBE_FIND ? source_start_set(s, FLAVOUR_MYSQL) : gtid_set_new(FLAVOUR_MYSQL);
+        struct gtid_set *start = s->probe == PROBE_FIND ? source_probe_set(s, FLAVOUR_MYSQL) : gtid_set_new(FLAVOUR_MYSQL);
         if (mariadb) {
             gtid_set_free(start);
             source_refused(s, "%s is larger than 4 GiB, and a MariaDB source cannot be asked for a position beyond; run FLUSH BINARY LOGS on "

@@ -17,6 +17,7 @@ enum {
     SOURCE_HEARTBEAT_S = 1,        /* asked of the source */
     SOURCE_SILENCE_S = 5,          /* then the connection counts as dead, if a last look finds nothing to read either */
     SOURCE_CONNECT_S = 10,         /* for connect, login and queries together */
+    SOURCE_LOOK_AGAIN_S = 5,       /* at a server that lacks what is held: it may be compensated meanwhile */
     SOURCE_RECENT_S = 60,          /* who has an event younger than this is not far behind */
     SOURCE_RESULT_MAX = 64 << 20,
     SOURCE_EVENT_MAX = (1 << 30) + (64 << 20),
@@ -31,7 +32,7 @@ enum source_probe {
     PROBE_NONE, /* the real one */
     PROBE_HEAD, /* the newest file's format description, and the GTID state behind it, are those held here */
     PROBE_TAIL, /* so is the last transaction */
-    PROBE_FIND, /* which file a first start from a GTID set begins in */
+    PROBE_FIND, /* which file a start from a GTID set begins in: the first one, or on another server behind all that is held */
 };
 
 
@@ -48,6 +49,11 @@ struct source_peer {
     char end_file[FILE_NAME_SIZE];   /* the source's end at the time; "" when it did not say */
     uint64_t end_position;
     uint64_t behind;                 /* bytes from our end to it */
+    /* asked of another server than the one that was followed: */
+    char gtid_mode[32];              /* MySQL; "" when there is none */
+    struct gtid_set *has;            /* all that it has executed; MariaDB: its binlog's state */
+    struct gtid_set *applied;        /* MariaDB: where it stood as a replica */
+    bool writable;
 };
 
 /* Events on their way into one EVENTS entry. */
@@ -81,6 +87,7 @@ struct source {
     struct env_addr addr;            /* the candidate in use */
     size_t candidate;                /* its number */
     uint64_t refused;                /* a bit for each candidate that the follow rule forbids */
+    uint64_t lacking;                /* ... because it lacks what is held: it may get that yet */
     struct env_timer timer;          /* next try, connect limit, silence */
     bool silent;                     /* the limit has passed once; the socket gets a last look */
     uint64_t backoff_ms;
@@ -98,6 +105,7 @@ struct source {
     enum source_probe probe;
     bool asking_logs, skip_logs; /* the source's end: see source_ask.c */
     char found_file[FILE_NAME_SIZE]; /* by PROBE_FIND */
+    struct entry_origin found_at;    /* ... on this server */
     char torn_file[FILE_NAME_SIZE];  /* the source cannot read this one to its end: see source_stream.c */
     uint32_t probe_crc;
     uint64_t probe_got; /* bytes */
@@ -122,6 +130,7 @@ struct source {
 void source_failed(struct source *s, uint16_t code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 void source_again(struct source *s); /* a new connection at once: this one has told what it was for */
 void source_refused(struct source *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void source_lacks(struct source *s, const char *fmt, ...) __attribute__((format(printf, 2, 3))); /* refused for now: looked at again */
 void source_phase(struct source *s, enum source_phase phase);
 void source_well(struct source *s); /* something came of this connection: the next failure is a first one again */
 void source_send(struct source *s);
@@ -137,6 +146,15 @@ void source_login_end(struct source *s);   /* before the source is freed */
 void source_ask_begin(struct source *s);
 void source_ask_packet(struct source *s, const struct packet *p);
 
+/* source_follow.c */
+bool source_is_another(const struct source *s); /* than the one whose binlog is held here; once it has told who it is */
+bool source_follow_rule(struct source *s);      /* may it be followed? false: refused, with the reason */
+/* The answers of another server. */
+void source_take_gtid_mode(struct source *s, const char *mode);
+void source_take_has(struct source *s, const char *text);
+void source_take_applied(struct source *s, const char *text);
+void source_forget_peer(struct source *s);
+
 /* source_probe.c */
 enum source_probe source_probe_first(const struct source *s);
 void source_probe_begin(struct source *s);
@@ -146,7 +164,8 @@ int source_check_event(const struct source *s, const uint8_t *event, size_t n, s
 void source_stream_stuck(struct source *s); /* it does not go on where it stands: maybe a torn file */
 bool source_torn(const struct source *s); /* the newest file held here is the torn one */
 bool source_permanent(const struct stream_packet *error); /* an error that trying again cannot mend */
-struct gtid_set *source_start_set(const struct source *s, enum flavour flavour); /* NULL: `start` is no GTID set of that flavour */
+/* What PROBE_FIND asks behind: all that is held, on another server; else `start`; NULL: that is no GTID set of that flavour */
+struct gtid_set *source_probe_set(const struct source *s, enum flavour flavour);
 
 /* source_nudge.c */
 void source_nudge_begin(struct source *s, uint32_t server_id); /* the dump begins */

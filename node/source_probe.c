@@ -12,7 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 
-struct gtid_set *source_start_set(const struct source *s, enum flavour flavour)
+static struct gtid_set *start_set(const struct source *s, enum flavour flavour)
 {
     struct gtid_set *set = gtid_set_new(flavour);
     const char *start = s->settings.start;
@@ -27,13 +27,18 @@ struct gtid_set *source_start_set(const struct source *s, enum flavour flavour)
     return set;
 }
 
+struct gtid_set *source_probe_set(const struct source *s, enum flavour flavour)
+{
+    return source_is_another(s) ? gtid_set_copy(cluster_state(s->cluster)->executed) : start_set(s, flavour);
+}
+
 enum source_probe source_probe_first(const struct source *s)
 {
     const struct state *state = cluster_state(s->cluster);
     if (state_file(state)) {
         return PROBE_HEAD;
     }
-    struct gtid_set *mysql = source_start_set(s, FLAVOUR_MYSQL), *mariadb = source_start_set(s, FLAVOUR_MARIADB);
+    struct gtid_set *mysql = start_set(s, FLAVOUR_MYSQL), *mariadb = start_set(s, FLAVOUR_MARIADB);
     bool by_set = mysql || mariadb;
     gtid_set_free(mysql);
     gtid_set_free(mariadb);
@@ -72,7 +77,7 @@ static void look_at_format(struct source *s, const uint8_t *event, size_t n)
 static void look_behind_format(struct source *s, uint8_t type, const uint8_t *event, size_t n)
 {
     const struct state *state = cluster_state(s->cluster);
-    const struct gtid_set *held = state_file(state)->before;
+    const struct gtid_set *held = state_head(state);
     struct gtid_set *before = NULL;
     struct errmsg em;
     int rv = 0;
@@ -120,6 +125,7 @@ static void look_at_place(struct source *s, const uint8_t *event, size_t n)
         source_failed(s, 0, "an event cannot be read: %s", em.text);
     } else if (s->probe == PROBE_FIND) {
         snprintf(s->found_file, sizeof s->found_file, "%.*s", (int)sizeof s->found_file - 1, r.name);
+        s->found_at = s->peer.origin;
         s->probe = PROBE_NONE;
         source_again(s);
     } else if (strcmp(r.name, s->file) != 0) {
@@ -163,7 +169,8 @@ static void look_at_event(struct source *s, const uint8_t *event, size_t n)
 bool source_permanent(const struct stream_packet *error)
 {
     /* servers give this number for passing troubles too */
-    static const char *const texts[] = {"position > file size", "impossible position", "position < 4", "find first log file name", "purged"};
+    static const char *const texts[] = {"position > file size", "impossible position",          "position < 4", "find first log file name",
+                                        "purged",               "not in the master's binlog", "is missing the GTID"};
     for (size_t i = 0; error->code == 1236 && i < sizeof texts / sizeof texts[0]; i++) {
         if (strstr(error->message, texts[i])) {
             return true;
@@ -185,7 +192,10 @@ void source_probe_packet(struct source *s, const struct packet *p)
         source_failed(s, 0, "the source ended the stream");
         break;
     case STREAM_ERROR:
-        if (s->probe == PROBE_FIND && source_permanent(&sp)) {
+        if (s->probe == PROBE_FIND && source_permanent(&sp) && source_is_another(s)) {
+            source_refused(s, "it cannot give all that follows on what is held here, so transactions of it would be missing for ever. "
+                              "It says: %s", sp.message);
+        } else if (s->probe == PROBE_FIND && source_permanent(&sp)) {
             source_refused(s, "it cannot start behind %s, as asked for: %s", s->settings.start, sp.message);
         } else if (source_permanent(&sp)) {
             source_refused(s, "it has not got what follows on %s, the newest file held here (up to %llu): purged before we had all of it, "

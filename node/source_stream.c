@@ -204,7 +204,7 @@ static void settle_file(struct source *s, const struct event_header *h, const ui
         source_failed(s, 0, "the GTID state at the head of %s cannot be read: %s", s->file, em.text);
         return;
     }
-    if (source_torn(s) && !(before && gtid_set_equal(before, cluster_state(s->cluster)->executed))) {
+    if (source_torn(s) && !(before && gtid_set_equal(before, state_logged(cluster_state(s->cluster))))) {
         gtid_set_free(before);
         s->torn_file[0] = 0; /* no torn rest, then */
         source_failed(s, 0, "the source does not go on in %s behind position %llu, and the GTID state at the head of %s says that more "
@@ -225,7 +225,7 @@ static void take_place(struct source *s, const uint8_t *event, size_t n)
         return;
     }
     const struct state_file *held = state_file(cluster_state(s->cluster));
-    bool same = !strcmp(r.name, s->file) && held && (s->located || !strcmp(held->name, r.name));
+    bool same = !strcmp(r.name, s->file) && held && (s->located || (held->era == s->era && !strcmp(held->name, r.name)));
     if (same && s->located) {
         return;
     }
@@ -416,7 +416,7 @@ void source_stream_begin(struct source *s)
 bool source_torn(const struct source *s)
 {
     const struct state_file *file = state_file(cluster_state(s->cluster));
-    return s->torn_file[0] && file && !strcmp(file->name, s->torn_file);
+    return s->torn_file[0] && file && !strcmp(file->name, s->torn_file) && !source_is_another(s);
 }
 
 void source_stream_stuck(struct source *s)

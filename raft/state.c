@@ -11,7 +11,7 @@
 
 #include <string.h>
 
-enum { STATE_VERSION = 2 };
+enum { STATE_VERSION = 3 };
 
 struct state *state_new(void)
 {
@@ -28,6 +28,8 @@ void state_free(struct state *s)
     filelist_unref(s->files);
     gtid_set_free(s->file.before);
     gtid_set_free(s->executed);
+    gtid_set_free(s->logged);
+    gtid_set_free(s->head);
     mem_free(s->eras);
     mem_free(s->users);
     mem_free(s->settings);
@@ -43,6 +45,16 @@ const struct state_era *state_era(const struct state *s)
 const struct state_file *state_file(const struct state *s)
 {
     return filelist_count(s->files) ? &s->file : NULL;
+}
+
+const struct gtid_set *state_head(const struct state *s)
+{
+    return s->head ? s->head : s->file.before;
+}
+
+const struct gtid_set *state_logged(const struct state *s)
+{
+    return s->logged ? s->logged : s->executed;
 }
 
 static size_t user_at(const struct state *s, const char *name, const char *host)
@@ -105,22 +117,65 @@ static void set_era(struct state *s, uint64_t id, const struct entry_origin *ori
     s->eras[s->n_eras - 1] = (struct state_era){.id = id, .origin = *origin};
 }
 
+/* Does nothing lie between what is held and `before`? MariaDB counts in positions: one GTID for each domain stands for all before it. So
+ * a pair that we never had may stand in `before` if it lies behind our own end in its domain; numbers grow within one. */
+static bool leaves_no_hole(const struct gtid_set *before, const struct gtid_set *executed)
+{
+    if (gtid_set_flavour(before) == FLAVOUR_MYSQL) {
+        return gtid_set_subset(before, executed);
+    }
+    struct gtid pair, end;
+    size_t at = 0;
+    while (gtid_set_next(before, &at, &pair, NULL)) {
+        if (!gtid_set_contains(executed, &pair) && (!gtid_set_newest(executed, pair.domain, &end) || pair.gno > end.gno)) {
+            return false;
+        }
+    }
+    return gtid_set_within_position(before, executed);
+}
+
+/* What its source wrote before a new era's first file is held. */
+static bool era_continues(const struct state *s, const struct entry_file *f)
+{
+    return f->before && s->executed && gtid_set_flavour(f->before) == gtid_set_flavour(s->executed) && leaves_no_hole(f->before, s->executed);
+}
+
 /* What a source names and says must never stop a node: what cannot be is left out, on every node alike, and its proposer learns of it.
- * Within an era a file begins with exactly the GTID state that is held: else transactions are missing, here or there. */
+ * Within an era a file begins with exactly the GTID state of the log so far: else transactions are missing, here or there. */
 static bool file_continues(const struct state *s, const struct entry_file *f)
 {
     const struct state_era *era = state_era(s);
+    const struct gtid_set *logged = state_logged(s);
     if (f->era == 0 || (era && f->era < era->id) || !store_name_ok(f->name)) {
         return false;
     }
-    if (!era || era->id != f->era) {
+    if (!era) {
         return true;
     }
-    size_t at;
-    if (filelist_find(s->files, f->era, f->name, &at)) {
+    if (era->origin.flavour != f->origin.flavour) {
         return false;
     }
-    return era->origin.flavour == f->origin.flavour && (!f->before || !s->executed || gtid_set_equal(f->before, s->executed));
+    if (era->id != f->era) {
+        return era_continues(s, f);
+    }
+    size_t at;
+    return !filelist_find(s->files, f->era, f->name, &at) && (!f->before || !logged || gtid_set_equal(f->before, logged));
+}
+
+/* The state of the source's log at the file's head; takes `before`. */
+static void take_head(struct state *s, bool new_era, struct gtid_set *before)
+{
+    if (new_era) {
+        gtid_set_free(s->logged);
+        s->logged = before ? gtid_set_copy(before) : NULL;
+    }
+    gtid_set_free(s->head);
+    s->head = NULL;
+    if (s->logged) {
+        s->head = before ? before : gtid_set_copy(s->logged);
+    } else {
+        gtid_set_free(before);
+    }
 }
 
 static int apply_file(struct state *s, struct cur *body, struct state_effect *effect)
@@ -136,17 +191,18 @@ static int apply_file(struct state *s, struct cur *body, struct state_effect *ef
         return 0;
     }
     cut_tail(s, effect);
+    bool new_era = s->n_eras && state_era(s)->id != f.era;
     set_era(s, f.era, &f.origin);
     if (!s->executed && f.origin.flavour != FLAVOUR_NONE) {
         s->executed = f.before ? gtid_set_copy(f.before) : gtid_set_new(f.origin.flavour);
     }
-    if (!f.before && s->executed) {
-        f.before = gtid_set_copy(s->executed);
-    }
-    add_file(s, f.era, f.name, f.before);
+    take_head(s, new_era, f.before);
+    add_file(s, f.era, f.name, s->executed ? gtid_set_copy(s->executed) : NULL);
     effect->new_file = &s->file;
     s->boundary = STORE_MAGIC;
     s->proof = (struct state_proof){.open_start = STORE_MAGIC};
+    s->anonymous_before = s->anonymous;
+    s->anonymous = false;
     return 0;
 }
 
@@ -168,10 +224,26 @@ static int check_txns(const struct state *s, const struct entry_events *e)
             rv = E_CONTRADICTION;
         }
     }
-    if (s->executed && n > GTID_SET_MAX - gtid_set_intervals(s->executed)) {
+    if ((s->executed && n > GTID_SET_MAX - gtid_set_intervals(s->executed)) ||
+        (s->logged && n > GTID_SET_MAX - gtid_set_intervals(s->logged))) {
         rv = E_CONTRADICTION;
     }
     return cur_ok(&txns) ? rv : E_MALFORMED;
+}
+
+static void add_to(struct gtid_set *set, const struct gtid *gtid)
+{
+    int rv = gtid_set_add(set, gtid);
+    CHECK(rv == 0); /* see check_txns */
+}
+
+/* A later source's log brings again what is held already. MariaDB's states would go back with it: there only the last one that is held of
+ * its server counts again, which makes that server its domain's newest. */
+static bool brought_again(const struct state *s, const struct gtid *gtid)
+{
+    struct gtid last;
+    return s->logged && gtid->flavour == FLAVOUR_MARIADB && gtid_set_last(s->executed, gtid->domain, gtid->server, &last) &&
+           gtid->gno < last.gno;
 }
 
 static void take_txns(struct state *s, const struct entry_events *e)
@@ -179,9 +251,15 @@ static void take_txns(struct state *s, const struct entry_events *e)
     struct cur txns = e->txns;
     struct entry_txn txn = {.end = e->offset};
     while (entry_txn_next(&txns, &txn)) {
-        if (txn.gtid.flavour != FLAVOUR_NONE) {
-            int rv = gtid_set_add(s->executed, &txn.gtid);
-            CHECK(rv == 0); /* see check_txns */
+        if (txn.gtid.flavour == FLAVOUR_NONE) {
+            s->anonymous = true;
+            continue;
+        }
+        if (!brought_again(s, &txn.gtid)) {
+            add_to(s->executed, &txn.gtid);
+        }
+        if (s->logged) {
+            add_to(s->logged, &txn.gtid);
         }
     }
 }
@@ -490,6 +568,9 @@ void state_encode(const struct state *s, struct buf *b)
     buf_u32(b, s->last_timestamp);
     proof_encode(&s->proof, b);
     entry_set_put(b, s->executed);
+    entry_set_put(b, s->logged);
+    entry_set_put(b, s->head);
+    buf_u8(b, (uint8_t)((s->anonymous ? 1 : 0) | (s->anonymous_before ? 2 : 0)));
     buf_lenenc(b, s->n_eras);
     for (size_t i = 0; i < s->n_eras; i++) {
         buf_u64(b, s->eras[i].id);
@@ -592,6 +673,11 @@ int state_decode(struct cur *c, struct state **out)
     s->last_timestamp = cur_u32(c);
     proof_decode(c, &s->proof);
     rv = rv ? rv : entry_set_get(c, &s->executed);
+    rv = rv ? rv : entry_set_get(c, &s->logged);
+    rv = rv ? rv : entry_set_get(c, &s->head);
+    uint8_t anonymous = cur_u8(c);
+    s->anonymous = anonymous & 1;
+    s->anonymous_before = anonymous & 2;
     rv = rv ? rv : decode_files(c, s);
     rv = rv ? rv : decode_rest(c, s);
     if (rv) {

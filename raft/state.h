@@ -19,7 +19,7 @@ struct state_file {
     uint64_t era;
     char name[FILE_NAME_SIZE];
     uint64_t size;           /* committed end */
-    struct gtid_set *before; /* NULL while GTIDs are unknown */
+    struct gtid_set *before; /* what was held when it began; NULL while GTIDs are unknown */
 };
 
 /* What is needed to prove that a source still has the history held here, without reading the files: sums over their bytes. All of the
@@ -41,7 +41,12 @@ struct state {
     uint64_t boundary;         /* last transaction end in the newest file; its size is larger inside a transaction */
     uint32_t last_timestamp; /* of the newest event, by the source's clock */
     struct state_proof proof;
-    struct gtid_set *executed; /* NULL before the first file */
+    struct gtid_set *executed; /* all that is held, of all eras; NULL before the first file */
+    /* A later source's own log, as its file heads have it: it need not have all that was held before it in the same places. NULL: as
+     * `executed` and file.before, which is so in the first era. */
+    struct gtid_set *logged; /* at the end of the newest file */
+    struct gtid_set *head;   /* at the head of the newest file */
+    bool anonymous, anonymous_before; /* transactions without a GTID stand in the newest file; in the one before it */
     struct user_account *users;
     size_t n_users;
     bool has_source;
@@ -77,6 +82,8 @@ int state_decode(struct cur *c, struct state **s); /* E_MALFORMED, E_VERSION */
 
 const struct state_era *state_era(const struct state *s);   /* the newest; NULL before the first file */
 const struct state_file *state_file(const struct state *s); /* the newest; NULL before the first file */
+const struct gtid_set *state_head(const struct state *s);   /* what the newest file's head says; NULL: GTIDs are unknown */
+const struct gtid_set *state_logged(const struct state *s); /* what the head of the next file of the same source will say */
 const struct user_account *state_user(const struct state *s, const char *name, const char *host);
 const char *state_setting(const struct state *s, const char *name); /* NULL when not set */
 const struct alarm *state_alarm(const struct state *s, uint64_t id);                   /* NULL when not there */

@@ -11,20 +11,16 @@
  *
  * Left out: by GTID, whole transactions only. MySQL: those in `have`, to which each one shown is added, so
  * that a later era that brings a transaction again does not show it twice. MariaDB: in each domain all up to
- * the replica's GTID, found by its server and number; in the first file of a later era also what its
- * state_before contains.
+ * the replica's GTID, found by its server and number; in a later era also what was held when it began. A
+ * position reader that came from the era before leaves that out too.
  *
  * Failure modes: a short file, a length beyond the limit, a wrong checksum, a sequence of events that cannot
  * be: READER_CORRUPT with file and offset; nothing of it is shown. The checksums of events that are left out
  * are not looked at (but of GTID events they are). */
-#include "storage/reader.h"
+#include "storage/reader_impl.h"
 
 #include "protocol/base/check.h"
 #include "protocol/base/mem.h"
-#include "protocol/txn.h"
-#include "storage/filelist.h"
-#include "storage/impl.h"
-#include "storage/index.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -34,52 +30,14 @@ enum {
     WINDOW_KEEP = 4 << 20 /* a buffer that a large event made grow beyond this is given back */
 };
 
-/* A GTID of a replica of MariaDB that has not come by yet. */
-struct awaited {
-    struct gtid gtid;
-    bool prior;  /* lower numbers of its server have come by */
-    bool passed; /* so have numbers of its domain that are not lower: it may have gone another way */
-};
-
-struct reader {
-    struct store_sub *sub;
-    /* the file */
-    struct catalog_file *file; /* one reference */
-    struct env_file *handle;
-    uint64_t at;       /* the next event */
-    uint64_t limit;    /* readable up to here; looked at again when reached */
-    struct buf window; /* bytes from window_at on */
-    uint64_t window_at;
-    struct event_format format;
-    struct buf fde; /* empty: not seen yet */
-    struct txn txn;
-    bool shown; /* something of this file */
-    /* leaving out */
-    bool by_gtid;
-    bool leaving_out;       /* the open transaction */
-    struct gtid_set *have;  /* MySQL; grows with what is shown */
-    struct awaited *unreached; /* MariaDB, in any order */
-    size_t n_unreached;
-    bool strict, hole;
-    struct gtid asked; /* the one that is not there */
-    struct index_place jump;     /* GTIDs: all transactions of the file before it are left out; 0: none */
-    struct gtid_set *jump_state; /* MariaDB: what these are */
-    bool landed;                 /* the next event is the first one behind a jump */
-    bool skipped;
-    char skipped_file[STORE_NAME_SIZE];
-    uint64_t skipped_end;
-};
-
 /* Puts file and offset in front of the message. What cannot be is corruption, a failed read is not. */
-static int at_fault(struct reader *r, int rv, struct errmsg *em)
+int reader_at_fault(struct reader *r, int rv, struct errmsg *em)
 {
     if (rv == E_MALFORMED || rv == E_UNSUPPORTED || rv == E_INVALID) {
         rv = READER_CORRUPT;
     }
     return err_wrap(em, rv, "%s at %llu", r->file->path, (unsigned long long)r->at);
 }
-
-static int find_jump(struct reader *r);
 
 /* ---- files --------------------------------------------------------------------------------------------- */
 
@@ -90,7 +48,7 @@ static void forget_jump(struct reader *r)
     r->jump_state = NULL;
 }
 
-static void close_file(struct reader *r)
+void reader_close_file(struct reader *r)
 {
     forget_jump(r);
     if (r->handle) {
@@ -112,13 +70,38 @@ static int missing(struct reader *r, struct errmsg *em)
     return err_wrap(em, READER_CORRUPT, "a file of the log is missing");
 }
 
+/* What was held when the era of the file began: the state before its first file, or before the oldest one that is still there. */
+static int learn_held(struct reader *r, struct catalog_file *file, struct errmsg *em)
+{
+    const struct filelist *files = r->sub->catalog->files;
+    struct filelist_file first = {.era = 0};
+    size_t at;
+    if (r->held_era == file->era) {
+        return 0;
+    }
+    gtid_set_free(r->held);
+    r->held = NULL;
+    r->held_era = file->era;
+    if (file->era == 1 || r->have) {
+        return 0;
+    }
+    if (filelist_after_era(files, file->era - 1, &at)) {
+        filelist_get(files, at, &first);
+    }
+    if (first.era == file->era) {
+        return filelist_before(files, at, &r->held, em);
+    }
+    r->held = file->state_before ? gtid_set_copy(file->state_before) : NULL; /* removed while we read it */
+    return 0;
+}
+
 /* Opens it at its first event; the limit is not known yet. */
-static int open_file(struct reader *r, struct catalog_file *file, struct errmsg *em)
+int reader_open_file(struct reader *r, struct catalog_file *file, struct errmsg *em)
 {
     uint8_t magic[EVENT_MAGIC_SIZE];
     size_t got;
     catalog_file_ref(file);
-    close_file(r);
+    reader_close_file(r);
     r->file = file;
     r->at = r->limit = EVENT_MAGIC_SIZE;
     r->window_at = 0;
@@ -127,7 +110,11 @@ static int open_file(struct reader *r, struct catalog_file *file, struct errmsg 
     buf_reset(&r->fde);
     txn_init(&r->txn);
     event_format_init(&r->format, FLAVOUR_NONE, CHECKSUM_NONE);
-    int rv = env_open(r->sub->env, file->path, ENV_READ, &r->handle, em);
+    int rv = learn_held(r, file, em);
+    if (rv) {
+        return rv;
+    }
+    rv = env_open(r->sub->env, file->path, ENV_READ, &r->handle, em);
     if (rv) {
         r->handle = NULL;
         return rv == E_NOTFOUND ? missing(r, em) : rv;
@@ -151,13 +138,13 @@ static int sealed_size(struct reader *r, uint64_t *size, struct errmsg *em)
 /* Goes on with the file behind this one. */
 static int enter(struct reader *r, struct catalog_file *next, struct errmsg *em)
 {
-    if (!r->by_gtid && next->era != r->file->era) {
+    if (!r->by_gtid && next->era != r->file->era) { /* also one that crossed already */
         return err_set(em, READER_ERA_END, "%s is the last file of era %llu", r->file->path,
                        (unsigned long long)r->file->era);
     }
-    int rv = open_file(r, next, em);
+    int rv = reader_open_file(r, next, em);
     if (!rv && r->by_gtid) {
-        (void)find_jump(r); /* without one it walks */
+        (void)reader_find_jump(r); /* without one it walks */
     }
     return rv;
 }
@@ -166,7 +153,7 @@ static int next_file(struct reader *r, struct errmsg *em)
 {
     struct catalog_entry next;
     if (txn_is_open(&r->txn)) {
-        return at_fault(r, err_set(em, READER_CORRUPT, "the file ends inside a transaction"), em);
+        return reader_at_fault(r, err_set(em, READER_CORRUPT, "the file ends inside a transaction"), em);
     }
     int rv = catalog_by_ordinal(r->sub->catalog, r->file->ordinal + 1, &next, em);
     if (rv == E_NOTFOUND) {
@@ -178,7 +165,7 @@ static int next_file(struct reader *r, struct errmsg *em)
 }
 
 /* 1: there is something to read at `at`. 0: at the watermark. */
-static int find_readable(struct reader *r, struct errmsg *em)
+int reader_find_readable(struct reader *r, struct errmsg *em)
 {
     while (r->at >= r->limit) {
         const struct catalog_entry *end;
@@ -242,7 +229,7 @@ static int bytes_at(struct reader *r, size_t n, const uint8_t **bytes, struct er
 }
 
 /* The whole event at `at`. */
-static int load(struct reader *r, struct event_header *h, const uint8_t **event, struct errmsg *em)
+int reader_load(struct reader *r, struct event_header *h, const uint8_t **event, struct errmsg *em)
 {
     uint64_t there = r->limit - r->at;
     if (there < EVENT_HEADER_SIZE) {
@@ -281,7 +268,7 @@ static void passes_by(struct awaited *a, const struct gtid *seen)
 }
 
 /* All that lies before some place comes by. */
-static void state_passes_by(struct awaited *a, const struct gtid_set *state)
+void reader_state_passes_by(struct awaited *a, const struct gtid_set *state)
 {
     struct gtid pair;
     size_t at = 0;
@@ -323,11 +310,14 @@ static bool mariadb_has(struct reader *r, const struct gtid *gtid)
         r->unreached[i] = r->unreached[--r->n_unreached];
         return same;
     }
-    return r->file->follows_era && r->file->state_before && gtid_set_contains(r->file->state_before, gtid);
+    return r->held && gtid_set_contains(r->held, gtid);
 }
 
-static bool replica_has(struct reader *r, const struct gtid *gtid)
+bool reader_replica_has(struct reader *r, const struct gtid *gtid)
 {
+    if (r->crossed) {
+        return gtid->flavour != FLAVOUR_NONE && r->held && gtid_set_contains(r->held, gtid);
+    }
     switch (gtid->flavour) {
     case FLAVOUR_MYSQL: return r->have && gtid_set_contains(r->have, gtid);
     case FLAVOUR_MARIADB: return mariadb_has(r, gtid);
@@ -343,7 +333,7 @@ static bool replica_has(struct reader *r, const struct gtid *gtid)
 static bool mariadb_passes(void *arg, const struct gtid_set *state)
 {
     const struct reader *r = arg;
-    const struct gtid_set *before = r->file->follows_era ? r->file->state_before : NULL;
+    const struct gtid_set *before = r->held;
     struct gtid pair;
     size_t at = 0;
     bool newest;
@@ -431,13 +421,18 @@ static void find_by_position(struct reader *r, const struct buf *data, uint64_t 
     index_find_position(data->data, data->len, r->file->era, r->file->name, limit, &r->jump);
 }
 
-static int find_jump(struct reader *r)
+int reader_find_jump(struct reader *r)
 {
     return look_up(r, UINT64_MAX, find_by_gtid);
 }
 
+int reader_find_position(struct reader *r, uint64_t position)
+{
+    return look_up(r, position, find_by_position);
+}
+
 /* Goes on at the place that was found. What lies between is left out. */
-static void jump(struct reader *r)
+void reader_jump(struct reader *r)
 {
     r->at = r->jump.offset;
     r->landed = true;
@@ -453,7 +448,7 @@ static void jump(struct reader *r)
             gtid_equal(&newest, &a->gtid)) {
             *a = r->unreached[--r->n_unreached];
         } else {
-            state_passes_by(a, r->jump_state);
+            reader_state_passes_by(a, r->jump_state);
         }
     }
     forget_jump(r);
@@ -478,11 +473,11 @@ static int check_landing(struct reader *r, const struct event_header *h, const u
 }
 
 /* Looks at the event at `at` and passes over it. *show: is it one for the caller? */
-static int step(struct reader *r, bool wanted, struct reader_event *ev, bool *show, struct errmsg *em)
+int reader_step(struct reader *r, bool wanted, struct reader_event *ev, bool *show, struct errmsg *em)
 {
     struct event_header h;
     const uint8_t *event = NULL;
-    int rv = load(r, &h, &event, em);
+    int rv = reader_load(r, &h, &event, em);
     if (!rv && r->at == EVENT_MAGIC_SIZE && h.type != EVENT_FORMAT_DESCRIPTION) {
         rv = err_set(em, READER_CORRUPT, "the file does not begin with a format description");
     }
@@ -494,26 +489,26 @@ static int step(struct reader *r, bool wanted, struct reader_event *ev, bool *sh
     if (!rv && r->landed) {
         rv = check_landing(r, &h, event, em);
     }
-    if (!rv && wanted && r->by_gtid && event_is_gtid(h.type) && !txn_is_open(&r->txn)) {
+    if (!rv && wanted && (r->by_gtid || r->crossed) && event_is_gtid(h.type) && !txn_is_open(&r->txn)) {
         struct event_gtid g;
         rv = event_gtid_read(&r->format, event, h.size, &g, em);
         if (!rv && r->jump.offset > r->at) {
-            jump(r); /* this one and all up to there */
+            reader_jump(r); /* this one and all up to there */
             note_skipped(r);
             *show = false;
             return 0;
         }
-        r->leaving_out = !rv && replica_has(r, &g.gtid);
+        r->leaving_out = !rv && reader_replica_has(r, &g.gtid);
         if (r->hole) {
             return err_set(em, READER_HOLE, "the replica's GTID is missing in %s", r->file->path);
         }
     }
     if (rv) {
-        return at_fault(r, rv, em);
+        return reader_at_fault(r, rv, em);
     }
     int where = txn_feed(&r->txn, &r->format, event, h.size, em);
     if (where < 0) {
-        return at_fault(r, where, em);
+        return reader_at_fault(r, where, em);
     }
     *ev = (struct reader_event){.bytes = event,
                                 .n = h.size,
@@ -540,9 +535,9 @@ int reader_next(struct reader *r, struct reader_event *ev, struct errmsg *em)
 {
     bool show = false;
     while (!show) {
-        int rv = find_readable(r, em);
+        int rv = reader_find_readable(r, em);
         if (rv == 1) {
-            rv = step(r, true, ev, &show, em);
+            rv = reader_step(r, true, ev, &show, em);
         } else if (rv == 0) {
             return diverged(r, em);
         }
@@ -599,202 +594,4 @@ const struct event_format *reader_format(const struct reader *r, const uint8_t *
     *bytes = r->fde.data;
     *n = r->fde.len;
     return r->fde.len > 0 ? &r->format : NULL;
-}
-
-/* ---- open and close ------------------------------------------------------------------------------------ */
-
-static struct reader *reader_new(struct store_sub *sub)
-{
-    struct reader *r = mem_new(sizeof *r);
-    r->sub = sub;
-    buf_init(&r->window, UINT32_MAX);
-    buf_init(&r->fde, EVENT_FORMAT_MAX);
-    return r;
-}
-
-void reader_close(struct reader *r)
-{
-    if (r) {
-        close_file(r);
-        buf_free(&r->window);
-        buf_free(&r->fde);
-        gtid_set_free(r->have);
-        mem_free(r->unreached);
-        mem_free(r);
-    }
-}
-
-static int indexing(struct reader *r, struct errmsg *em)
-{
-    return err_set(em, READER_INDEXING, "the index of %s is being made again", r->file->name);
-}
-
-/* Walks to the position, from the last place before it that the index knows, so that the format is known, the
- * transaction it may stand in, and that an event begins there. */
-static int walk_to(struct reader *r, uint64_t position, struct errmsg *em)
-{
-    struct reader_event ev;
-    bool show;
-    if (look_up(r, position, find_by_position) == READER_INDEXING) {
-        return indexing(r, em);
-    }
-    while (r->at < position) {
-        int rv = find_readable(r, em);
-        CHECK(rv != 0); /* the position is visible */
-        rv = rv < 0 ? rv : step(r, false, &ev, &show, em);
-        if (rv) {
-            return rv;
-        }
-        if (r->jump.offset > r->at) { /* the format description is read */
-            jump(r);
-        }
-    }
-    if (r->at != position) {
-        return err_set(em, READER_BAD_POSITION, "no event of %s begins at %llu", r->file->name,
-                       (unsigned long long)position);
-    }
-    return 0;
-}
-
-/* `size`: what is visible of the file. */
-static int open_at(struct store_sub *sub, struct catalog_file *file, uint64_t size, uint64_t position,
-                   struct reader **out, struct errmsg *em)
-{
-    if (position < EVENT_MAGIC_SIZE) {
-        return err_set(em, READER_BAD_POSITION, "position %llu is below 4", (unsigned long long)position);
-    }
-    if (position > size) {
-        return err_set(em, READER_BEYOND, "position %llu is behind the end of %s (%llu)",
-                       (unsigned long long)position, file->name, (unsigned long long)size);
-    }
-    struct reader *r = reader_new(sub);
-    int rv = open_file(r, file, em);
-    rv = rv ? rv : walk_to(r, position, em);
-    if (rv) {
-        reader_close(r);
-    } else {
-        *out = r;
-    }
-    return rv;
-}
-
-static int open_named(struct store_sub *sub, uint64_t era, const char *file, uint64_t position, struct reader **out,
-                      struct errmsg *em)
-{
-    const struct catalog_entry *end;
-    struct catalog_entry entry;
-    uint64_t offset;
-    if (!store_sub_end(sub, &end, &offset)) {
-        return err_set(em, READER_NOT_YET, "there are no binlog files yet");
-    }
-    bool first = !file || !file[0];
-    int rv = first ? catalog_first_of_newest_era(sub->catalog, &entry, em)
-                   : catalog_find(sub->catalog, era, file, &entry, em);
-    if (!rv && entry.file->ordinal > end->file->ordinal) {
-        catalog_entry_drop(&entry);
-        rv = E_NOTFOUND;
-    }
-    if (rv) {
-        return rv == E_NOTFOUND ? err_set(em, READER_UNKNOWN_FILE, "there is no binlog file '%s'", first ? "" : file)
-                                : rv;
-    }
-    uint64_t size = entry.file->ordinal == end->file->ordinal ? offset : entry.size;
-    rv = open_at(sub, entry.file, size, position, out, em);
-    catalog_entry_drop(&entry);
-    return rv;
-}
-
-int reader_open_position(struct store_sub *sub, uint64_t era, const char *file, uint64_t position,
-                         struct reader **out, struct errmsg *em)
-{
-    int rv;
-    *out = NULL;
-    do { /* purged between the look into the catalog and the open: the one that is here now is without it */
-        rv = open_named(sub, era, file, position, out, em);
-    } while (rv == READER_PURGED);
-    return rv;
-}
-
-/* Is nothing missing before this place for a replica that has `have`? */
-static bool early_enough(void *arg, const struct gtid_set *before)
-{
-    const struct gtid_set *have = arg;
-    if (!before) {
-        return true;
-    }
-    if (gtid_set_flavour(have) == FLAVOUR_MARIADB) {
-        return gtid_set_within_position(before, have);
-    }
-    return gtid_set_subset(before, have);
-}
-
-/* The newest visible file that is early enough. */
-static int find_file(struct store_sub *sub, const struct gtid_set *have, struct catalog_entry *entry, struct errmsg *em)
-{
-    const struct catalog_entry *end;
-    struct filelist_file oldest;
-    uint64_t offset;
-    size_t at;
-    if (!store_sub_end(sub, &end, &offset)) {
-        return err_set(em, READER_NOT_YET, "there are no binlog files yet");
-    }
-    const struct filelist *files = sub->catalog->files;
-    size_t visible = (size_t)(end->file->ordinal - sub->catalog->first) + 1;
-    int rv = filelist_search(files, visible, early_enough, (void *)have, &at, em);
-    if (rv == E_NOTFOUND) {
-        filelist_get(files, 0, &oldest);
-        return err_set(em, READER_PURGED, "transactions that are wanted stood before %s, the oldest file",
-                       oldest.name);
-    }
-    return rv ? rv : catalog_at(sub->catalog, at, entry, em);
-}
-
-/* What the replica has in domains whose end it has reached at the start of the file is behind us; the rest
- * has to come by. */
-static void await_position(struct reader *r, const struct gtid_set *have)
-{
-    struct gtid gtid, newest;
-    size_t at = 0;
-    const struct gtid_set *before = r->file->state_before;
-    r->unreached = mem_array(gtid_set_intervals(have) + 1, sizeof *r->unreached);
-    while (gtid_set_next(have, &at, &gtid, NULL)) {
-        bool reached = before && gtid_set_newest(before, gtid.domain, &newest) && gtid_equal(&newest, &gtid);
-        if (!reached) {
-            struct awaited *a = &r->unreached[r->n_unreached++];
-            *a = (struct awaited){.gtid = gtid};
-            state_passes_by(a, before);
-        }
-    }
-}
-
-int reader_open_gtid(struct store_sub *sub, const struct gtid_set *have, struct reader **out, struct errmsg *em)
-{
-    struct catalog_entry entry;
-    *out = NULL;
-    struct reader *r = reader_new(sub);
-    int rv;
-    do {
-        rv = find_file(sub, have, &entry, em);
-        if (rv) {
-            reader_close(r);
-            return rv;
-        }
-        rv = open_file(r, entry.file, em);
-        catalog_entry_drop(&entry);
-    } while (rv == READER_PURGED);
-    r->by_gtid = true;
-    if (!rv && gtid_set_flavour(have) == FLAVOUR_MARIADB) {
-        await_position(r, have);
-    } else if (!rv) {
-        r->have = gtid_set_copy(have);
-    }
-    if (!rv && find_jump(r) == READER_INDEXING) {
-        rv = indexing(r, em);
-    }
-    if (rv) {
-        reader_close(r);
-    } else {
-        *out = r;
-    }
-    return rv;
 }

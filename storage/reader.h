@@ -53,6 +53,12 @@ struct reader_event {
 int reader_open_position(struct store_sub *sub, uint64_t era, const char *file, uint64_t position,
                          struct reader **out, struct errmsg *em);
 
+/* The newer era for a position reader that came to READER_ERA_END: what was held before that era is left out of all of it, so
+ * that nobody gets it twice. reader_find_new goes to the first transaction that is new. 1: the reader stands there; 0: none is visible yet
+ * (call it again after changed()); negative: as reader_next. */
+int reader_open_next_era(const struct reader *ended, struct reader **out, struct errmsg *em);
+int reader_find_new(struct reader *reader, struct errmsg *em);
+
 /* By GTIDs: `have` is what the replica has (MySQL: a set; MariaDB: its position, one gtid per domain).
  * Copied. Begins at the start of the newest file before which nothing is missing; transactions that the
  * replica has are left out whole. */

@@ -1,6 +1,7 @@
 /* test_gtid: GTIDs and sets of them: text, bytes as servers sent them, what is refused, and every operation
  * against a model that is too simple to be wrong. */
 #include "protocol/gtid.h"
+#include "protocol/gtid_lack.h"
 #include "protocol/gtid_set.h"
 #include "tests/unit/sample.h"
 #include "tests/unit/unit.h"
@@ -686,7 +687,41 @@ static void positions(void)
     gtid_set_free(state);
 }
 
-UNIT_MAIN("gtid", UNIT_TEST(one_gtid_reads_and_prints), UNIT_TEST(one_gtid_refuses), UNIT_TEST(mysql_text),
+/* ---- what a server lacks ---- */
+
+static void lacks(enum flavour flavour, const char *held, const char *has, const char *applied, uint64_t count, const char *want)
+{
+    struct gtid_set *a = set_of(flavour, held), *b = set_of(flavour, has), *c = applied ? set_of(flavour, applied) : NULL;
+    struct gtid_set *lacking = gtid_lacking(a, b, c);
+    struct buf text;
+    buf_init(&text, BUF_MAX);
+    gtid_lacking_print(lacking, b, 60, &text);
+    UNIT_STR(buf_cstr(&text), want);
+    UNIT_UINT(gtid_lacking_count(lacking, b), count);
+    UNIT_TRUE(gtid_set_is_empty(lacking) == (count == 0));
+    buf_free(&text);
+    gtid_set_free(a);
+    gtid_set_free(b);
+    gtid_set_free(c);
+    gtid_set_free(lacking);
+}
+
+static void what_a_server_lacks(void)
+{
+    lacks(FLAVOUR_MYSQL, UUID_A ":1-117", UUID_A ":1-100," UUID_B ":1-5", NULL, 17, UUID_A ":101-117");
+    lacks(FLAVOUR_MYSQL, UUID_A ":1-117", UUID_A ":1-117," UUID_B ":1-5", NULL, 0, "");
+    lacks(FLAVOUR_MYSQL, UUID_A ":1-117," UUID_B ":7", "", NULL, 118, UUID_A ":1-117,741e758a-e524-11f...");
+    lacks(FLAVOUR_MARIADB, "0-1-100", "0-1-90", NULL, 10, "0-1-91 to 0-1-100");
+    lacks(FLAVOUR_MARIADB, "0-1-100", "0-1-90,0-2-150", NULL, 10, "0-1-91 to 0-1-100"); /* promoted too early */
+    lacks(FLAVOUR_MARIADB, "0-1-100", "0-1-100,0-2-101", NULL, 0, "");
+    lacks(FLAVOUR_MARIADB, "0-1-100,1-1-5", "0-1-99", NULL, 6, "0-1-100, 1-1-1 to 1-1-5");
+    lacks(FLAVOUR_MARIADB, "0-1-100", "", "0-1-100", 0, ""); /* it does not log what it replicates */
+    lacks(FLAVOUR_MARIADB, "0-1-100", "", "0-1-99", 100, "0-1-1 to 0-1-100");
+    lacks(FLAVOUR_MARIADB, "0-1-100", "", "0-2-150", 100, "0-1-1 to 0-1-100"); /* higher, but on another way */
+    lacks(FLAVOUR_MARIADB, "0-1-100,1-1-5", "0-1-50", "0-1-100,1-1-4", 5, "1-1-1 to 1-1-5");
+}
+
+UNIT_MAIN("gtid", UNIT_TEST(what_a_server_lacks), UNIT_TEST(one_gtid_reads_and_prints), UNIT_TEST(one_gtid_refuses), UNIT_TEST(mysql_text),
           UNIT_TEST(mariadb_text), UNIT_TEST(captured_bytes), UNIT_TEST(hostile_bytes), UNIT_TEST(varints),
           UNIT_TEST(mysql_sets_are_as_the_model), UNIT_TEST(wrong_flavour), UNIT_TEST(large_sets),
           UNIT_TEST(states_are_as_the_model), UNIT_TEST(positions))

@@ -260,6 +260,156 @@ static void files_must_continue_the_history(void)
     state_free(s);
 }
 
+/* ---- another source ---- */
+
+static struct gtid_set *set_of(enum flavour flavour, const char *text)
+{
+    struct gtid_set *set = gtid_set_new(flavour);
+    UNIT_INT(gtid_set_parse(set, text, strlen(text), NULL), 0);
+    return set;
+}
+
+static bool is_set(const struct gtid_set *set, const char *text)
+{
+    struct buf b;
+    buf_init(&b, 10000);
+    gtid_set_print(set, &b);
+    return UNIT_STR(buf_cstr(&b), text) && (buf_free(&b), true);
+}
+
+/* A file of that era whose head says `before`; what becomes of the entry. */
+static int begin_file(struct state *s, uint64_t era, const char *name, enum flavour flavour, const char *before)
+{
+    struct entry_file f = {.era = era, .origin = {.flavour = flavour, .server_id = (uint32_t)era}, .before = before ? set_of(flavour, before) : NULL};
+    struct state_effect e;
+    struct buf b;
+    snprintf(f.name, sizeof f.name, "%s", name);
+    buf_init(&b, ENTRY_MAX);
+    entry_put_file(&b, &f);
+    gtid_set_free(f.before);
+    UNIT_INT(apply(s, &b, &e), 0);
+    return e.status;
+}
+
+/* One transaction in 10 bytes of the newest file; NULL: it has no GTID. */
+static int commit(struct state *s, enum flavour flavour, const char *gtid)
+{
+    uint64_t at = s->file.size;
+    struct entry_events e = {.era = s->file.era, .offset = at, .boundary = at + 10};
+    struct entry_txn last = {.end = at}, txn = {.end = at + 10};
+    struct state_effect effect;
+    struct buf b, txns;
+    uint8_t bytes[10] = {0};
+    if (gtid) {
+        UNIT_INT(gtid_parse(&txn.gtid, flavour, gtid, NULL), 0);
+    }
+    snprintf(e.name, sizeof e.name, "%s", s->file.name);
+    buf_init(&txns, 1000);
+    buf_init(&b, ENTRY_MAX);
+    entry_txn_put(&txns, &last, &txn);
+    entry_put_events(&b, &e, &txns, bytes, sizeof bytes);
+    buf_free(&txns);
+    UNIT_INT(apply(s, &b, &effect), 0);
+    return effect.status;
+}
+
+static void survives_the_manifest(struct state **s)
+{
+    struct state *again = NULL;
+    struct buf m, m2;
+    buf_init(&m, 1 << 20);
+    buf_init(&m2, 1 << 20);
+    state_encode(*s, &m);
+    struct cur c = cur_of(m.data, m.len);
+    UNIT_REQUIRE(state_decode(&c, &again) == 0);
+    state_encode(again, &m2);
+    UNIT_UINT(m2.len, m.len);
+    UNIT_MEM(m2.data, m.data, m.len);
+    buf_free(&m);
+    buf_free(&m2);
+    state_free(*s);
+    *s = again;
+}
+
+#define A "11111111-1111-1111-1111-111111111111"
+#define B "22222222-2222-2222-2222-222222222222"
+
+/* The new source's log has the same transactions in other places, and its own behind them. Nothing that is held is forgotten, nothing that is
+ * missing goes unnoticed. */
+static void a_new_era_continues_what_is_held(void)
+{
+    struct state *s = state_new();
+    UNIT_INT(begin_file(s, 1, "old.000001", FLAVOUR_MYSQL, A ":1-10"), 0);
+    UNIT_INT(commit(s, FLAVOUR_MYSQL, A ":11"), 0);
+    UNIT_INT(commit(s, FLAVOUR_MYSQL, A ":12"), 0);
+    UNIT_INT(begin_file(s, 1, "old.000002", FLAVOUR_MYSQL, A ":1-12"), 0);
+    UNIT_INT(commit(s, FLAVOUR_MYSQL, A ":13"), 0);
+    UNIT_INT(begin_file(s, 2, "new.000007", FLAVOUR_MYSQL, A ":1-14"), E_CONTRADICTION); /* :14 would be missing for ever */
+    UNIT_INT(begin_file(s, 2, "new.000007", FLAVOUR_MYSQL, A ":1-11," B ":1"), E_CONTRADICTION);
+    UNIT_INT(begin_file(s, 2, "new.000007", FLAVOUR_MYSQL, NULL), E_CONTRADICTION); /* its head does not say */
+    UNIT_INT(begin_file(s, 2, "new.000007", FLAVOUR_MARIADB, "0-1-1"), E_CONTRADICTION);
+    UNIT_UINT(s->n_eras, 1);
+    UNIT_INT(begin_file(s, 2, "new.000007", FLAVOUR_MYSQL, A ":1-11"), 0);
+    UNIT_TRUE(is_set(s->file.before, A ":1-13") && is_set(state_head(s), A ":1-11"));
+    UNIT_INT(commit(s, FLAVOUR_MYSQL, A ":13"), 0); /* in another order than here */
+    UNIT_INT(commit(s, FLAVOUR_MYSQL, B ":1"), 0);
+    UNIT_TRUE(is_set(s->executed, A ":1-13," B ":1") && is_set(state_logged(s), A ":1-11:13," B ":1"));
+    survives_the_manifest(&s);
+    UNIT_INT(begin_file(s, 2, "new.000008", FLAVOUR_MYSQL, A ":1-13," B ":1"), E_CONTRADICTION); /* its log does not hold :12 yet */
+    UNIT_INT(begin_file(s, 2, "new.000008", FLAVOUR_MYSQL, A ":1-11:13," B ":1"), 0);
+    UNIT_TRUE(is_set(s->file.before, A ":1-13," B ":1"));
+    UNIT_INT(commit(s, FLAVOUR_MYSQL, A ":12"), 0);
+    UNIT_INT(commit(s, FLAVOUR_MYSQL, B ":2"), 0);
+    UNIT_TRUE(is_set(s->executed, A ":1-13," B ":1-2") && is_set(state_logged(s), A ":1-13," B ":1-2"));
+    survives_the_manifest(&s);
+    UNIT_INT(begin_file(s, 1, "old.000003", FLAVOUR_MYSQL, A ":1-13," B ":1-2"), E_CONTRADICTION); /* an era that is over */
+    UNIT_INT(begin_file(s, 3, "old.000003", FLAVOUR_MYSQL, A ":1-13"), 0); /* the first one again, as a server that has all */
+    UNIT_TRUE(is_set(state_head(s), A ":1-13") && s->n_eras == 3);
+    state_free(s);
+}
+
+/* MariaDB's states go by the last number of each server: they must not go back while a new source's log brings again what is held. */
+static void a_mariadb_state_never_goes_back(void)
+{
+    struct state *s = state_new();
+    UNIT_INT(begin_file(s, 1, "old.000001", FLAVOUR_MARIADB, ""), 0);
+    UNIT_INT(commit(s, FLAVOUR_MARIADB, "0-1-1"), 0);
+    UNIT_INT(commit(s, FLAVOUR_MARIADB, "0-1-2"), 0);
+    UNIT_INT(commit(s, FLAVOUR_MARIADB, "0-1-3"), 0);
+    UNIT_INT(begin_file(s, 2, "new.000001", FLAVOUR_MARIADB, "0-1-4"), E_CONTRADICTION);
+    UNIT_INT(begin_file(s, 2, "new.000001", FLAVOUR_MARIADB, "0-2-4"), E_CONTRADICTION);
+    UNIT_INT(begin_file(s, 2, "new.000001", FLAVOUR_MARIADB, "1-2-1,0-1-1"), E_CONTRADICTION); /* a domain that we know nothing of */
+    UNIT_INT(begin_file(s, 2, "new.000001", FLAVOUR_MARIADB, "0-9-1,0-1-1"), 0); /* accounts that were made there, before it was a replica */
+    UNIT_TRUE(is_set(s->executed, "0-1-3") && is_set(s->file.before, "0-1-3") && is_set(state_head(s), "0-9-1,0-1-1"));
+    UNIT_INT(commit(s, FLAVOUR_MARIADB, "0-1-2"), 0);
+    UNIT_TRUE(is_set(s->executed, "0-1-3") && is_set(state_logged(s), "0-9-1,0-1-2"));
+    survives_the_manifest(&s);
+    UNIT_INT(begin_file(s, 2, "new.000002", FLAVOUR_MARIADB, "0-9-1,0-1-2"), 0);
+    UNIT_TRUE(is_set(s->file.before, "0-1-3"));
+    UNIT_INT(commit(s, FLAVOUR_MARIADB, "0-1-3"), 0);
+    UNIT_INT(commit(s, FLAVOUR_MARIADB, "0-2-4"), 0);
+    UNIT_TRUE(is_set(s->executed, "0-1-3,0-2-4") && is_set(state_logged(s), "0-1-3,0-9-1,0-2-4"));
+    state_free(s);
+}
+
+/* Transactions without a GTID prove nothing; they are remembered for as long as they may be what another server lacks. */
+static void transactions_without_a_gtid_are_remembered(void)
+{
+    struct state *s = state_new();
+    UNIT_INT(begin_file(s, 1, "b.000001", FLAVOUR_MYSQL, ""), 0);
+    UNIT_INT(commit(s, FLAVOUR_MYSQL, A ":1"), 0);
+    UNIT_TRUE(!s->anonymous && !s->anonymous_before);
+    UNIT_INT(commit(s, FLAVOUR_MYSQL, NULL), 0);
+    UNIT_TRUE(s->anonymous && !s->anonymous_before);
+    UNIT_INT(begin_file(s, 1, "b.000002", FLAVOUR_MYSQL, A ":1"), 0);
+    UNIT_TRUE(!s->anonymous && s->anonymous_before);
+    survives_the_manifest(&s);
+    UNIT_TRUE(!s->anonymous && s->anonymous_before);
+    UNIT_INT(begin_file(s, 1, "b.000003", FLAVOUR_MYSQL, A ":1"), 0);
+    UNIT_TRUE(!s->anonymous && !s->anonymous_before);
+    state_free(s);
+}
+
 static void accounts_source_and_settings(struct state *s)
 {
     struct state_effect e;
@@ -529,5 +679,7 @@ static void hostile_entries(void)
 
 UNIT_MAIN("state", UNIT_TEST(txns_read_back), UNIT_TEST(files_grow_and_are_cut), UNIT_TEST(proof_does_not_depend_on_the_cuts),
           UNIT_TEST(contradictions_are_left_out), UNIT_TEST(files_must_continue_the_history),
+          UNIT_TEST(a_new_era_continues_what_is_held), UNIT_TEST(a_mariadb_state_never_goes_back),
+          UNIT_TEST(transactions_without_a_gtid_are_remembered),
           UNIT_TEST(manifest_holds_everything), UNIT_TEST(files_are_purged), UNIT_TEST(users_can_be_dropped), UNIT_TEST(alarms_begin_end_and_are_read),
           UNIT_TEST(alarms_are_bounded), UNIT_TEST(hostile_entries))
