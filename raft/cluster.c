@@ -299,8 +299,7 @@ static uint64_t first_to_keep(struct cluster *c)
     return keep < applied ? keep : applied;
 }
 
-/* When enough bytes came in, the next look of libraft takes a snapshot; what trails it is about half as many bytes. It includes the last
- * entry that a member behind has, whose term goes before those it gets; and it stays as it is while a snapshot is being stored. */
+/* When enough bytes came in, the next look of libraft takes a snapshot. */
 static void count_for_snapshot(struct cluster *c, size_t n)
 {
     n = n < WAL_BLOCK ? WAL_BLOCK : n;
@@ -308,12 +307,18 @@ static void count_for_snapshot(struct cluster *c, size_t n)
     c->bytes_since += n;
     c->bytes_total += n;
     if (c->bytes_since >= c->snapshot_bytes && !c->raft.configuration_uncommitted_index && !c->raft.snapshot.pending.term) {
-        uint64_t trailing = c->entries_since / 2, behind = MUTATED(KEEP_LOG) ? 0 : c->state->index - first_to_keep(c) + 1;
-        trailing = trailing > behind ? trailing : behind;
-        raft_set_snapshot_trailing(&c->raft, (unsigned)(trailing < 1 ? 1 : trailing > INT_MAX ? INT_MAX : trailing));
         raft_set_snapshot_threshold(&c->raft, 1);
-        c->bytes_since = c->entries_since = 0;
     }
+}
+
+/* What trails a snapshot that is being taken now, at the last entry applied: about half as many bytes as between two of them. It includes the
+ * last entry that a member behind has, whose term goes before those it gets; and it stays as it is while the snapshot is being stored. */
+static void set_trailing(struct cluster *c)
+{
+    uint64_t trailing = c->entries_since / 2, behind = MUTATED(KEEP_LOG) ? 0 : c->state->index - first_to_keep(c) + 1;
+    trailing = trailing > behind ? trailing : behind;
+    raft_set_snapshot_trailing(&c->raft, (unsigned)(trailing < 1 ? 1 : trailing > INT_MAX ? INT_MAX : trailing));
+    c->bytes_since = c->entries_since = 0;
 }
 
 static int fsm_apply(struct raft_fsm *fsm, const struct raft_buffer *buf, void **result)
@@ -360,6 +365,7 @@ static int fsm_snapshot(struct raft_fsm *fsm, struct raft_buffer *bufs[], unsign
     struct cluster *c = fsm->data;
     struct buf b;
     raft_set_snapshot_threshold(&c->raft, UINT_MAX);
+    set_trailing(c);
     buf_init(&b, SNAPSHOT_DATA_MAX);
     state_encode(c->state, &b);
     *bufs = raft_malloc(sizeof **bufs);
