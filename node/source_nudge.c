@@ -4,7 +4,8 @@
  * second. When a leader dies, its connection ends, that wakes the thread, and our new connection is not heard for the second that
  * follows, in which all commits wait. But the position that a dump is asked from acknowledges what lies before it, at once. So for that
  * first time each acknowledgement is also brought that way, by a short dump on a connection of its own, under a uuid of its own
- * (the same uuid would end the real dump).
+ * (the same uuid would end the real dump). It asks for what is there and no more, so that it ends at the source too and is not counted
+ * among the clients there until the next heartbeat finds nobody.
  *
  * Nothing depends on it: what goes wrong here ends it, and the commits wait for the second. */
 #include "node/source_impl.h"
@@ -46,7 +47,7 @@ static void bring(struct source *s)
     if (!n->ready || !n->wanted || !still_deaf(s)) {
         return;
     }
-    struct binlog_dump dump = {.server_id = n->server_id, .pos = n->wanted};
+    struct binlog_dump dump = {.flags = DUMP_NON_BLOCK, .server_id = n->server_id, .pos = n->wanted};
     snprintf(dump.file, sizeof dump.file, "%s", n->file);
     n->wanted = 0;
     n->ready = false;
