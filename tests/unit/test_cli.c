@@ -810,7 +810,56 @@ static void early_reader_is_no_failure(void)
     fake_node_stop(&node);
 }
 
-UNIT_MAIN("cli", UNIT_TEST(wrong_use_is_2), UNIT_TEST(help_comes_from_the_table), UNIT_TEST(no_node_is_3),
+/* ---- compensate ---- */
+
+#define U1 "11111111-1111-1111-1111-111111111111"
+#define U2 "22222222-2222-2222-2222-222222222222"
+#define HAS "@@GLOBAL.gtid_executed\t@@GLOBAL.read_only\t@@GLOBAL.gtid_mode\n"
+#define REPLICA "Source_Host\tSource_Port\tSource_User\tAuto_Position\tReplica_IO_Running\tReplica_SQL_Running\tLast_SQL_Error\n"
+
+/* The cluster holds U1:1-117; a server is asked, told and asked again. */
+static void compensate(const char *has_answer, const char *replica, const char *option, int status, const char *out, const char *err, const char *log)
+{
+    static const struct fake_answer cluster_answers[] = {{"SHOW CLUSTER STATUS", "Variable_name\tValue\nHoldfast_gtid_executed\t" U1 ":1-117"}};
+    const struct fake_answer answers[] = {{"SELECT", has_answer}, {"SHOW REPLICA STATUS", replica}, {"STOP", "OK"}, {"CHANGE", "OK"}, {"START", "OK"}};
+    struct fake_node cluster, server;
+    char target[64];
+    fake_node_start(&cluster, cluster_answers, 1, false, NULL);
+    fake_node_start(&server, answers, sizeof answers / sizeof answers[0], true, NULL);
+    snprintf(target, sizeof target, "127.0.0.1:%u", server.port);
+    setenv("HOLDFAST_TARGET_PASSWORD", "secret", 1);
+    struct ran r = run("", "-S", cluster.socket, "compensate", target, "--target-user=ops", "--via=node1:3307", option, NULL);
+    unsetenv("HOLDFAST_TARGET_PASSWORD");
+    EXPECT(r, status, out, err);
+    expect_log(&server, log);
+    fake_node_stop(&cluster);
+    fake_node_stop(&server);
+}
+
+#define LOOK "SELECT @@GLOBAL.gtid_executed, @@GLOBAL.read_only, @@GLOBAL.gtid_mode\nSHOW REPLICA STATUS\n"
+
+static void what_a_server_lacks_is_brought(void)
+{
+    static const char below[] = REPLICA "db1\t3306\trepl\t0\tNo\tYes\t", failed[] = REPLICA "db1\t3306\trepl\t1\tYes\tNo\tDuplicate entry";
+    static const char no_replica[] = "Source_Host\tSource_Port";
+    static const char lacks[] = HAS U1 ":1-100," U2 ":1-2\t1\tON", all[] = HAS U1 ":1-120\t1\tON", off[] = HAS "\t0\tOFF";
+    compensate(all, below, "--dry-run", 0, "lacks nothing that the cluster holds", "", LOOK);
+    compensate(all, below, "--wait=1", 0, "SET GLOBAL read_only = OFF;", "", LOOK);
+    compensate(all, below, "--format=json", 0, "\"errant_gtids\": \"" U1 ":118-120\"", "", LOOK);
+    compensate(lacks, below, "--dry-run", 0, "lacks 17 transactions that the cluster holds: " U1 ":101-117", "", LOOK);
+    compensate(lacks, below, "--dry-run", 0, "has 2 transactions that the cluster does not hold (errant): " U2 ":1-2", "", LOOK);
+    compensate(lacks, below, "--dry-run", 0, "CHANGE REPLICATION SOURCE TO SOURCE_HOST='node1', SOURCE_PORT=3307, SOURCE_AUTO_POSITION=1;", "", LOOK);
+    compensate(lacks, no_replica, "--wait=1", 1, "", "is no replica", LOOK);
+    compensate(off, below, "--wait=1", 1, "", "its gtid_mode is OFF", "SELECT @@GLOBAL.gtid_executed, @@GLOBAL.read_only, @@GLOBAL.gtid_mode\n");
+    compensate(lacks, failed, "--wait=5", 1, "It is told:", "its replication stopped: Duplicate entry",
+               LOOK "STOP REPLICA\nCHANGE REPLICATION SOURCE TO SOURCE_HOST='node1', SOURCE_PORT=3307\nSTART REPLICA\n" LOOK);
+    struct ran r = run("", "compensate", "/tmp/x", NULL);
+    EXPECT(r, 2, "", "is no HOST or HOST:PORT");
+    r = run("", "status", "--dry-run", NULL);
+    EXPECT(r, 2, "", "for 'compensate' only");
+}
+
+UNIT_MAIN("cli", UNIT_TEST(what_a_server_lacks_is_brought), UNIT_TEST(wrong_use_is_2), UNIT_TEST(help_comes_from_the_table), UNIT_TEST(no_node_is_3),
           UNIT_TEST(status_for_people), UNIT_TEST(status_for_programs),
           UNIT_TEST(alarms_are_what_is_wrong_now), UNIT_TEST(another_server_is_recognized),
           UNIT_TEST(source_set_quotes), UNIT_TEST(source_set_knows_tls_and_compression), UNIT_TEST(source_starts_and_stops),

@@ -161,6 +161,54 @@ static int set_rebuild(struct cli *cli, const char *value)
     return CLI_OK;
 }
 
+static int set_target_user(struct cli *cli, const char *value)
+{
+    cli->target_user = value;
+    return CLI_OK;
+}
+
+static int set_target_password_file(struct cli *cli, const char *value)
+{
+    cli->target_password_file = value;
+    return CLI_OK;
+}
+
+static int set_target_ssl_mode(struct cli *cli, const char *value)
+{
+    if (tls_mode_parse(value, &cli->target_tls_mode)) {
+        return cli_fail(CLI_USAGE, "--target-ssl-mode: '%s' is none of disabled, preferred, required, verify_ca, verify_identity", value);
+    }
+    cli->has_target_tls_mode = true;
+    return CLI_OK;
+}
+
+static int set_target_ssl_ca(struct cli *cli, const char *value)
+{
+    cli->target_ssl_ca = value;
+    return CLI_OK;
+}
+
+static int set_via(struct cli *cli, const char *value)
+{
+    cli->via = value;
+    return CLI_OK;
+}
+
+static int set_dry_run(struct cli *cli, const char *value)
+{
+    (void)value;
+    cli->dry_run = true;
+    return CLI_OK;
+}
+
+static int set_wait(struct cli *cli, const char *value)
+{
+    if (whole_number(value, TIMEOUT_MAX, &cli->wait)) {
+        return cli_fail(CLI_USAGE, "--wait: '%s' is no number of seconds (1 to %d)", value, TIMEOUT_MAX);
+    }
+    return CLI_OK;
+}
+
 static int set_help(struct cli *cli, const char *value)
 {
     (void)value;
@@ -204,6 +252,14 @@ const struct option_row OPTIONS[] = {
     {0, "rate", VALUE_REQUIRED, "MIB", "read so many MiB a second (256), 0: as fast as it goes", "log verify", "",
      set_rate},
     {0, "rebuild", VALUE_NONE, NULL, "make damaged or missing indexes again", "log verify", "", set_rebuild},
+    {0, "dry-run", VALUE_NONE, NULL, "print the statements, change nothing", "compensate", "", set_dry_run},
+    {0, "wait", VALUE_REQUIRED, "SECONDS", "how long to wait for what it lacks (600)", "compensate", "", set_wait},
+    {0, "via", VALUE_REQUIRED, "HOST[:P]", "the member's address as the server reaches it (as given with -h)", "compensate", "", set_via},
+    {0, "target-user", VALUE_REQUIRED, "USER", "account on the server (root)", "compensate", "", set_target_user},
+    {0, "target-password-file", VALUE_REQUIRED, "FILE", "its password is the first line of FILE", "compensate", "", set_target_password_file},
+    {0, "target-ssl-mode", VALUE_REQUIRED, "MODE", "as --ssl-mode, for the server", "compensate",
+     "disabled preferred required verify_ca verify_identity", set_target_ssl_mode},
+    {0, "target-ssl-ca", VALUE_REQUIRED, "FILE", "as --ssl-ca, for the server", "compensate", "", set_target_ssl_ca},
     {0, "help", VALUE_NONE, NULL, "this text, or that of a command", NULL, "", set_help},
     {'V', "version", VALUE_NONE, NULL, "the version of this program", NULL, "", set_version},
 };

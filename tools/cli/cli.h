@@ -50,6 +50,11 @@ struct cli {
     unsigned long from, limit; /* of log events; 0: not given */
     unsigned long rate;        /* of log verify, MiB a second */
     bool has_rate, rebuild;
+    /* of compensate */
+    const char *target_user, *target_password_file, *target_ssl_ca, *via;
+    enum tls_mode target_tls_mode;
+    bool has_target_tls_mode, dry_run;
+    unsigned long wait; /* seconds; 0: not given */
     bool help, version;
 
     /* the command, and what stands behind it */
@@ -170,6 +175,8 @@ int cmd_source_set(struct cli *cli);
 int cmd_source_check(struct cli *cli);
 int cmd_source_start(struct cli *cli);
 int cmd_source_stop(struct cli *cli);
+
+int cmd_compensate(struct cli *cli);
 
 int cmd_user_list(struct cli *cli);
 int cmd_user_add(struct cli *cli);

@@ -40,6 +40,22 @@ const struct command COMMANDS_TABLE[] = {
      "Commits on a source that waits for our acknowledgement wait until it is followed again, or until its "
      "own timeout ends the waiting.\n",
      "holdfast source stop\n", "", 0, 0, cmd_source_stop},
+    {"compensate", "HOST[:P]... [--dry-run] [--wait SECONDS]", "bring a server what it lacks of what the cluster holds",
+     "Shows which transactions the server lacks, and which it has that the cluster does not hold. Then it is made to replicate from a "
+     "member, with the replication account that it has: only host and port change. When it lacks nothing it is stopped, and both sides are "
+     "compared again. It is not made the source: what to run for that is printed.\n"
+     "\n"
+     "Several servers are compared and ranked by what they lack; nothing is changed.\n"
+     "\n"
+     "The account needs SUPER, or REPLICATION_SLAVE_ADMIN (MySQL), REPLICATION SLAVE ADMIN and REPLICA MONITOR (MariaDB). Its "
+     "password is asked for, or taken from --target-password-file or HOLDFAST_TARGET_PASSWORD.\n"
+     "\n"
+     "The server reaches the member by the address that -h names, or by that of --via. Exits with 0 when the server lacks nothing (or, "
+     "with --dry-run, when the statements are printed).\n",
+     "holdfast -h node1 -u admin -p compensate db2 db3 --target-user ops\n"
+     "holdfast -h node1 -u admin -p compensate db2 --target-user ops --dry-run\n"
+     "holdfast compensate db2:3306 --via node1:3307 --target-user ops --target-password-file /root/ops-password\n",
+     "", 1, 16, cmd_compensate},
     {"member list", "", "the nodes of the cluster", "", "holdfast member list\n", "", 0, 0, cmd_member_list},
     {"switchover", "[--to ID]", "another node leads; the source is not touched",
      "Moves the lead of Holdfast to another voter, the best one or the one that is named, and waits until it leads. Commits on the source go on: "
