@@ -29,12 +29,22 @@ struct gtid_set *gtid_lacking(const struct gtid_set *held, const struct gtid_set
     return left;
 }
 
-/* The first number of the pair that is lacking. */
+/* The first number of the pair that is lacking. The servers of a domain count on from each other: one that we know nothing of began
+ * behind the others. */
 static uint64_t first_lacking(const struct gtid_set *has, const struct gtid *pair)
 {
-    struct gtid last;
-    bool some = gtid_set_last(has, pair->domain, pair->server, &last) && last.gno < pair->gno;
-    return some ? last.gno + 1 : 1;
+    struct gtid other;
+    uint64_t before = 0;
+    size_t at = 0;
+    if (gtid_set_last(has, pair->domain, pair->server, &other) && other.gno < pair->gno) {
+        return other.gno + 1;
+    }
+    while (gtid_set_next(has, &at, &other, NULL)) {
+        if (other.domain == pair->domain && other.gno < pair->gno && other.gno > before) {
+            before = other.gno;
+        }
+    }
+    return before + 1;
 }
 
 uint64_t gtid_lacking_count(const struct gtid_set *lacking, const struct gtid_set *has)

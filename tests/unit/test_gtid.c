@@ -714,6 +714,7 @@ static void what_a_server_lacks(void)
     lacks(FLAVOUR_MARIADB, "0-1-100", "0-1-90", NULL, 10, "0-1-91 to 0-1-100");
     lacks(FLAVOUR_MARIADB, "0-1-100", "0-1-90,0-2-150", NULL, 10, "0-1-91 to 0-1-100"); /* promoted too early */
     lacks(FLAVOUR_MARIADB, "0-1-100", "0-1-100,0-2-101", NULL, 0, "");
+    lacks(FLAVOUR_MARIADB, "0-1-100,0-2-632", "0-1-103", NULL, 529, "0-2-104 to 0-2-632"); /* an old master */
     lacks(FLAVOUR_MARIADB, "0-1-100,1-1-5", "0-1-99", NULL, 6, "0-1-100, 1-1-1 to 1-1-5");
     lacks(FLAVOUR_MARIADB, "0-1-100", "", "0-1-100", 0, ""); /* it does not log what it replicates */
     lacks(FLAVOUR_MARIADB, "0-1-100", "", "0-1-99", 100, "0-1-1 to 0-1-100");

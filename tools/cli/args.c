@@ -255,11 +255,11 @@ const struct option_row OPTIONS[] = {
     {0, "dry-run", VALUE_NONE, NULL, "print the statements, change nothing", "compensate", "", set_dry_run},
     {0, "wait", VALUE_REQUIRED, "SECONDS", "how long to wait for what it lacks (600)", "compensate", "", set_wait},
     {0, "via", VALUE_REQUIRED, "HOST[:P]", "the member's address as the server reaches it (as given with -h)", "compensate", "", set_via},
-    {0, "target-user", VALUE_REQUIRED, "USER", "account on the server (root)", "compensate", "", set_target_user},
-    {0, "target-password-file", VALUE_REQUIRED, "FILE", "its password is the first line of FILE", "compensate", "", set_target_password_file},
-    {0, "target-ssl-mode", VALUE_REQUIRED, "MODE", "as --ssl-mode, for the server", "compensate",
+    {0, "target-user", VALUE_REQUIRED, "USER", "account on the server (root)", "compensate, source check", "", set_target_user},
+    {0, "target-password-file", VALUE_REQUIRED, "FILE", "its password is the first line of FILE", "compensate, source check", "", set_target_password_file},
+    {0, "target-ssl-mode", VALUE_REQUIRED, "MODE", "as --ssl-mode, for the server", "compensate, source check",
      "disabled preferred required verify_ca verify_identity", set_target_ssl_mode},
-    {0, "target-ssl-ca", VALUE_REQUIRED, "FILE", "as --ssl-ca, for the server", "compensate", "", set_target_ssl_ca},
+    {0, "target-ssl-ca", VALUE_REQUIRED, "FILE", "as --ssl-ca, for the server", "compensate, source check", "", set_target_ssl_ca},
     {0, "help", VALUE_NONE, NULL, "this text, or that of a command", NULL, "", set_help},
     {'V', "version", VALUE_NONE, NULL, "the version of this program", NULL, "", set_version},
 };
@@ -291,6 +291,18 @@ static void hide_secret(char *arg, bool in_sql, bool in_options)
     } else if (in_sql && (arg[0] != '-' || !in_options)) {
         hide(arg);
     }
+}
+
+bool option_belongs(const struct option_row *row, const char *command)
+{
+    size_t n = strlen(command);
+    for (const char *at = row->only; at; at = strstr(at, ", ")) {
+        at += at == row->only ? 0 : 2;
+        if (strncmp(at, command, n) == 0 && (!at[n] || at[n] == ',')) {
+            return true;
+        }
+    }
+    return false;
 }
 
 static const struct option_row *find_long(const char *name, size_t n)
@@ -403,7 +415,7 @@ static int find_command(struct cli *cli, const struct scoped *scoped)
     const struct command *c = cli->command;
     cli->nwords -= used;
     memmove(cli->words, cli->words + used, cli->nwords * sizeof cli->words[0]);
-    if (scoped->row && strcmp(scoped->row->only, c->name) != 0) {
+    if (scoped->row && !option_belongs(scoped->row, c->name)) {
         return cli_fail(CLI_USAGE, "--%s is for '%s' only, not for '%s'", scoped->row->name,
                         scoped->row->only, c->name);
     }

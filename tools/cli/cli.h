@@ -115,13 +115,15 @@ struct option_row {
     enum option_value takes;
     const char *value; /* its name in the help */
     const char *help;
-    const char *only;     /* the one command that knows it; NULL: all do */
+    const char *only;     /* the commands that know it, with ", " between them; NULL: all do */
     const char *complete; /* words for completion; "" */
     int (*set)(struct cli *cli, const char *value);
 };
 
 extern const struct option_row OPTIONS[];
 extern const size_t OPTIONS_COUNT;
+
+bool option_belongs(const struct option_row *row, const char *command); /* one that not all know */
 
 /* Of --defaults-file: read before all others. */
 int args_set_defaults_file(struct cli *cli, const char *value);
@@ -177,6 +179,7 @@ int cmd_source_start(struct cli *cli);
 int cmd_source_stop(struct cli *cli);
 
 int cmd_compensate(struct cli *cli);
+int compensate_check(struct cli *cli); /* source check HOST */
 
 int cmd_user_list(struct cli *cli);
 int cmd_user_add(struct cli *cli);

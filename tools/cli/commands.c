@@ -31,10 +31,14 @@ const struct command COMMANDS_TABLE[] = {
      "holdfast source set host=db1 port=3306 user=holdfast password=- start=oldest\n"
      "holdfast source set password=- < /root/new-password\n",
      "host= port= user= password=- ssl_mode= ssl_ca= ssl_cert= ssl_key= compression= start=oldest start=now", 1, 16, cmd_source_set},
-    {"source check", "", "the settings of the source that the promise depends on",
+    {"source check", "[HOST[:P]]", "the settings of the source that the promise depends on; or, may a server rejoin",
      "Asks the source now, also if it is not followed yet. Each setting is ok, warn or critical (then commits "
-     "are not protected); below the table stands the statement that mends each one.\n",
-     "holdfast source check\nholdfast --format json source check\n", "", 0, 0, cmd_source_check},
+     "are not protected); below the table stands the statement that mends each one.\n"
+     "\n"
+     "With HOST: what that server lacks of what the cluster holds, what it has that the cluster does not hold (with the events, as far as "
+     "they stand in its last files), and whether it may rejoin: for an old master that came back. Nothing is changed. Options "
+     "and password as of holdfast compensate.\n",
+     "holdfast source check\nholdfast --format json source check\nholdfast source check db1 --target-user ops\n", "", 0, 1, cmd_source_check},
     {"source start", "", "follow the source", "", "holdfast source start\n", "", 0, 0, cmd_source_start},
     {"source stop", "", "do not follow it any longer",
      "Commits on a source that waits for our acknowledgement wait until it is followed again, or until its "

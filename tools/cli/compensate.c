@@ -1,4 +1,5 @@
-/* compensate.c: `holdfast compensate`: brings a server what it lacks of what the cluster holds.
+/* compensate.c: `holdfast compensate`: brings a server what it lacks of what the cluster holds; `holdfast source check HOST`: only looks at
+ * one, as at an old master that came back, and says whether it may rejoin.
  *
  * Happy path, one server: it is asked what it has; the difference is shown; it is pointed at a member (host and port change, the account
  * stays), replicates until it lacks nothing, and is stopped there; both sets are asked for again and compared. What it was told is printed,
@@ -19,10 +20,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { TARGETS_MAX = 16, TARGET_PORT = 3306, NAMED_MAX = 2000, CELL_MAX = 60, STATEMENTS_MAX = 64 << 10, WAIT_DEFAULT = 600, CA_MAX = 1 << 20 };
+enum { TARGETS_MAX = 16, TARGET_PORT = 3306, NAMED_MAX = 2000, CELL_MAX = 60, STATEMENTS_MAX = 64 << 10, WAIT_DEFAULT = 600, CA_MAX = 1 << 20,
+       FILES_LISTED = 3, EVENTS_LISTED = 200, INFO_MAX = 120 };
 
 struct work {
     struct cli *cli;
@@ -491,6 +494,117 @@ static int compensate_one(struct work *w)
     return rv;
 }
 
+/* ---- may it rejoin? ---- */
+
+/* The GTID that a row of SHOW BINLOG EVENTS begins a transaction with. */
+static bool row_gtid(const struct target *t, const struct result *r, size_t row, struct gtid *gtid)
+{
+    const char *type = result_get(r, row, "Event_type"), *info = result_get(r, row, "Info");
+    char text[GTID_TEXT_SIZE];
+    if (!type || !info || strncasecmp(type, "Gtid", 4) != 0 || strcasecmp(type, "Gtid_list") == 0) {
+        return false;
+    }
+    const char *at = t->flavour == FLAVOUR_MARIADB ? strstr(info, "GTID ") : strchr(info, '\'');
+    at = !at ? NULL : t->flavour == FLAVOUR_MARIADB ? at + strlen("GTID ") : at + 1;
+    if (!at) {
+        return false;
+    }
+    snprintf(text, sizeof text, "%.*s", (int)strcspn(at, "' "), at);
+    return gtid_parse(gtid, t->flavour, text, NULL) == 0;
+}
+
+/* The events of the transactions of one file that the cluster does not hold. */
+static void list_file(struct work *w, struct target *t, const char *file, unsigned *left)
+{
+    struct result r;
+    struct errmsg em;
+    struct buf sql, *out = &w->cli->out;
+    struct gtid gtid;
+    bool errant = false;
+    cli_result_init(&r);
+    buf_init(&sql, STATEMENTS_MAX);
+    buf_str(&sql, "SHOW BINLOG EVENTS IN ");
+    sql_literal(&sql, file);
+    if (conn_query(t->conn, buf_cstr(&sql), sql.len, &r, &em)) {
+        buf_printf(out, "  %s cannot be listed: %s\n", file, em.text);
+    }
+    for (size_t i = 0; i < r.nrows && *left; i++) {
+        const char *pos = result_get(&r, i, "Pos"), *type = result_get(&r, i, "Event_type"), *info = result_get(&r, i, "Info");
+        errant = row_gtid(t, &r, i, &gtid) ? !gtid_set_contains(w->held, &gtid) : errant;
+        if (errant && pos && type) {
+            size_t n = info ? strlen(info) : 0;
+            buf_printf(out, "  %s %10s  %-16s ", file, pos, type);
+            out_plain(out, info ? info : "", n < INFO_MAX ? n : INFO_MAX);
+            buf_str(out, "\n");
+            (*left)--;
+        }
+    }
+    buf_free(&sql);
+    result_free(&r);
+}
+
+/* What nobody else has is new: it stands in its last files. */
+static void list_errant(struct work *w, struct target *t)
+{
+    struct result logs;
+    struct errmsg em;
+    unsigned left = EVENTS_LISTED;
+    cli_result_init(&logs);
+    buf_printf(&w->cli->out, "\nTheir events, as far as they stand in its last %d files:\n", FILES_LISTED);
+    if (conn_query(t->conn, "SHOW BINARY LOGS", strlen("SHOW BINARY LOGS"), &logs, &em)) {
+        buf_printf(&w->cli->out, "  its files cannot be listed: %s\n", em.text);
+    }
+    for (size_t i = logs.nrows > FILES_LISTED ? logs.nrows - FILES_LISTED : 0; i < logs.nrows; i++) {
+        const char *file = result_value(&logs, i, 0, NULL);
+        list_file(w, t, file ? file : "", &left);
+    }
+    if (!left) {
+        buf_printf(&w->cli->out, "  ... and more\n");
+    }
+    result_free(&logs);
+}
+
+static void say_verdict(struct buf *b, const struct target *t, const struct difference *d)
+{
+    if (d->n_errant) {
+        buf_printf(b, "\nIt may not rejoin as it is: what nobody else has would part it from the others for good. Look at these transactions (a commit "
+                      "that returned to a client while the cluster followed this server is not among them, unless commits went without the "
+                      "cluster's acknowledgement: holdfast alarm list). Do again by hand what is wanted of them on the source, and make this server "
+                      "anew from a backup of another one.\n");
+    } else if (d->n_lacking) {
+        buf_printf(b, "\nIt may rejoin as a replica: it has nothing that the others lack. Point it at a member of the cluster, by GTID.\n");
+    } else {
+        buf_printf(b, "\nIt may rejoin as a replica, or be followed: it holds what the cluster holds, and nothing else.\n");
+    }
+    if (!t->read_only) {
+        buf_printf(b, "It is writable: SET GLOBAL read_only = ON before clients find it.\n");
+    }
+}
+
+static int check_one(struct work *w)
+{
+    struct target *t = &w->targets[0];
+    struct difference d;
+    compare(w, t, &d);
+    if (w->cli->json) {
+        struct json j;
+        json_begin(&j, &w->cli->out);
+        json_open(&j, NULL, '{');
+        json_target(&j, w, t, &d);
+        json_bool(&j, "may_rejoin", d.n_errant == 0);
+        json_close(&j, '}');
+        json_end(&j);
+    } else {
+        say_difference(&w->cli->out, w, t, &d);
+        if (d.n_errant) {
+            list_errant(w, t);
+        }
+        say_verdict(&w->cli->out, t, &d);
+    }
+    difference_free(&d);
+    return CLI_OK;
+}
+
 /* ---- the command ---- */
 
 static int open_targets(struct work *w)
@@ -520,7 +634,8 @@ static int open_targets(struct work *w)
     return rv;
 }
 
-int cmd_compensate(struct cli *cli)
+/* With the servers at hand, does the rest. */
+static int with_targets(struct cli *cli, int (*rest)(struct work *w))
 {
     struct work *w = mem_new(sizeof *w);
     w->cli = cli;
@@ -530,7 +645,7 @@ int cmd_compensate(struct cli *cli)
     rv = rv ? rv : find_password(w);
     rv = rv ? rv : open_targets(w);
     rv = rv ? rv : ask_cluster(w, w->targets[0].flavour);
-    rv = rv ? rv : w->n > 1 ? compare_all(w) : compensate_one(w);
+    rv = rv ? rv : rest(w);
     for (size_t i = 0; i < w->n; i++) {
         target_close(&w->targets[i]);
     }
@@ -539,4 +654,19 @@ int cmd_compensate(struct cli *cli)
     password_wipe(w->password, sizeof w->password);
     mem_free(w);
     return rv;
+}
+
+static int compensate(struct work *w)
+{
+    return w->n > 1 ? compare_all(w) : compensate_one(w);
+}
+
+int cmd_compensate(struct cli *cli)
+{
+    return with_targets(cli, compensate);
+}
+
+int compensate_check(struct cli *cli)
+{
+    return with_targets(cli, check_one);
 }

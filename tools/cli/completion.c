@@ -41,7 +41,7 @@ static void second_words(struct buf *b)
 static void option_names(struct buf *b, const char *only)
 {
     for (size_t i = 0; i < OPTIONS_COUNT; i++) {
-        if (only ? OPTIONS[i].only && strcmp(OPTIONS[i].only, only) == 0 : !OPTIONS[i].only) {
+        if (only ? option_belongs(&OPTIONS[i], only) : !OPTIONS[i].only) {
             buf_printf(b, " --%s", OPTIONS[i].name);
         }
     }

@@ -40,7 +40,7 @@ static void option_lines(struct buf *b, const char *only)
     for (size_t i = 0; i < OPTIONS_COUNT; i++) {
         const struct option_row *o = &OPTIONS[i];
         char left[128], letter[8] = "    ";
-        if (only ? !o->only || strcmp(o->only, only) != 0 : o->only != NULL) {
+        if (only ? !option_belongs(o, only) : o->only != NULL) {
             continue;
         }
         if (o->letter) {

@@ -297,6 +297,9 @@ static void check_table(struct buf *b, const struct result *r)
 int cmd_source_check(struct cli *cli)
 {
     struct result r;
+    if (cli->nwords) {
+        return compensate_check(cli);
+    }
     cli_result_init(&r);
     int rv = cli_query(cli, "CHECK REPLICATION SOURCE", &r);
     if (!rv && cli->json) {
