@@ -1,19 +1,25 @@
 /* fuzz_packets: the packet layer, without TLS.
  *
  * Input: flags, largest packet, a list of chunk sizes, then what the peer sends, as a script: raw bytes,
- * well-formed packets, one of more than 16 MiB made of few bytes. Properties: the packets and the error at
- * the end do not depend on how the stream was cut; no packet is larger than was allowed; what one wire puts
- * another one gives. */
-#include "protocol/base/check.h"
+ * well-formed packets, full fragments made of few bytes. Properties: the packets and the error at the end do
+ * not depend on how the stream was cut; no packet is larger than was allowed; what one wire puts another one
+ * gives.
+ *
+ * A fragment has 1021 bytes here and not 16 MiB, or joining and splitting would take a tenth of a second for
+ * each input (tests/unit/test_traps.c has them at full size): so wire.c is compiled once more, in here, and
+ * the linker leaves the archive's. */
+#define PACKET_FRAGMENT PACKET_FRAGMENT_OF_A_NODE
+#include "protocol/packet.h"
+#undef PACKET_FRAGMENT
+enum { PACKET_FRAGMENT = 1021 };
+#include "protocol/wire.c"
+
 #include "protocol/base/crc.h"
-#include "protocol/wire.h"
 #include "tests/fuzz/fuzz.h"
 
-enum { CHUNKS_MAX = 16, FILL_MAX = 1, STREAM_MAX = 24 << 20, FEED_MAX = 1 << 20 };
+enum { CHUNKS_MAX = 16, CUTS_MAX = 1024, STREAM_MAX = 256 << 10, PACKET_MAX = 128 << 10 };
 
-enum { APART = 1, UNCHECKED = 2, LARGE = 4 };
-
-#define LARGE_MARK 0xa4 /* all bits but the first two: such inputs take long, most of them shall not */
+enum { APART = 1, UNCHECKED = 2 };
 
 struct script {
     unsigned flags;
@@ -40,15 +46,12 @@ static void put_fragment(struct buf *b, size_t n, uint8_t seq, const uint8_t *by
 
 static void read_script(struct cur *in, struct script *s)
 {
-    unsigned fills = 0;
     uint8_t seq = 0;
     s->flags = cur_u8(in);
-    s->flags = (s->flags & ~3u) == LARGE_MARK ? (s->flags & 3) | LARGE : s->flags & 3;
-    s->max_packet = s->flags & LARGE ? STREAM_MAX : (size_t)cur_u16(in);
+    s->max_packet = (size_t)cur_u16(in) * 2;
     s->n_chunks = 1 + cur_u8(in) % CHUNKS_MAX;
     for (size_t i = 0; i < s->n_chunks; i++) {
-        s->chunks[i] =
-            s->flags & LARGE ? 4096 + cur_u16(in) * (size_t)64 % FEED_MAX : 1 + (size_t)cur_u16(in);
+        s->chunks[i] = 1 + (size_t)cur_u16(in);
     }
     buf_init(&s->stream, STREAM_MAX);
     while (cur_left(in)) {
@@ -69,9 +72,7 @@ static void read_script(struct cur *in, struct script *s)
             break;
         default: /* a full fragment */
             p = fuzz_piece(in, &n);
-            if (fills++ < FILL_MAX && s->flags & LARGE) {
-                put_fragment(&s->stream, PACKET_FRAGMENT, seq++, p, n);
-            }
+            put_fragment(&s->stream, PACKET_FRAGMENT, seq++, p, n);
             break;
         }
     }
@@ -110,9 +111,10 @@ static struct seen play(const struct script *s, bool cut, struct wire *echo)
     struct seen seen = {0};
     struct wire *w = open_wire(s);
     const uint8_t *p = s->stream.data;
-    size_t left = s->stream.len, i = 0;
+    size_t left = s->stream.len, i = 0, least = 1 + left / CUTS_MAX;
     while (left && !seen.end) {
-        size_t n = cut ? s->chunks[i++ % s->n_chunks] : FEED_MAX;
+        size_t n = cut ? s->chunks[i++ % s->n_chunks] : STREAM_MAX;
+        n = n < least ? least : n;
         n = n < left ? n : left;
         uint8_t *exact = fuzz_exact(p, n);
         int rc = wire_feed(w, exact, n, NULL);
@@ -130,7 +132,7 @@ static struct seen play(const struct script *s, bool cut, struct wire *echo)
 /* What was put comes out as it went in. */
 static void check_echo(const struct script *s, struct wire *echo, size_t n)
 {
-    struct script back = {.flags = 0, .max_packet = STREAM_MAX, .n_chunks = s->n_chunks};
+    struct script back = {.flags = 0, .max_packet = PACKET_MAX, .n_chunks = s->n_chunks};
     memcpy(back.chunks, s->chunks, sizeof back.chunks);
     buf_init(&back.stream, WIRE_OUTPUT_MAX);
     buf_move(&back.stream, wire_output(echo));
@@ -145,7 +147,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct cur in = cur_of(data, size);
     struct script s = {0};
     read_script(&in, &s);
-    struct wire *echo = wire_new(STREAM_MAX);
+    struct wire *echo = wire_new(PACKET_MAX);
     struct seen whole = play(&s, false, echo);
     struct seen parts = play(&s, true, NULL);
     MUST(whole.n == parts.n && whole.digest == parts.digest && whole.end == parts.end);

@@ -13,7 +13,7 @@
 #include "tests/fuzz/fuzz.h"
 #include "tests/fuzz/memory_env.h"
 
-enum { STORED_MAX = 128 << 10, SEGMENTS_MAX = 3, STEPS_MAX = 256 };
+enum { STORED_MAX = 48 << 10, /* the rest of a segment is zero */ SEGMENTS_MAX = 3, STEPS_MAX = 256 };
 
 #define INDEX_MAX (UINT64_C(1) << 48) /* entries count from 1; no node ever writes another number */
 

@@ -1,6 +1,7 @@
 /* test_env_uv_stream: the real env: connections and listeners, over TCP and local sockets. */
 #include "protocol/base/buf.h"
 #include "protocol/base/check.h"
+#include "protocol/base/crc.h"
 #include "tests/unit/env_uv_fixture.h"
 
 #include <dlfcn.h>
@@ -25,7 +26,8 @@ struct side {
     atomic_bool closed; /* a worker sets it, main waits for it */
     int code;
     char why[300];
-    uint64_t got, sum; /* bytes read, and the sum of each times its position */
+    uint64_t got;
+    uint32_t sum;      /* crc32c of the bytes read */
     uint64_t want;     /* stop main's loop when so many came */
     unsigned drained;
     bool echo;
@@ -69,9 +71,7 @@ static void side_readable(void *owner, const uint8_t *data, size_t n)
 {
     struct side *s = owner;
     side_enter(s);
-    for (size_t i = 0; i < n; i++) {
-        s->sum += data[i] * (s->got + i + 1);
-    }
+    s->sum = crc32c_of(s->sum, data, n);
     s->got += n;
     if (s->echo) {
         struct buf b;
@@ -115,17 +115,17 @@ static void side_closed(void *owner, int code, const char *why)
 static const struct env_stream_handler side_handler = {side_connected, side_readable, side_drained,
                                                        side_closed};
 
-static uint64_t write_pattern(struct side *s, size_t n, size_t piece)
+static uint32_t write_pattern(struct side *s, size_t n, size_t piece)
 {
-    uint64_t sum = 0;
+    uint32_t sum = 0;
     struct buf b;
     buf_init(&b, 64 << 20);
     for (size_t at = 0; at < n; at += piece) {
         uint8_t *p = buf_extend(&b, piece < n - at ? piece : n - at);
         for (size_t i = 0; i < b.len; i++) {
             p[i] = (uint8_t)((at + i) * 7 + (at + i) / 251);
-            sum += p[i] * (at + i + 1);
         }
+        sum = crc32c_of(sum, b.data, b.len);
         s->inside = true;
         env_stream_write(s->stream, &b);
         s->inside = false;
@@ -232,7 +232,7 @@ static void echo_over(const char *listen_on, const char *connect_to)
     UNIT_TRUE(!c.connected);
     run();
     UNIT_REQUIRE(c.connected);
-    uint64_t sum = write_pattern(&c, 3000000, 100000);
+    uint32_t sum = write_pattern(&c, 3000000, 100000);
     run();
     UNIT_UINT(c.got, 3000000);
     UNIT_UINT(c.sum, sum);
@@ -301,7 +301,7 @@ static void pause_pushes_back(void)
     pair_open(&d, &c);
     env_stream_pause(d.server.stream, true);
     env_stream_pause(d.server.stream, true);
-    uint64_t sum = write_pattern(&c, BYTES, 1 << 20);
+    uint32_t sum = write_pattern(&c, BYTES, 1 << 20);
     run_for(50 * ENV_MS);
     size_t pending = env_stream_pending(c.stream);
     UNIT_TRUE(pending > 0 && pending < BYTES);
@@ -506,24 +506,41 @@ static void message_that_failed_closes(void)
     end();
 }
 
-static void close_sends_what_was_written(void)
+/* More than the kernel takes is left when c closes. False: the machine was so slow that the second of grace was over first, and
+ * nothing can be said. */
+static bool close_sends_the_rest(void)
 {
     enum { BYTES = 16 << 20 };
     struct door d = {.server = {.stop_on_closed = true, .close_in = 'e'}};
     struct side c = {.closed = false};
-    begin();
     pair_open(&d, &c);
     env_stream_pause(c.stream, true);
     write_pattern(&d.server, 100000, 100000); /* unread when c closes: must not reset the connection */
     run_for(5 * ENV_MS);
-    uint64_t sum = write_pattern(&c, BYTES, 1 << 20);
+    uint32_t sum = write_pattern(&c, BYTES, 1 << 20);
+    UNIT_TRUE(env_stream_pending(c.stream) > 1 << 20);
+    uint64_t began = env_now(env);
     side_close(&c);
     run();
-    UNIT_UINT(d.server.got, BYTES);
-    UNIT_UINT(d.server.sum, sum);
-    UNIT_INT(d.server.code, E_CLOSED);
-    side_is_clean(&c);
+    bool in_time = d.server.got == BYTES || env_now(env) - began < 990 * ENV_MS;
+    if (in_time) {
+        UNIT_UINT(d.server.got, BYTES);
+        UNIT_UINT(d.server.sum, sum);
+        UNIT_INT(d.server.code, E_CLOSED);
+        side_is_clean(&c);
+    }
     door_close(&d);
+    return in_time;
+}
+
+static void close_sends_what_was_written(void)
+{
+    bool in_time = false;
+    begin();
+    for (unsigned i = 0; i < 30 && !in_time; i++) {
+        in_time = close_sends_the_rest();
+    }
+    UNIT_TRUE(in_time);
     end();
 }
 
