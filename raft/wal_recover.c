@@ -3,7 +3,8 @@
  * Segments are read in the order of their epochs, records in order within each. Where no good record follows, the log ends, or something is
  * wrong: the rest of the segment is searched block by block for a record of a later write than the one that may be torn. One there
  * means that acknowledged records were damaged (E_CORRUPT). Otherwise the tail was torn by a crash: it was never acknowledged, is
- * zeroed, and the file is synced, so that what was kept is certain to be there next time too. */
+ * zeroed, and the file is synced, so that what was kept is certain to be there next time too. So is the directory: the node may have been
+ * killed between a rename and its sync, and what is written into a segment whose name is lost with the power is lost too. */
 #include "raft/mutation.h"
 #include "raft/wal_format.h"
 
@@ -258,7 +259,10 @@ static int read_segment(struct wal *wal, struct wal_found *found, uint64_t epoch
 int wal_recover(struct wal *wal, struct wal_found *found, struct errmsg *em)
 {
     struct listing l = {.wal = wal};
-    int rv = env_list_dir(wal->env, wal->dir, list_entry, &l, em);
+    int rv = env_sync_dir(wal->env, wal->dir, em);
+    if (!rv) {
+        rv = env_list_dir(wal->env, wal->dir, list_entry, &l, em);
+    }
     if (!rv) {
         rv = env_list_dir(wal->env, wal->dir, list_spare, wal, em);
     }

@@ -227,6 +227,7 @@ int recover(struct env *env, const char *data_dir, const char *binlog_dir, const
     rv = rv ? rv : env_make_dir(env, data_dir, "index", em);
     rv = rv ? rv : env_sync_dir(env, data_dir, em); /* a crash may have come between making and syncing */
     rv = rv ? rv : load(env, binlog_dir, cp, files, &later, em);
+    rv = rv ? rv : env_sync_dir(env, binlog_dir, em); /* the same: the checkpoint's name may not be durable */
     rv = rv ? rv : bring_to(env, binlog_dir, index_dir, cp, *files, later, em);
     if (rv) {
         filelist_unref(*files);
