@@ -39,6 +39,18 @@ static char *first_index; /* of the first file: taken away, and made again when 
 static uint64_t first_size;
 static unsigned verified, sound, verify_runs;
 static atomic_bool index_removed;
+static bool verifying;
+
+/* libuv closes its descriptors by syscall(SYS_close), past the sanitizer, which knows a descriptor's number as that of a loop's epoll,
+ * eventfd or signal pipe until another is made with it. To it that one races with the making of the old: two threads that one after the
+ * other make a loop, close it, and open a file get that report; with close() they do not. Only makings are left out here. */
+#ifdef __SANITIZE_THREAD__
+__attribute__((visibility("default"))) const char *__tsan_default_suppressions(void);
+const char *__tsan_default_suppressions(void)
+{
+    return "race:epoll_create1\nrace:eventfd\nrace:pipe2\n";
+}
+#endif
 
 static void closed(void *arg)
 {
@@ -58,11 +70,19 @@ static void verify_result(void *owner, const struct verify_result *result)
     }
 }
 
+static void begin_verify(void);
+
+/* One run after the other while there is something to write beside. */
 static void verify_done(void *owner)
 {
     (void)owner;
     verify_runs++;
-    store_close(store, closed, NULL);
+    verifying = false;
+    if (written < FILES) {
+        begin_verify();
+    } else if (ready_count == WORKERS) {
+        store_close(store, closed, NULL);
+    }
 }
 
 static void begin_verify(void)
@@ -70,14 +90,15 @@ static void begin_verify(void)
     static const struct verify_handler handler = {.result = verify_result, .done = verify_done};
     struct verify *verify;
     struct verify_file file = {.era = 1, .name = "mysql-bin.000002", .size = samples_97[1]->n, .sealed = true};
+    verifying = true;
     UNIT_REQUIRE(verify_begin(env, store, &file, 1, 1 << 20, false, &handler, NULL, &verify, NULL) == 0);
 }
 
 static void followed(struct env_msg *msg)
 {
     (void)msg;
-    if (++ready_count == WORKERS) {
-        begin_verify();
+    if (++ready_count == WORKERS && !verifying) {
+        store_close(store, closed, NULL);
     }
 }
 
@@ -172,6 +193,11 @@ static void write_more(struct env_msg *msg)
     struct binlog *b = samples_97[written % 3];
     snprintf(b->name, sizeof b->name, "mysql-bin.%06u", ++written);
     binlog_put(store, b, 1, 300 + written * 37, &at_index);
+    store_write(store, ++at_index, b->n, b->bytes + 4, 90, b->n, NULL, NULL); /* the source lost it */
+    store_cut(store, ++at_index, b->n);
+    if (written == 10) {
+        begin_verify();
+    }
     if (written == FILES / 4) {
         UNIT_REQUIRE(unlink(first_index) == 0);
         atomic_store(&index_removed, true);
@@ -229,9 +255,9 @@ static void readers_run_beside_the_writer(void)
         UNIT_UINT(followers[i].crc, all_crc);
         UNIT_TRUE(followers[i].comings >= COMINGS);
     }
-    UNIT_UINT(verify_runs, 1);
-    UNIT_UINT(verified, 1);
-    UNIT_UINT(sound, 1);
+    UNIT_TRUE(verify_runs > 1);
+    UNIT_UINT(verified, verify_runs);
+    UNIT_UINT(sound, verify_runs);
     UNIT_TRUE(access(first_index, F_OK) == 0);
     for (unsigned i = 0; i < 3; i++) {
         binlog_free(samples_97[i]);
