@@ -201,6 +201,14 @@ static int file_pread(struct env_file *f, void *data, size_t n, uint64_t at, siz
     return 0;
 }
 
+/* Zeros behind the end become a hole: a file of gigabytes for tests. */
+static bool make_hole(int fd, const uint8_t *data, size_t n, uint64_t at)
+{
+    struct stat st;
+    return n >= 1 << 20 && data[0] == 0 && memcmp(data, data + 1, n - 1) == 0 && fstat(fd, &st) == 0 && (uint64_t)st.st_size <= at &&
+           ftruncate(fd, (off_t)(at + n)) == 0;
+}
+
 static int file_pwrite(struct env_file *f, const void *data, size_t n, uint64_t at, struct errmsg *em)
 {
     int rv = attempt(f->head.env, true, f->path, em);
@@ -211,7 +219,7 @@ static int file_pwrite(struct env_file *f, const void *data, size_t n, uint64_t 
         CHECK(pwrite(f->fd, data, n / 2, (off_t)at) == (ssize_t)(n / 2));
         return rv;
     }
-    return pwrite(f->fd, data, n, (off_t)at) == (ssize_t)n ? 0 : err_errno(em, errno, "%s", f->path);
+    return make_hole(f->fd, data, n, at) || pwrite(f->fd, data, n, (off_t)at) == (ssize_t)n ? 0 : err_errno(em, errno, "%s", f->path);
 }
 
 static int file_sync(struct env_file *f, struct errmsg *em)
