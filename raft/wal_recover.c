@@ -29,11 +29,19 @@ static bool parse_number(const char *text, int base, uint64_t *v)
     return text[0] && !*end;
 }
 
+/* As the node writes it; what else may stand there is not the log's. */
+static bool is_segment_name(const char *name, uint64_t epoch)
+{
+    char own[WAL_NAME_MAX];
+    snprintf(own, sizeof own, "wal-%016llx", (unsigned long long)epoch);
+    return !strcmp(name, own);
+}
+
 static void list_entry(void *arg, const char *name)
 {
     struct listing *l = arg;
     uint64_t v;
-    if (!strncmp(name, "wal-", 4) && strlen(name) == 20 && parse_number(name + 4, 16, &v)) {
+    if (!strncmp(name, "wal-", 4) && parse_number(name + 4, 16, &v) && is_segment_name(name, v)) {
         l->epochs = mem_grow(l->epochs, l->n + 1, sizeof *l->epochs);
         l->epochs[l->n++] = v;
     } else if (!strncmp(name, "spare-", 6) && strlen(name) < WAL_NAME_MAX && parse_number(name + 6, 10, &v)) {
