@@ -2,7 +2,7 @@
  *
  * Happy path: read the checkpoint and the list of files, look whether the newest file is there and long enough, cut
  * what was written after it, remove the files that the list names behind the checkpoint's part, mend the list of
- * names (.index) where its end differs; a purge that was under way is ended. Files that were sealed, and eras that ended, are not touched, and no directory
+ * names (.index) of the newest era where it differs; a purge that was under way is ended. Files that were sealed, and eras that ended, are not touched, and no directory
  * is read: the number of calls does not depend on how many files there are. Readers see whether sealed files are
  * whole. Everything after the checkpoint comes again from the log.
  *
@@ -140,57 +140,43 @@ static void put_names(const struct filelist *files, struct buf *names)
     }
 }
 
-static uint64_t names_size(const struct filelist *files)
-{
-    struct filelist_walk w;
-    uint64_t size = 0;
-    filelist_walk_begin(&w, files, filelist_newest_era(files));
-    while (filelist_walk_next(&w)) {
-        size += strlen(w.file.name) + 3;
-    }
-    return size;
-}
-
-/* Cuts it behind the newest file's line. E_CORRUPT: that is not where it should be. */
-static int cut_names(struct env *env, const char *path, const struct filelist *files, const char *newest,
-                     struct errmsg *em)
+/* Cuts it behind the newest file's line. E_CORRUPT: up to there it is not what it should be. */
+static int cut_names(struct env *env, const char *path, const struct buf *want, struct errmsg *em)
 {
     struct env_file *f;
-    char line[FILELIST_NAME_SIZE + 4], have[FILELIST_NAME_SIZE + 4];
-    uint64_t wanted = names_size(files), size = 0;
-    size_t n = strlen(newest) + 3, got = 0;
-    snprintf(line, sizeof line, "./%s\n", newest);
-    int rv = env_open(env, path, ENV_READ | ENV_WRITE, &f, em);
-    if (rv) {
-        return rv == E_NOTFOUND ? E_CORRUPT : rv;
-    }
-    rv = env_size(f, &size, em);
-    rv = rv ? rv : env_pread(f, have, n, wanted - n, &got, em);
-    if (!rv && (got != n || memcmp(have, line, n) != 0)) {
+    struct buf have;
+    buf_init(&have, NAMES_MAX);
+    int rv = env_read_file(env, path, &have, em);
+    rv = rv == E_NOTFOUND || rv == E_TOOBIG ? E_CORRUPT : rv;
+    if (!rv && (have.len < want->len || memcmp(have.data, want->data, want->len) != 0)) {
         rv = E_CORRUPT;
     }
-    if (!rv && size > wanted) {
-        rv = env_truncate(f, wanted, em);
-        rv = rv ? rv : env_sync(f, em);
+    if (!rv && have.len > want->len) {
+        rv = env_open(env, path, ENV_WRITE, &f, em);
+        if (!rv) {
+            rv = env_truncate(f, want->len, em);
+            rv = rv ? rv : env_sync(f, em);
+            env_close(f);
+        }
     }
-    env_close(f);
+    buf_free(&have);
     return rv;
 }
 
 static int mend_names(struct env *env, const char *binlog_dir, const struct filelist *files,
                       const struct filelist_file *newest, struct errmsg *em)
 {
+    struct buf names;
     char *dir = mem_printf("%s/%llu", binlog_dir, (unsigned long long)newest->era);
     char *path = writer_names_path(dir, newest->name);
-    int rv = cut_names(env, path, files, newest->name, em);
+    buf_init(&names, NAMES_MAX);
+    put_names(files, &names);
+    int rv = names.err ? err_set(em, names.err, "%s: %s", path, err_text(names.err)) : cut_names(env, path, &names, em);
     if (rv == E_CORRUPT) {
-        struct buf names;
-        buf_init(&names, NAMES_MAX);
-        put_names(files, &names);
-        rv = names.err ? err_set(em, names.err, "%s: %s", path, err_text(names.err))
-                       : env_replace_file(env, dir, strrchr(path, '/') + 1, names.data, names.len, em);
-        buf_free(&names);
+        env_log(env, ENV_WARN, "the list of names was missing or damaged and is written again file=%s", path);
+        rv = env_replace_file(env, dir, strrchr(path, '/') + 1, names.data, names.len, em);
     }
+    buf_free(&names);
     mem_free(path);
     mem_free(dir);
     return rv;

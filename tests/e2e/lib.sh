@@ -222,15 +222,33 @@ catch_up() { # SOURCE REPLICA [SECONDS]
     answer=$(server wait-gtid "$SCRATCH/$2" "$gtid" "${3:-60}" 2>&1) || fail "replica $2 lags behind $1: $answer"
 }
 
-# The options that let a MariaDB server encrypt its binlog, into OPTIONS; skips the test when its plugin cannot be had.
+# The options that let a server encrypt its binlog, into OPTIONS; skips the test when MariaDB's plugin cannot be had.
 encryption_options() { # FLAVOUR
     local plugins
+    if [ "$1" = mysql-9.7 ]; then
+        keyring_mysql "$1"
+        # shellcheck disable=SC2034 # the caller's
+        OPTIONS=(--opt --binlog-encryption=ON)
+        return
+    fi
     need "plugins-$1"
     plugins=$("$E2E/servers/fetch" --path "plugins-$1")/root/usr/lib/mysql/plugin
     echo '1;a7addd9adea9978fda19f21e6be987880e68ac92632ca052e5bb42b1a506939a' >"$SCRATCH/keys"
     # shellcheck disable=SC2034 # the caller's
     OPTIONS=(--opt "--plugin-dir=$plugins" --opt --plugin-load-add=file_key_management --opt
         "--loose-file-key-management-filename=$SCRATCH/keys" --opt --encrypt-binlog=ON)
+}
+# MySQL finds its keyring by files beside its program: so all servers of this test are started from a copy (of links) of its tree.
+keyring_mysql() { # FLAVOUR
+    local home copy
+    need "$1"
+    home=$("$E2E/servers/fetch" --path "$1")
+    copy=$SCRATCH/servers/$1
+    mkdir -p "$SCRATCH/servers"
+    cp -al "$home" "$copy" 2>/dev/null || { rm -rf "$copy"; cp -a "$home" "$copy"; }
+    echo '{ "components": "file://component_keyring_file" }' >"$copy/root/usr/sbin/mysqld.my"
+    echo "{ \"path\": \"$SCRATCH/keyring\", \"read_only\": false }" >"$copy/root/usr/lib/mysql/plugin/component_keyring_file.cnf"
+    export HOLDFAST_SERVERS=$SCRATCH/servers
 }
 
 # ---- equality ---------------------------------------------------------------------------------------------------------------------
@@ -258,17 +276,26 @@ tables_equal() { # NAME NAME
 
 # Compares one of a source's files with ours; one that is encrypted with what the source's own program reads of it.
 file_equal() { # NAME FILE OUR-FILE [OPTION-OF-binlog-same...]
-    local name=$1 file=$2 ours=$3 dir
+    local name=$1 file=$2 ours=$3
     shift 3
+    if [ "$(head -c 4 "$file" | tail -c 3)" = bin ] && [ "$(head -c 1 "$file" | od -An -tx1 | tr -d ' ')" = fd ]; then # MySQL's
+        clear_copy "$name" "${file##*/}" || return 1
+        "$E2E/binlog-same" "$@" "$SCRATCH/clear/${file##*/}" "$ours"
+        return
+    fi
     if [ "$(od -An -tu1 -j "$((4 + $(od -An -tu4 --endian=little -j 13 -N 4 "$file") + 4))" -N 1 "$file" | tr -d ' ')" != 164 ]; then
         "$E2E/binlog-same" "$@" "$file" "$ours"
         return
     fi
-    dir=$SCRATCH/clear
-    mkdir -p "$dir"
-    (cd "$dir" && server exec "$SCRATCH/$name" mysqlbinlog --read-from-remote-server --raw -u root -S "$(server get "$SCRATCH/$name" socket)" \
-        "${file##*/}") >"$SCRATCH/clear.log" 2>&1 || { cat "$SCRATCH/clear.log"; return 1; }
-    "$E2E/binlog-same" "$@" --clear "$dir/${file##*/}" "$file" "$ours"
+    clear_copy "$name" "${file##*/}" || return 1
+    "$E2E/binlog-same" "$@" --clear "$SCRATCH/clear/${file##*/}" "$file" "$ours"
+}
+
+# What the server sends of one of its files, in $SCRATCH/clear.
+clear_copy() { # NAME FILE-NAME
+    mkdir -p "$SCRATCH/clear"
+    (cd "$SCRATCH/clear" && server exec "$SCRATCH/$1" mysqlbinlog --read-from-remote-server --raw -u root -S "$(server get "$SCRATCH/$1" socket)" \
+        "$2") >"$SCRATCH/clear.log" 2>&1 || { cat "$SCRATCH/clear.log"; return 1; }
 }
 
 # Compares all binlog files of a source with those of a directory of ours. With LAST-LENGTH the source's newest file is
@@ -445,15 +472,15 @@ hf_port() { printf '%s\n' "${HF_PORT[$1]}"; }
 hf_pid() { tracked_pid "node$1"; }
 hf_answers() { "$BUILD/holdfast" -S "$SCRATCH/node$1/sock" status; }
 
-# Starts a node and waits until it answers.
+# Starts a node and waits until it answers, START_SECONDS at most (30).
 hf_start() { # NODE
-    local end=$((SECONDS + 30)) dir=$SCRATCH/node$1
+    local end=$((SECONDS + ${START_SECONDS:-30})) dir=$SCRATCH/node$1
     "$BUILD/holdfastd" --config "$dir/holdfast.conf" </dev/null >>"$dir/holdfastd.log" 2>&1 &
     track $! "node$1"
     disown $!
     until hf_answers "$1" >/dev/null 2>&1; do
         hf_pid "$1" >/dev/null || fail "node $1 ended while starting"
-        [ $SECONDS -lt "$end" ] || fail "node $1 does not answer after 30 s"
+        [ $SECONDS -lt "$end" ] || fail "node $1 does not answer after ${START_SECONDS:-30} s"
         sleep 0.05
     done
 }

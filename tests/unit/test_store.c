@@ -336,6 +336,32 @@ static void a_late_checkpoint_covers_what_came_before_it(void)
     mem_free(dir);
 }
 
+/* Anywhere: it can be made again, and is. */
+static void a_damaged_list_of_names_is_written_again(void)
+{
+    static const char *const damage[] = {"./mysql-bin.000009\n./mysql-bin.000002\n./mysql-bin.000003\n", "./mysql-bin.000001\n", "",
+                                         "./mysql-bin.000001\n./mysql-bin.000002\n./mysql-bin.000003\n./mysql-bin.000004\n"};
+    struct env *loop = test_env_new(6);
+    struct errmsg em;
+    char *dir = binlog_dir("names"), *era = mem_printf("%s/binlog/1", dir);
+    struct store *store = binlog_store(loop, dir);
+    for (uint64_t i = 1; i <= 3; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "mysql-bin.%06llu", (unsigned long long)i);
+        store_file(store, i, 1, name, NULL);
+    }
+    store_checkpoint(store, 3, NULL, NULL);
+    binlog_store_close(loop, store);
+    for (size_t i = 0; i < sizeof damage / sizeof *damage; i++) {
+        UNIT_INT(env_replace_file(loop, era, "mysql-bin.index", damage[i], strlen(damage[i]), &em), 0);
+        binlog_store_close(loop, binlog_store(loop, dir));
+        UNIT_TRUE(index_is(loop, dir, 1, "./mysql-bin.000001\n./mysql-bin.000002\n./mysql-bin.000003\n"));
+    }
+    test_env_free(loop);
+    mem_free(era);
+    mem_free(dir);
+}
+
 /* ---- what must not start, what must stop --------------------------------------------------------------- */
 
 static int open_fails(struct env *loop, const char *dir, struct errmsg *em)
@@ -675,7 +701,8 @@ static void no_change_is_missed(void)
 UNIT_MAIN("store", UNIT_TEST(random_pieces_give_the_same_file), UNIT_TEST(adjacent_writes_become_one),
           UNIT_TEST(rotation_keeps_names_and_sizes), UNIT_TEST(a_crash_anywhere_is_mended),
           UNIT_TEST(a_power_loss_anywhere_is_mended), UNIT_TEST(jobs_up_to_the_checkpoint_are_skipped),
-          UNIT_TEST(a_late_checkpoint_covers_what_came_before_it), UNIT_TEST(damage_is_refused),
+          UNIT_TEST(a_late_checkpoint_covers_what_came_before_it), UNIT_TEST(a_damaged_list_of_names_is_written_again),
+          UNIT_TEST(damage_is_refused),
           UNIT_TEST(checkpoint_survives_no_flipped_bit), UNIT_TEST(names_that_lead_elsewhere_are_no_names),
           UNIT_TEST(contradictions_are_fatal), UNIT_TEST(subscribers_see_what_is_whole),
           UNIT_TEST(no_change_is_missed))
