@@ -161,6 +161,13 @@ void source_probe_begin(struct source *s);
 void source_probe_packet(struct source *s, const struct packet *p);
 /* Reads the header of an event from the source and checks its sum. */
 int source_check_event(const struct source *s, const uint8_t *event, size_t n, struct event_header *h, struct errmsg *em);
+
+/* A format description that only stands for the file's own, for a start in its middle: it says so by having no place. Beyond 4 GiB it is
+ * asked for by the command with a GTID set, and then MySQL leaves the place of the file's own in it. */
+static inline bool source_is_copy(const struct source *s, const struct event_header *h)
+{
+    return h->type == EVENT_FORMAT_DESCRIPTION && (h->log_pos == 0 || s->position > UINT32_MAX);
+}
 void source_stream_stuck(struct source *s); /* it does not go on where it stands: maybe a torn file */
 bool source_torn(const struct source *s); /* the newest file held here is the torn one */
 bool source_permanent(const struct stream_packet *error); /* an error that trying again cannot mend */

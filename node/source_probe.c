@@ -159,8 +159,8 @@ static void look_at_event(struct source *s, const uint8_t *event, size_t n)
         look_at_format(s, event, n);
     } else if (s->probe == PROBE_HEAD) {
         look_behind_format(s, h.type, event, n);
-    } else if (h.type == EVENT_FORMAT_DESCRIPTION && h.log_pos == 0) {
-        return; /* a copy, for a start in the middle */
+    } else if (source_is_copy(s, &h)) {
+        return;
     } else if (s->probe == PROBE_TAIL) {
         look_at_tail(s, event, n);
     }

@@ -314,9 +314,9 @@ static void take_format(struct source *s, const struct event_header *h, const ui
     if (s->format.version[0]) {
         snprintf(s->peer.origin.version, sizeof s->peer.origin.version, "%s", s->format.version);
     }
-    if (h->log_pos) {
+    if (!source_is_copy(s, h)) {
         add_event(s, h, event, n, false);
-    } /* else: a copy for a start in the middle; the real one is held already */
+    }
 }
 
 /* For a start in the middle MariaDB 11.8 sends a changed copy of the format description, and where the file has no checksums it leaves the old
@@ -327,8 +327,7 @@ int source_check_event(const struct source *s, const uint8_t *event, size_t n, s
     if (rv) {
         return rv;
     }
-    bool copy = h->type == EVENT_FORMAT_DESCRIPTION && h->log_pos == 0;
-    if (copy && n > EVENT_HEADER_SIZE + EVENT_CRC_SIZE && event[n - EVENT_CRC_SIZE - 1] == CHECKSUM_NONE) {
+    if (source_is_copy(s, h) && n > EVENT_HEADER_SIZE + EVENT_CRC_SIZE && event[n - EVENT_CRC_SIZE - 1] == CHECKSUM_NONE) {
         return 0;
     }
     return event_crc_check(&s->format, event, n, em);
