@@ -24,7 +24,9 @@ enum setting_kind { SETTING_NUMBER, SETTING_BYTES /* K, M and G may stand behind
     X(replica_queue_all, SETTING_BYTES, 1 << 20, 1ull << 40, NULL, "32M",                                                \
       "bytes that may wait for all replicas of a node together: with many of them each gets less")                      \
     X(log_compression, SETTING_CHOICE, 0, 0, "off|on", "off",                                                            \
-      "lz4 for events in the log and between members, where it saves an eighth; costs the leader time for each commit")
+      "lz4 for events in the log and between members, where it saves an eighth; costs the leader time for each commit") \
+    X(follow, SETTING_CHOICE, 0, 0, "manual|auto", "manual",                                                             \
+      "auto: another server of the source's addresses may be followed, if it is writable, waits for ACKs and holds everything")
 
 enum setting_id {
 #define SETTING_ENUM(name, ...) SETTING_ID_##name,

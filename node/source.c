@@ -143,6 +143,7 @@ static void try_later(struct source *s, bool round)
     env_random(s->loop, &jitter, sizeof jitter);
     uint64_t ms = limit / 2 + jitter % (limit / 2 + 1);
     if (round) {
+        s->refused &= ~s->lacking; /* those may have got it */
         s->backoff_ms = s->backoff_ms * 2 > SOURCE_BACKOFF_MAX_MS ? SOURCE_BACKOFF_MAX_MS : s->backoff_ms * 2;
     }
     env_log(s->loop, ENV_WARN, "source: %s; next try in %llu ms source=%s:%u", s->status.error, (unsigned long long)ms,

@@ -127,14 +127,25 @@ static bool nearly_level(struct source *s)
     return s->probe == PROBE_NONE && s->peer.behind <= setting_number(cluster_state(s->cluster), SETTING_ID_semi_sync_within) && !source_torn(s);
 }
 
+/* Does it wait for acknowledgements at all: of a server that may be followed without being named. */
+static bool judging(struct source *s)
+{
+    return source_is_another(s) && !s->found_file[0] && source_follows_by_itself(s);
+}
+
+static bool wants_semi_sync(struct source *s)
+{
+    return nearly_level(s) || judging(s);
+}
+
 static bool semi_sync_not_known(struct source *s)
 {
-    return nearly_level(s) && !s->peer.semi_sync;
+    return wants_semi_sync(s) && !s->peer.semi_sync;
 }
 
 static bool semi_sync_known(struct source *s)
 {
-    return s->peer.semi_sync;
+    return nearly_level(s) && s->peer.semi_sync;
 }
 
 static bool starts_now(struct source *s)
@@ -212,9 +223,9 @@ static const struct ask asks[] = {
     {FOR_MYSQL, "SELECT @@GLOBAL.binlog_encryption", NULL, NULL, take_encrypted, ANY_ERROR},
     {FOR_MYSQL, NULL, build_uuid, NULL, NULL, 0},
     {FOR_BOTH, "SHOW BINARY LOGS", NULL, may_be_far_behind, take_logs, ANY_ERROR},
-    {FOR_MYSQL, "SELECT @@global.rpl_semi_sync_source_enabled", NULL, nearly_level, take_semi_sync, 1193},
+    {FOR_MYSQL, "SELECT @@global.rpl_semi_sync_source_enabled", NULL, wants_semi_sync, take_semi_sync, 1193},
     {FOR_MYSQL, "SELECT @@global.rpl_semi_sync_master_enabled", NULL, semi_sync_not_known, take_semi_sync, 1193},
-    {FOR_MARIADB, "SHOW VARIABLES LIKE 'rpl_semi_sync_master_enabled'", NULL, nearly_level, take_semi_sync, 0},
+    {FOR_MARIADB, "SHOW VARIABLES LIKE 'rpl_semi_sync_master_enabled'", NULL, wants_semi_sync, take_semi_sync, 0},
     {FOR_BOTH, "SET @rpl_semi_sync_replica= 1, @rpl_semi_sync_slave= 1", NULL, semi_sync_known, NULL, 0},
     {FOR_MYSQL, "SHOW BINARY LOG STATUS", NULL, starts_now, take_start_file, 1064},
     {FOR_BOTH, "SHOW MASTER STATUS", NULL, starts_now, take_start_file, 1064},

@@ -8,6 +8,7 @@
  * Refused, with the reason: it lacks something (named, with the command that compensates; it is looked at again, since it may
  * get it); GTIDs that cannot prove it (switched off there, or not in what is held here); the other flavour; a list of addresses, where nobody
  * said that another server may be followed. It is asked anew on each connection: what it has may have been taken away. */
+#include "node/settings.h"
 #include "node/source_impl.h"
 
 #include "protocol/gtid_lack.h"
@@ -100,16 +101,31 @@ static bool has_all(struct source *s)
     return all;
 }
 
-/* With several addresses, another server than the one that is followed may just be the one that answers first. */
+/* With several addresses, another server than the one that is followed may just be the one that answers first: a replica, say. Who lets
+ * the cluster choose gets one that is meant to be written to, and that waits for us. */
 static bool is_meant(struct source *s)
 {
     struct env_addr second;
     if (!source_candidate(&s->settings, 1, &second)) {
         return true; /* the operator named it */
     }
-    source_refused(s, "it is another server than the one that is followed, one of several addresses. To follow it, name it alone: "
-                      "holdfast source set host=%s port=%u", s->addr.host, (unsigned)s->addr.port);
-    return false;
+    if (!source_follows_by_itself(s)) {
+        source_refused(s, "it is another server than the one that is followed, one of several addresses. To follow it, name it alone: "
+                          "holdfast source set host=%s port=%u (or let the cluster choose: holdfast source set follow=auto)",
+                       s->addr.host, (unsigned)s->addr.port);
+        return false;
+    }
+    if (!s->peer.writable || !s->peer.semi_sync || !s->peer.semi_sync_on) {
+        source_lacks(s, "it is another server than the one that is followed, and %s: with follow=auto only one that is writable and waits for "
+                        "acknowledgements is followed", s->peer.writable ? "its semi-sync is off" : "it is read-only");
+        return false;
+    }
+    return true;
+}
+
+bool source_follows_by_itself(const struct source *s)
+{
+    return !strcmp(setting_text(cluster_state(s->cluster), SETTING_ID_follow), "auto");
 }
 
 bool source_follow_rule(struct source *s)
@@ -120,7 +136,7 @@ bool source_follow_rule(struct source *s)
                        flavour_name(era->origin.flavour));
         return false;
     }
-    if (!is_meant(s) || !gtids_prove(s) || !has_all(s)) {
+    if ((!s->found_file[0] && !is_meant(s)) || !gtids_prove(s) || !has_all(s)) {
         return false;
     }
     if (!s->found_file[0]) {

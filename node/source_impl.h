@@ -149,6 +149,7 @@ void source_ask_packet(struct source *s, const struct packet *p);
 /* source_follow.c */
 bool source_is_another(const struct source *s); /* than the one whose binlog is held here; once it has told who it is */
 bool source_follow_rule(struct source *s);      /* may it be followed? false: refused, with the reason */
+bool source_follows_by_itself(const struct source *s); /* another of its addresses, without being told */
 /* The answers of another server. */
 void source_take_gtid_mode(struct source *s, const char *mode);
 void source_take_has(struct source *s, const char *text);

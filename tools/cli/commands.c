@@ -24,13 +24,15 @@ const struct command COMMANDS_TABLE[] = {
      "  ssl_cert=FILE    own certificate, for a source that asks for one; with it\n"
      "  ssl_key=FILE     its key. Paths of PEM files on each node, read again at each connect; nothing for none\n"
      "  compression=HOW  none, zlib, zstd or zstd:LEVEL, where the source offers it\n"
+     "  follow=HOW       manual (default): another server is followed only when it is the only address; auto: also one of\n"
+     "                   several, when it is writable, waits for acknowledgements and holds all that is held here\n"
      "  start=WHERE      oldest (default), now, the name of a binlog file, or a GTID set\n"
      "\n"
      "What is left out keeps its value. The source has to be stopped (holdfast source stop); following "
      "begins with holdfast source start.\n",
      "holdfast source set host=db1 port=3306 user=holdfast password=- start=oldest\n"
      "holdfast source set password=- < /root/new-password\n",
-     "host= port= user= password=- ssl_mode= ssl_ca= ssl_cert= ssl_key= compression= start=oldest start=now", 1, 16, cmd_source_set},
+     "host= port= user= password=- ssl_mode= ssl_ca= ssl_cert= ssl_key= compression= start=oldest start=now follow=manual follow=auto", 1, 16, cmd_source_set},
     {"source check", "[HOST[:P]]", "the settings of the source that the promise depends on; or, may a server rejoin",
      "Asks the source now, also if it is not followed yet. Each setting is ok, warn or critical (then commits "
      "are not protected); below the table stands the statement that mends each one.\n"
@@ -101,7 +103,7 @@ const struct command COMMANDS_TABLE[] = {
      "Takes effect on all nodes at once and stays. DEFAULT takes the value back; sizes may end in K, M or G.\n",
      "holdfast setting set max_connections=500\nholdfast setting set replica_queue_all=64M\n"
      "holdfast setting set max_connections=DEFAULT\n",
-     "cluster_server_id= default_auth= max_connections= replica_queue= replica_queue_all= semi_sync_within=", 1, 1, cmd_setting_set},
+     "cluster_server_id= default_auth= follow= max_connections= replica_queue= replica_queue_all= semi_sync_within=", 1, 1, cmd_setting_set},
     {"alarm list", "", "what happened that somebody has to know of",
      "Loss windows (commits on the source returned without the cluster's acknowledgement) and the like: since when, until "
      "when, which transactions. Kept until 64 newer ones need the room.\n",

@@ -14,7 +14,7 @@
 
 enum { SQL_MAX = 1 << 20 };
 
-enum key_kind { KEY_TEXT, KEY_PORT, KEY_SECRET, KEY_SSL_MODE, KEY_PATH, KEY_COMPRESSION };
+enum key_kind { KEY_FOLLOW, KEY_TEXT, KEY_PORT, KEY_SECRET, KEY_SSL_MODE, KEY_PATH, KEY_COMPRESSION };
 
 static const struct source_key {
     const char *key;
@@ -31,8 +31,9 @@ static const struct source_key {
     {"ssl_key", "SOURCE_SSL_KEY", KEY_PATH},
     {"compression", "SOURCE_COMPRESSION", KEY_COMPRESSION},
     {"start", "SOURCE_START", KEY_TEXT},
+    {"follow", "holdfast_follow", KEY_FOLLOW}, /* a setting, and the last one here */
 };
-enum { NKEYS = sizeof KEYS / sizeof KEYS[0] };
+enum { NKEYS = sizeof KEYS / sizeof KEYS[0], FOLLOW = NKEYS - 1 };
 
 /* Finds the key of a word; *value is what stands behind the '='. */
 static int find_key(const char *word, size_t *key, const char **value)
@@ -50,7 +51,7 @@ static int find_key(const char *word, size_t *key, const char **value)
     }
     return cli_fail(CLI_USAGE,
                     "source set: '%.*s' is no key; host, port, user, password, ssl_mode, ssl_ca, ssl_cert, "
-                    "ssl_key, compression and start are",
+                    "ssl_key, compression, start and follow are",
                     (int)n, word);
 }
 
@@ -77,6 +78,8 @@ static int check_value(enum key_kind kind, const char *value)
     } else if (kind == KEY_COMPRESSION && compress_parse(value, &compression)) {
         return cli_fail(CLI_USAGE, "source set: compression=%s is none of none, zlib, zstd, zstd:LEVEL (1 to %d)", value,
                         COMPRESS_ZSTD_LEVEL_MAX);
+    } else if (kind == KEY_FOLLOW && strcasecmp(value, "auto") != 0 && strcasecmp(value, "manual") != 0) {
+        return cli_fail(CLI_USAGE, "source set: follow=%s is neither manual nor auto", value);
     } else if (kind == KEY_TEXT && !value[0]) {
         return cli_fail(CLI_USAGE, "source set: a value is empty; leave the key out to keep what is there");
     }
@@ -107,7 +110,7 @@ static void build_change(struct buf *sql, const char *const values[NKEYS])
 {
     const char *comma = "";
     buf_str(sql, "CHANGE REPLICATION SOURCE TO ");
-    for (size_t i = 0; i < NKEYS; i++) {
+    for (size_t i = 0; i < FOLLOW; i++) {
         if (!values[i]) {
             continue;
         }
@@ -138,12 +141,18 @@ int cmd_source_set(struct cli *cli)
             values[i] = password;
         }
     }
-    if (!rv) {
+    if (!rv && cli->nwords > (values[FOLLOW] != NULL)) {
         struct buf sql;
         buf_init(&sql, SQL_MAX);
         build_change(&sql, values);
-        rv = cli_change(cli, buf_cstr(&sql), "The source is set. To follow it: holdfast source start");
+        rv = cli_change(cli, buf_cstr(&sql), values[FOLLOW] ? NULL : "The source is set. To follow it: holdfast source start");
         sql_free(&sql);
+    }
+    if (!rv && values[FOLLOW]) {
+        bool automatic = strcasecmp(values[FOLLOW], "auto") == 0;
+        rv = cli_change(cli, automatic ? "SET GLOBAL holdfast_follow = 'auto'" : "SET GLOBAL holdfast_follow = 'manual'",
+                        automatic ? "Set. One of several addresses is followed by itself when it is writable, waits for acknowledgements and holds everything."
+                                  : "Set. Another server is followed only when it is named alone.");
     }
     password_wipe(password, sizeof password);
     return rv;
