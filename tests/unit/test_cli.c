@@ -810,6 +810,19 @@ static void early_reader_is_no_failure(void)
     fake_node_stop(&node);
 }
 
+static void source_set_follow_is_a_setting(void)
+{
+    START(node, {"CHANGE", "OK"}, {"SET", "OK"});
+    struct ran r = run("", "-S", node.socket, "source", "set", "follow=auto", NULL);
+    EXPECT(r, 0, "followed by itself", "");
+    r = run("", "-S", node.socket, "source", "set", "host=db1,db2", "follow=manual", NULL);
+    EXPECT(r, 0, "named alone", "");
+    expect_log(&node, "SET GLOBAL holdfast_follow = 'auto'\nCHANGE REPLICATION SOURCE TO SOURCE_HOST='db1,db2'\nSET GLOBAL holdfast_follow = 'manual'\n");
+    r = run("", "-S", node.socket, "source", "set", "follow=me", NULL);
+    EXPECT(r, 2, "", "neither manual nor auto");
+    fake_node_stop(&node);
+}
+
 /* ---- compensate ---- */
 
 #define U1 "11111111-1111-1111-1111-111111111111"
@@ -859,7 +872,7 @@ static void what_a_server_lacks_is_brought(void)
     EXPECT(r, 2, "", "for 'compensate' only");
 }
 
-UNIT_MAIN("cli", UNIT_TEST(what_a_server_lacks_is_brought), UNIT_TEST(wrong_use_is_2), UNIT_TEST(help_comes_from_the_table), UNIT_TEST(no_node_is_3),
+UNIT_MAIN("cli", UNIT_TEST(source_set_follow_is_a_setting), UNIT_TEST(what_a_server_lacks_is_brought), UNIT_TEST(wrong_use_is_2), UNIT_TEST(help_comes_from_the_table), UNIT_TEST(no_node_is_3),
           UNIT_TEST(status_for_people), UNIT_TEST(status_for_programs),
           UNIT_TEST(alarms_are_what_is_wrong_now), UNIT_TEST(another_server_is_recognized),
           UNIT_TEST(source_set_quotes), UNIT_TEST(source_set_knows_tls_and_compression), UNIT_TEST(source_starts_and_stops),
