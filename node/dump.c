@@ -1,9 +1,11 @@
 /* dump.c: a dump's life: read, send, wait; for the replica, for more, for a heartbeat's time.
  *
  * Happy path: events go from the reader to the wire until its share of memory waits for the replica;
- * drained() goes on. The share is what one may have, or less where many do not read: an eighth of what is left for all, so
- * that slow ones cannot take it from the others. A slow one gives back its read buffer as well. At the watermark it waits for changed(). While nothing comes a heartbeat tells the replica that we
- * live. What it asked for may not be here yet: then it waits in the same way, and opens its reader at
+ * drained() goes on. The share is what one may have, or less where many do not read: an eighth of what is left for
+ * all, so that slow ones cannot take it from the others. A large event goes in pieces, each as large as there is
+ * room; until the last one nothing else can be said, so an end in between comes without a word. A slow one gives
+ * back its read buffer as well. At the watermark it waits for changed(). While nothing comes a heartbeat tells the
+ * replica that we live. What it asked for may not be here yet: then it waits in the same way, and opens its reader at
  * changed().
  *
  * Failure: dump_error.c. A replica that vanishes is found by its stream (TCP keepalive, or the next
@@ -38,9 +40,11 @@ static void account(struct dump *d)
     d->queued = queued;
 }
 
-static bool room(struct dump *d)
+/* Bytes that may be put now; 0: too few for an event, or a piece of one. */
+static size_t room(const struct dump *d)
 {
-    return env_stream_pending(d->session->stream) + d->put + DUMP_EVENT < share(d);
+    size_t used = env_stream_pending(d->session->stream) + d->put, all = share(d);
+    return used + DUMP_EVENT < all ? all - used : 0;
 }
 
 static void flush(struct dump *d)
@@ -82,6 +86,7 @@ static int cross_era(struct dump *d)
         reader_close(d->reader);
         d->reader = d->next_era;
         d->next_era = NULL;
+        reader_cut_large(d->reader, DUMP_EVENT);
         d->announced = false;
     }
     return rv;
@@ -98,9 +103,24 @@ static void reader_failed(struct dump *d, int rv, const struct errmsg *em)
     }
 }
 
-static void pump(struct dump *d)
+/* Takes a step, of at most `max` bytes if it can: > 0, 0 at the end of what is visible, an error. */
+static int advance(struct dump *d, size_t max, struct errmsg *em)
 {
     struct reader_event ev;
+    if (d->left) {
+        int rv = dump_put_piece(d, max, em);
+        return rv ? rv : 1;
+    }
+    int rv = reader_next(d->reader, &ev, em);
+    if (rv > 0) {
+        d->level = false;
+        dump_put_event(d, &ev);
+    }
+    return rv;
+}
+
+static void pump(struct dump *d)
+{
     struct errmsg em = {""};
     if (dump_is_over(d) || (!d->reader && !dump_open(d))) {
         if (!dump_is_over(d)) {
@@ -109,20 +129,20 @@ static void pump(struct dump *d)
         return;
     }
     int rv = 1;
-    while (!dump_is_over(d) && rv != 0 && room(d)) {
-        rv = reader_next(d->reader, &ev, &em);
-        if (rv == READER_ERA_END) {
-            rv = cross_era(d);
-            if (rv == 0) {
-                at_end(d);
-            }
-        } else if (rv > 0) {
-            d->level = false;
-            dump_put_event(d, &ev);
-        } else if (rv < 0) {
+    size_t max;
+    while (!dump_is_over(d) && rv != 0 && (max = room(d)) > 0) {
+        rv = advance(d, max, &em);
+        rv = rv == READER_ERA_END ? cross_era(d) : rv;
+        if (dump_is_over(d)) {
+            break;
+        }
+        if (rv < 0) {
             reader_failed(d, rv, &em);
-        } else {
+        } else if (rv == 0) {
             at_end(d);
+        }
+        if (d->last && !d->left && !d->inside && !dump_is_over(d)) {
+            session_stop(d->session, END_SHUTDOWN);
         }
     }
     if (dump_is_over(d)) {
@@ -229,8 +249,17 @@ void dump_begin(struct dump *d)
     pump(d);
 }
 
+bool dump_finish_transaction(struct dump *d)
+{
+    d->last = d->left || d->inside;
+    return d->last;
+}
+
 void dump_stop(struct dump *d, enum session_end_reason why)
 {
+    if (wire_is_open(d->session->wire)) {
+        return; /* it would be taken for a part of the event */
+    }
     if (why == END_DUPLICATE) {
         dump_put_error(d, DUMP_ERROR_DUPLICATE);
     } else if (why == END_SHUTDOWN && d->session->worker->view->flavour != FLAVOUR_MARIADB) {

@@ -13,6 +13,8 @@ void dump_command(struct session *session, const struct packet *packet);
 void dump_changed(struct dump *dump); /* more is visible */
 void dump_drained(struct dump *dump); /* the queue is empty */
 void dump_rest(struct dump *dump);    /* from time to time: one that waits for its replica needs no buffer */
+/* The node ends: inside a transaction it goes on to its end, then ends its session. False: it stands between two. */
+bool dump_finish_transaction(struct dump *dump);
 void dump_stop(
     struct dump *dump,
     enum session_end_reason why); /* puts what the replica is told; the session is ended by the caller */

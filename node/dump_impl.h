@@ -8,7 +8,7 @@
 #include "storage/reader.h"
 
 enum {
-    DUMP_EVENT = 12 << 10,          /* room for one more: so a queue's memory does not double for the last one */
+    DUMP_EVENT = 12 << 10,          /* room for one more; what is larger goes in pieces */
     DUMP_QUEUE_MIN = 16 << 10,       /* bytes that may wait for a replica however many there are */
     DUMP_ARTIFICIAL_MAX = 64 << 20 /* of an event of our own; a GTID_LIST can be large */
 };
@@ -66,6 +66,10 @@ struct dump {
     /* the queue, the clock */
     size_t put;    /* bytes given to the wire since the last flush */
     size_t queued; /* how many wait for the replica, as the anchor's sum has it */
+    size_t left;  /* of an event that goes in pieces; nothing else can be put until they are gone */
+    bool ends;    /* ... a transaction */
+    bool inside;  /* a transaction, of which the replica has a part */
+    bool last;    /* the dump ends with it */
     bool stalled; /* waits for the queue to leave */
     bool level;   /* all that is visible was sent */
     bool moved;
@@ -98,6 +102,10 @@ void dump_put_format(struct dump *d, const struct event_format *format, const ui
                      unsigned how);
 void dump_put_heartbeat(struct dump *d, const char *file, uint64_t position);
 void dump_put_event(struct dump *d, const struct reader_event *event);
+/* The event as it is stored: all of it, or the announcement of its pieces. */
+void dump_put_stored(struct dump *d, const struct reader_event *event);
+/* The next piece, at most `max` bytes of it. What the reader fails with. */
+int dump_put_piece(struct dump *d, size_t max, struct errmsg *em);
 void dump_put_until_reached(struct dump *d);
 /* Tells the replica up to where transactions were left out. */
 void dump_settle_skipped(struct dump *d);

@@ -112,8 +112,16 @@ static bool make_begin(uint8_t *event, size_t n)
     return true;
 }
 
-static void put_instead(struct dump *d, const struct reader_event *ev, const struct event_format *format, bool begin)
+/* An annotation can be as large as a statement: it is made as a whole. */
+static void put_instead(struct dump *d, const struct reader_event *stored, const struct event_format *format, bool begin)
 {
+    struct errmsg em = {""};
+    struct reader_event all = *stored, *ev = &all;
+    int rv = all.in_pieces ? reader_whole(d->reader, &all, &em) : 0;
+    if (rv) {
+        dump_drop(d, rv, &em);
+        return;
+    }
     size_t crc = event_crc_size(format, ev->type);
     buf_reset(&d->scratch);
     buf_bytes(&d->scratch, ev->bytes, ev->n);
@@ -139,7 +147,7 @@ static void put_instead(struct dump *d, const struct reader_event *ev, const str
 void dump_put_known(struct dump *d, const struct reader_event *ev, const struct event_format *format)
 {
     switch (format->flavour == FLAVOUR_MARIADB ? fate_of(d, ev) : AS_IS) {
-    case AS_IS: dump_put(d, ev->bytes, ev->n); break;
+    case AS_IS: dump_put_stored(d, ev); break;
     case LEFT_OUT: break;
     case DUMMY: put_instead(d, ev, format, false); break;
     case BEGIN: put_instead(d, ev, format, true); break;

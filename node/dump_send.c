@@ -20,6 +20,35 @@ void dump_put(struct dump *d, const uint8_t *event, size_t n)
     d->last_sent = env_now(d->session->env);
 }
 
+void dump_put_stored(struct dump *d, const struct reader_event *ev)
+{
+    if (!ev->in_pieces) {
+        dump_put(d, ev->bytes, ev->n);
+        return;
+    }
+    (void)stream_open_event(d->session->wire, d->semi_sync, ev->n);
+    d->left = ev->n;
+    d->ends = ev->ends_transaction;
+}
+
+int dump_put_piece(struct dump *d, size_t max, struct errmsg *em)
+{
+    const uint8_t *bytes;
+    size_t n;
+    int rv = reader_more(d->reader, max, &bytes, &n, em);
+    if (rv) {
+        return rv;
+    }
+    (void)wire_more(d->session->wire, bytes, n);
+    d->put += n;
+    d->left -= n;
+    d->last_sent = env_now(d->session->env);
+    if (d->left == 0 && d->ends) {
+        dump_until_look(d);
+    }
+    return 0;
+}
+
 static uint32_t own_id(const struct dump *d)
 {
     return d->session->worker->view->server_id;
@@ -213,6 +242,7 @@ void dump_put_event(struct dump *d, const struct reader_event *ev)
     snprintf(d->at_file, sizeof d->at_file, "%s", ev->file);
     d->events++;
     d->moved = true;
+    d->inside = ev->inside;
     if (ev->type == EVENT_FORMAT_DESCRIPTION) {
         dump_put_format(d, format, ev->bytes, ev->n, EVENT_FDE_AS_IS);
     } else if (ev->type == EVENT_ANONYMOUS_GTID && d->gtid_flavour == FLAVOUR_MYSQL) {
@@ -222,7 +252,7 @@ void dump_put_event(struct dump *d, const struct reader_event *ev)
             follow_state(d, ev, format);
         }
         dump_put_known(d, ev, format);
-        if (ev->ends_transaction && !dump_is_over(d)) {
+        if (ev->ends_transaction && !d->left && !dump_is_over(d)) {
             dump_until_look(d);
         }
     }

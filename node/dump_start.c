@@ -201,6 +201,7 @@ bool dump_open(struct dump *d)
     if (d->strict) {
         reader_be_strict(d->reader);
     }
+    reader_cut_large(d->reader, DUMP_EVENT);
     opened(d);
     return !dump_is_over(d);
 }

@@ -87,6 +87,13 @@ void session_stop(struct session *s, enum session_end_reason why)
     session_end(s);
 }
 
+void session_finish(struct session *s)
+{
+    if (session_is_over(s) || !s->dump || !dump_finish_transaction(s->dump)) {
+        session_stop(s, END_SHUTDOWN);
+    }
+}
+
 void session_flush(struct session *s)
 {
     if (session_is_over(s)) {
@@ -263,6 +270,10 @@ static void bad_packet(struct session *s, int code, const struct errmsg *em)
 {
     env_log(s->env, ENV_INFO, "session ends id=%lu peer=%s why=\"%s\"", (unsigned long)s->sql.connection_id,
             s->peer, em->text);
+    if (wire_is_open(s->wire)) { /* in the middle of an event for a replica */
+        session_end(s);
+        return;
+    }
     if (code == E_TOOBIG) {
         put_err(s->wire, ER_NET_PACKET_TOO_LARGE, NULL,
                 "Got a packet bigger than 'max_allowed_packet' bytes");

@@ -47,6 +47,8 @@ void session_refuse(struct session *session); /* one that does not greet: there 
 void session_answered(struct session *session, struct reply *reply); /* takes the content */
 /* The worker's view has other accounts: who lost his is out, who lost a privilege cannot use it from now on. */
 void session_accounts_changed(struct session *session);
+/* The node ends, and so does the session; a replica that has a part of a transaction gets the rest first. */
+void session_finish(struct session *session);
 void session_stop(struct session *session, enum session_end_reason why);
 
 /* ---- for the dump */

@@ -8,7 +8,8 @@
  * passes it on to the worker if the serving part still stands. So a worker may end while answers are
  * outstanding: nothing refers to it.
  *
- * The end: all sessions are ended; when the last one is gone the worker leaves the store; when that is
+ * The end: all sessions are ended, but replicas may have FINISH_PATIENCE for the transaction they are in: one of MariaDB's
+ * that goes by file and position never gets over an end in the middle of a statement's rows. When the last one is gone the worker leaves the store; when that is
  * confirmed it tells the loop, as its last act. */
 #include "node/worker.h"
 
@@ -21,6 +22,7 @@
 #include <string.h>
 
 #define REPORT_EVERY (500 * ENV_MS)
+#define FINISH_PATIENCE (1 * ENV_S)
 
 /* ---- sessions ---- */
 
@@ -77,6 +79,7 @@ static void left_store(struct store_sub *sub)
 {
     struct worker *w = sub->owner;
     env_timer_close(&w->reporting);
+    env_timer_close(&w->patience);
     throttle_free(w->throttle);
     w->closed_msg.run = run_closed;
     env_post(w->loop, &w->closed_msg);
@@ -89,15 +92,30 @@ static void leave_when_empty(struct worker *w)
     }
 }
 
+static void end_all(struct worker *w, bool patiently)
+{
+    for (size_t i = 0; i < WORKER_BUCKETS; i++) {
+        for (struct session *s = w->sessions[i]; s; s = s->next) {
+            if (patiently) {
+                session_finish(s);
+            } else {
+                session_stop(s, END_SHUTDOWN);
+            }
+        }
+    }
+}
+
+static void patience_over(struct env_timer *timer)
+{
+    end_all(CONTAINER_OF(timer, struct worker, patience), false);
+}
+
 static void begin_end(struct worker *w)
 {
     CHECK(!w->closing);
     w->closing = true;
-    for (size_t i = 0; i < WORKER_BUCKETS; i++) {
-        for (struct session *s = w->sessions[i]; s; s = s->next) {
-            session_stop(s, END_SHUTDOWN);
-        }
-    }
+    env_timer_start(&w->patience, FINISH_PATIENCE);
+    end_all(w, true);
     leave_when_empty(w);
 }
 
@@ -326,6 +344,7 @@ static void run_open(struct env_msg *msg)
 {
     struct worker *w = CONTAINER_OF(msg, struct worker, open_msg);
     int rv = env_timer_open(w->env, &w->reporting, report);
+    rv = rv ? rv : env_timer_open(w->env, &w->patience, patience_over);
     w->throttle = throttle_new();
     if (rv) {
         env_fatal(w->env, "cannot start a serving worker: %s", err_text(rv));

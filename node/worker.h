@@ -43,6 +43,7 @@ struct worker {
     struct dump *dumps;
     struct env_timer reporting; /* runs while a dump has moved since the last report */
     bool reporting_soon;
+    struct env_timer patience; /* at the end */
     bool closing;
     struct env_msg open_msg, closed_msg;
 };

@@ -131,6 +131,9 @@ int stream_parse(const struct packet *p, bool semisync, struct stream_packet *s,
 /* Puts an event: 00 [ef ask] event. After one that asks, the sequence starts again with 1: done here. */
 int stream_put_event(struct wire *w, bool semisync, bool ask, const void *event, size_t n);
 
+/* The same for an event of n bytes that come piece by piece, by wire_more. It asks for nothing. */
+int stream_open_event(struct wire *w, bool semisync, size_t n);
+
 /* The ACK packet. Building sets sequence 0; parsing demands it (E_MALFORMED). */
 struct semisync_ack {
     uint64_t pos;

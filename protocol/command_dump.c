@@ -71,6 +71,14 @@ int stream_put_event(struct wire *w, bool semisync, bool ask, const void *event,
     return rc;
 }
 
+int stream_open_event(struct wire *w, bool semisync, size_t n)
+{
+    static const uint8_t head[] = {0, SEMISYNC_MAGIC, 0};
+    size_t nhead = semisync ? sizeof head : 1;
+    int rc = wire_open(w, nhead + n);
+    return rc ? rc : wire_more(w, head, nhead);
+}
+
 int semisync_ack_parse(const struct packet *p, struct semisync_ack *ack, struct errmsg *em)
 {
     struct cur c = cur_of(p->data, p->len);

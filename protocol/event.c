@@ -231,14 +231,10 @@ int event_rotate_read(const struct event_format *f, const uint8_t *event, size_t
     return cur_done(&c) && r->name[0] ? 0 : malformed(event, n, em);
 }
 
-int event_query_read(const struct event_format *f, const uint8_t *event, size_t n, struct event_query *q,
-                     struct errmsg *em)
+/* c: the body, or the beginning of it */
+static int query_read(const struct event_format *f, const uint8_t *event, size_t n, struct cur c, struct event_query *q,
+                      struct errmsg *em)
 {
-    struct cur c;
-    int rc = event_body(f, event, n, &c, em);
-    if (rc) {
-        return rc;
-    }
     uint8_t type = event[4];
     if (type != EVENT_QUERY && type != EVENT_QUERY_COMPRESSED && type != EVENT_EXECUTE_LOAD_QUERY) {
         return err_set(em, E_MALFORMED, "%s event where a query belongs", event_type_name(type));
@@ -263,6 +259,22 @@ int event_query_read(const struct event_format *f, const uint8_t *event, size_t 
     }
     q->text = (const char *)cur_rest(&c, &q->text_len);
     return cur_done(&c) ? 0 : malformed(event, n, em);
+}
+
+int event_query_read(const struct event_format *f, const uint8_t *event, size_t n, struct event_query *q,
+                     struct errmsg *em)
+{
+    struct cur c;
+    int rc = event_body(f, event, n, &c, em);
+    return rc ? rc : query_read(f, event, n, c, q, em);
+}
+
+int event_query_read_head(const struct event_format *f, const uint8_t *event, size_t there, struct event_query *q,
+                          struct errmsg *em)
+{
+    struct event_header h;
+    int rc = event_peek(event, there, &h, em);
+    return rc ? rc : query_read(f, event, h.size, cur_of(event + EVENT_HEADER_SIZE, there - EVENT_HEADER_SIZE), q, em);
 }
 
 bool event_query_is(const struct event_query *q, const char *word)

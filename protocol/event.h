@@ -199,6 +199,9 @@ struct event_query {
 };
 int event_query_read(const struct event_format *f, const uint8_t *event, size_t n, struct event_query *q,
                      struct errmsg *em);
+/* The same of an event of which only the first `there` bytes are at hand, which reach into the text: it is cut. */
+int event_query_read_head(const struct event_format *f, const uint8_t *event, size_t there,
+                          struct event_query *q, struct errmsg *em);
 /* Is the text exactly this word, in any case ("COMMIT")? */
 bool event_query_is(const struct event_query *q, const char *word);
 /* Does it begin with these words, in any case ("XA START ")? */

@@ -7,6 +7,8 @@
  * said; an event of an unknown type with no transaction open is E_UNSUPPORTED: it might open one. */
 #include "protocol/txn.h"
 
+#include "protocol/base/check.h"
+
 #include <inttypes.h>
 
 enum kind {
@@ -71,6 +73,11 @@ static const uint8_t kinds[256] = {
     [EVENT_INCIDENT] = KIND_INCIDENT,
 };
 
+struct fed { /* an event, of which the first bytes are there */
+    const uint8_t *event;
+    size_t there, n;
+};
+
 /* What a QUERY says, as far as it matters. */
 enum words { WORDS_OTHER, WORDS_BEGIN, WORDS_END, WORDS_XA_START, WORDS_XA_FINISH };
 
@@ -96,11 +103,13 @@ static int misplaced(const struct txn *t, uint8_t type, struct errmsg *em)
     return err_set(em, E_MALFORMED, "%s event %s", event_type_name(type), state_text(t->state));
 }
 
-static int words_of(const struct event_format *f, const uint8_t *event, size_t n, enum words *words,
-                    struct errmsg *em)
+/* The words that matter are short: a text that is cut is none of them, or begins with them all the same. */
+static int words_of(const struct event_format *f, const struct fed *fed, enum words *words, struct errmsg *em)
 {
     struct event_query q;
-    int rc = event_query_read(f, event, n, &q, em);
+    const uint8_t *event = fed->event;
+    int rc = fed->there < fed->n ? event_query_read_head(f, event, fed->there, &q, em)
+                                 : event_query_read(f, event, fed->n, &q, em);
     *words = WORDS_OTHER;
     if (rc || event[4] != EVENT_QUERY) {
         return rc;
@@ -283,10 +292,10 @@ static int account(struct txn *t, int result, size_t n, struct errmsg *em)
     return result;
 }
 
-static int feed_content(struct txn *t, const struct event_format *f, const uint8_t *event, size_t n,
-                        enum kind kind, struct errmsg *em)
+static int feed_content(struct txn *t, const struct event_format *f, const struct fed *fed, enum kind kind,
+                        struct errmsg *em)
 {
-    uint8_t type = event[4];
+    uint8_t type = fed->event[4];
     enum words words = WORDS_OTHER;
     if (!txn_is_open(t)) {
         if (kind == KIND_UNKNOWN) {
@@ -298,7 +307,7 @@ static int feed_content(struct txn *t, const struct event_format *f, const uint8
         *t = (struct txn){.state = TXN_STARTED};
     }
     if (kind == KIND_QUERY) {
-        int rc = words_of(f, event, n, &words, em);
+        int rc = words_of(f, fed, &words, em);
         if (rc) {
             return rc;
         }
@@ -307,14 +316,16 @@ static int feed_content(struct txn *t, const struct event_format *f, const uint8
     return result < 0 ? misplaced(t, type, em) : result;
 }
 
-static int step(struct txn *t, const struct event_format *f, const uint8_t *event, size_t n,
-                struct errmsg *em)
+static int step(struct txn *t, const struct event_format *f, const struct fed *fed, struct errmsg *em)
 {
     struct event_header h;
-    int rc = event_header_read(event, n, &h, em);
+    const uint8_t *event = fed->event;
+    size_t n = fed->n;
+    int rc = fed->there < n ? event_peek(event, fed->there, &h, em) : event_header_read(event, n, &h, em);
     if (rc) {
         return rc;
     }
+    CHECK(h.size == n && fed->there >= txn_head(h.type, n));
     enum kind kind = (enum kind)kinds[h.type];
     if (kind == KIND_UNKNOWN && h.flags & EVENT_FLAG_IGNORABLE) {
         kind = KIND_IGNORABLE;
@@ -330,7 +341,7 @@ static int step(struct txn *t, const struct event_format *f, const uint8_t *even
         rc = open_with_gtid(t, f, event, n, em);
         break;
     default:
-        rc = feed_content(t, f, event, n, kind, em);
+        rc = feed_content(t, f, fed, kind, em);
         break;
     }
     return rc < 0 ? rc : account(t, rc, n, em);
@@ -343,10 +354,29 @@ void txn_init(struct txn *t)
     *t = (struct txn){.state = TXN_IDLE};
 }
 
+size_t txn_head(uint8_t type, size_t n)
+{
+    switch ((enum kind)kinds[type]) {
+    case KIND_QUERY:
+    case KIND_LOAD_QUERY:
+    case KIND_PRELUDE:
+    case KIND_ROWS:
+    case KIND_PAYLOAD: return n < TXN_HEAD ? n : TXN_HEAD;
+    default: return n;
+    }
+}
+
 int txn_feed(struct txn *t, const struct event_format *f, const uint8_t *event, size_t n, struct errmsg *em)
 {
+    return txn_feed_head(t, f, event, n, n, em);
+}
+
+int txn_feed_head(struct txn *t, const struct event_format *f, const uint8_t *event, size_t there, size_t n,
+                  struct errmsg *em)
+{
     struct txn next = *t;
-    int rc = step(&next, f, event, n, em);
+    struct fed fed = {event, there, n};
+    int rc = step(&next, f, &fed, em);
     if (rc >= 0) {
         *t = next;
     }

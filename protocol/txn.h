@@ -55,6 +55,14 @@ void txn_init(struct txn *t);
 /* Takes the next event; < 0 (E_MALFORMED, E_UNSUPPORTED) or one of TXN_BETWEEN, TXN_INSIDE, TXN_END. */
 int txn_feed(struct txn *t, const struct event_format *f, const uint8_t *event, size_t n, struct errmsg *em);
 
+/* How many bytes of an event of n bytes matter here: all, but of those that carry statements, rows, data, the
+ * first TXN_HEAD at most. */
+enum { TXN_HEAD = 128 << 10 };
+size_t txn_head(uint8_t type, size_t n);
+/* The same as txn_feed with only the first `there` bytes at hand, no fewer than txn_head says. */
+int txn_feed_head(struct txn *t, const struct event_format *f, const uint8_t *event, size_t there, size_t n,
+                  struct errmsg *em);
+
 bool txn_is_open(const struct txn *t);
 
 /* Forgets an open transaction (a torn tail was cut). */

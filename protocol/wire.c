@@ -56,6 +56,9 @@ struct wire {
     struct buf sealed;
     size_t start; /* of the packet being built */
     bool building;
+    size_t open_left;     /* of a packet that comes in pieces */
+    size_t fragment_left; /* of its fragment */
+    bool fragment_full;   /* it is as large as can be: one more follows */
 
     uint8_t seq;
     bool apart;
@@ -339,7 +342,7 @@ static void put_header(struct wire *w, uint8_t *at, size_t n)
 
 int wire_put2(struct wire *w, const void *head, size_t nhead, const void *body, size_t nbody)
 {
-    CHECK(!w->building);
+    CHECK(!w->building && !w->open_left);
     if (nhead > WIRE_OUTPUT_MAX || nbody > WIRE_OUTPUT_MAX) {
         return w->plain.err = E_TOOBIG;
     }
@@ -378,11 +381,53 @@ int wire_put(struct wire *w, const void *payload, size_t n)
 
 struct buf *wire_begin(struct wire *w)
 {
-    CHECK(!w->building);
+    CHECK(!w->building && !w->open_left);
     w->building = true;
     w->start = w->plain.len;
     buf_zero(&w->plain, PACKET_HEADER);
     return &w->plain;
+}
+
+static int open_fragment(struct wire *w)
+{
+    size_t n = w->open_left < PACKET_FRAGMENT ? w->open_left : PACKET_FRAGMENT;
+    uint8_t *to = buf_extend(&w->plain, PACKET_HEADER);
+    if (to) {
+        put_header(w, to, n);
+        w->fragment_left = n;
+        w->fragment_full = n == PACKET_FRAGMENT;
+    }
+    return w->plain.err;
+}
+
+int wire_open(struct wire *w, size_t n)
+{
+    CHECK(!w->building && !w->open_left && n > 0);
+    w->open_left = n;
+    return open_fragment(w);
+}
+
+int wire_more(struct wire *w, const void *bytes, size_t n)
+{
+    const uint8_t *from = bytes;
+    CHECK(n <= w->open_left);
+    while (n && !w->plain.err) {
+        size_t part = n < w->fragment_left ? n : w->fragment_left;
+        buf_bytes(&w->plain, from, part);
+        from += part;
+        n -= part;
+        w->open_left -= part;
+        w->fragment_left -= part;
+        if (!w->fragment_left && w->fragment_full) {
+            (void)open_fragment(w); /* an empty one behind a last one that is full */
+        }
+    }
+    return w->plain.err;
+}
+
+bool wire_is_open(const struct wire *w)
+{
+    return w->open_left > 0;
 }
 
 /* Makes room for the further headers of a large packet: its fragments move back, the last one first. */

@@ -66,6 +66,12 @@ int wire_end(struct wire *w);
 /* Takes back what was built since wire_begin, in place of wire_end. */
 void wire_cancel(struct wire *w);
 
+/* One logical packet of n bytes that come piece by piece: wire_open, then wire_more until all are there, which
+ * they must be before anything else is put. wire_output gives what there is in between. */
+int wire_open(struct wire *w, size_t n);
+int wire_more(struct wire *w, const void *bytes, size_t n);
+bool wire_is_open(const struct wire *w); /* bytes of it are missing */
+
 /* The bytes to send, encrypted where TLS is on; never NULL, maybe empty. The caller takes the content
  * (buf_move, env_stream_write) or sends a part and calls buf_consume. Its err is set when output was lost:
  * close the connection. */

@@ -16,7 +16,7 @@
  *
  * Failure modes: a short file, a length beyond the limit, a wrong checksum, a sequence of events that cannot
  * be: READER_CORRUPT with file and offset; nothing of it is shown. The checksums of events that are left out
- * are not looked at (but of GTID events they are). */
+ * are not looked at (but of GTID events they are), of a large one only the beginning is read. */
 #include "storage/reader_impl.h"
 
 #include "protocol/base/check.h"
@@ -24,11 +24,6 @@
 
 #include <stdio.h>
 #include <string.h>
-
-enum {
-    WINDOW = 256 * 1024,  /* read at once, and kept */
-    WINDOW_KEEP = 4 << 20 /* a buffer that a large event made grow beyond this is given back */
-};
 
 /* Puts file and offset in front of the message. What cannot be is corruption, a failed read is not. */
 int reader_at_fault(struct reader *r, int rv, struct errmsg *em)
@@ -192,56 +187,38 @@ int reader_find_readable(struct reader *r, struct errmsg *em)
 
 /* ---- events -------------------------------------------------------------------------------------------- */
 
-/* n bytes at `at`, which lie below the limit. */
-static int bytes_at(struct reader *r, size_t n, const uint8_t **bytes, struct errmsg *em)
+static bool comes_in_pieces(const struct reader *r, const struct event_header *h, bool wanted)
 {
-    struct buf *w = &r->window;
-    size_t used = w->len;
-    if (r->window_at <= r->at && r->at - r->window_at < w->len) {
-        used = (size_t)(r->at - r->window_at);
-    }
-    if (n <= w->len - used) {
-        *bytes = w->data + used;
-        return 0;
-    }
-    buf_consume(w, used);
-    r->window_at = r->at;
-    if (w->cap > WINDOW_KEEP && n <= WINDOW) {
-        struct buf smaller;
-        buf_init(&smaller, w->max);
-        buf_bytes(&smaller, w->data, w->len);
-        buf_move(w, &smaller);
-    }
-    uint64_t there = r->limit - r->at - w->len;
-    size_t got = 0, want = (n > WINDOW ? n : WINDOW) - w->len;
-    want = want < there ? want : (size_t)there;
-    uint8_t *to = buf_reserve(w, want);
-    int rv = to ? env_pread(r->handle, to, want, r->at + w->len, &got, em)
-                : err_set(em, w->err, "no memory for %zu bytes", want);
-    if (!rv && got != want) {
-        rv = err_set(em, READER_CORRUPT, "the file ends before %llu", (unsigned long long)r->limit);
-    }
-    if (!rv) {
-        w->len += got;
-        *bytes = w->data;
-    }
-    return rv;
+    bool can = txn_head(h->type, SIZE_MAX) < SIZE_MAX && !r->landed;
+    return can && wanted && !r->leaving_out && r->cut_size && h->size > r->cut_size;
 }
 
-/* The whole event at `at`. */
-int reader_load(struct reader *r, struct event_header *h, const uint8_t **event, struct errmsg *em)
+/* Who passes over an event needs no more of it than its beginning either. */
+static size_t needed(const struct reader *r, const struct event_header *h, bool wanted)
+{
+    bool all = r->landed || (wanted && !r->leaving_out && !comes_in_pieces(r, h, wanted));
+    return all ? h->size : txn_head(h->type, h->size);
+}
+
+/* The event at `at`, the *n bytes of it that are needed. */
+int reader_load(struct reader *r, bool wanted, struct event_header *h, const uint8_t **event, size_t *n,
+                struct errmsg *em)
 {
     uint64_t there = r->limit - r->at;
     if (there < EVENT_HEADER_SIZE) {
         return err_set(em, READER_CORRUPT, "no event fits in %llu bytes", (unsigned long long)there);
     }
-    int rv = bytes_at(r, EVENT_HEADER_SIZE, event, em);
+    int rv = reader_bytes(r, r->at, EVENT_HEADER_SIZE, event, em);
     rv = rv ? rv : event_peek(*event, EVENT_HEADER_SIZE, h, em);
     if (!rv && h->size > there) {
         rv = err_set(em, READER_CORRUPT, "an event of %lu bytes does not fit in %llu", (unsigned long)h->size,
                      (unsigned long long)there);
     }
-    return rv ? rv : bytes_at(r, h->size, event, em);
+    if (!rv) {
+        *n = needed(r, h, wanted);
+        rv = reader_bytes(r, r->at, *n, event, em);
+    }
+    return rv;
 }
 
 static int read_format(struct reader *r, const uint8_t *event, size_t n, struct errmsg *em)
@@ -431,6 +408,25 @@ int reader_find_position(struct reader *r, uint64_t position)
     return look_up(r, position, find_by_position);
 }
 
+static bool any_passes(void *arg, const struct gtid_set *state)
+{
+    (void)arg;
+    (void)state;
+    return true;
+}
+
+static void find_last(struct reader *r, const struct buf *data, uint64_t limit)
+{
+    index_find_gtid(data->data, data->len, r->file->era, r->file->name, limit, FLAVOUR_MARIADB, any_passes, NULL, &r->jump,
+                    &r->jump_state);
+}
+
+int reader_find_state(struct reader *r, uint64_t limit)
+{
+    forget_jump(r);
+    return look_up(r, limit, find_last);
+}
+
 /* Goes on at the place that was found. What lies between is left out. */
 void reader_jump(struct reader *r)
 {
@@ -477,13 +473,15 @@ int reader_step(struct reader *r, bool wanted, struct reader_event *ev, bool *sh
 {
     struct event_header h;
     const uint8_t *event = NULL;
-    int rv = reader_load(r, &h, &event, em);
+    size_t there = 0;
+    int rv = reader_load(r, wanted, &h, &event, &there, em);
+    bool pieces = !rv && comes_in_pieces(r, &h, wanted);
     if (!rv && r->at == EVENT_MAGIC_SIZE && h.type != EVENT_FORMAT_DESCRIPTION) {
         rv = err_set(em, READER_CORRUPT, "the file does not begin with a format description");
     }
     if (!rv && h.type == EVENT_FORMAT_DESCRIPTION) {
         rv = read_format(r, event, h.size, em);
-    } else if (!rv && ((wanted && !r->leaving_out) || event_is_gtid(h.type))) {
+    } else if (!rv && ((wanted && !r->leaving_out && !pieces) || event_is_gtid(h.type))) {
         rv = event_crc_check(&r->format, event, h.size, em);
     }
     if (!rv && r->landed) {
@@ -506,20 +504,25 @@ int reader_step(struct reader *r, bool wanted, struct reader_event *ev, bool *sh
     if (rv) {
         return reader_at_fault(r, rv, em);
     }
-    int where = txn_feed(&r->txn, &r->format, event, h.size, em);
+    int where = txn_feed_head(&r->txn, &r->format, event, there, h.size, em);
     if (where < 0) {
         return reader_at_fault(r, where, em);
     }
     *ev = (struct reader_event){.bytes = event,
                                 .n = h.size,
+                                .in_pieces = pieces,
                                 .type = h.type,
                                 .era = r->file->era,
                                 .file = r->file->name,
                                 .start = r->at,
                                 .end = r->at + h.size,
-                                .ends_transaction = where == TXN_END};
+                                .ends_transaction = where == TXN_END,
+                                .inside = where == TXN_INSIDE};
     *show = wanted && !r->leaving_out;
     r->at += h.size;
+    if (pieces) {
+        reader_begin_pieces(r, &h);
+    }
     if (where == TXN_END && r->leaving_out) {
         r->leaving_out = false;
         note_skipped(r);
@@ -534,6 +537,7 @@ int reader_step(struct reader *r, bool wanted, struct reader_event *ev, bool *sh
 int reader_next(struct reader *r, struct reader_event *ev, struct errmsg *em)
 {
     bool show = false;
+    r->rest.left = 0;
     while (!show) {
         int rv = reader_find_readable(r, em);
         if (rv == 1) {
@@ -564,13 +568,6 @@ const struct gtid *reader_asked(const struct reader *r)
 void reader_be_strict(struct reader *r)
 {
     r->strict = true;
-}
-
-void reader_rest(struct reader *r)
-{
-    buf_free(&r->window);
-    buf_init(&r->window, UINT32_MAX);
-    r->window_at = r->at;
 }
 
 bool reader_take_skipped(struct reader *r, const char **file, uint64_t *end)

@@ -32,12 +32,14 @@ struct reader_event {
     const uint8_t *bytes; /* with header and checksum, as they stand in the file; valid until the next call on
                              the reader */
     size_t n;
+    bool in_pieces; /* `bytes` is only its beginning: reader_more gives all of it (reader_cut_large) */
     uint8_t type;
     uint64_t era;
     const char *file;      /* name; valid until the reader is closed or has moved to another file */
     uint64_t start, end;   /* offsets in the file */
     bool new_file;         /* the first event shown of this file */
     bool ends_transaction; /* after it no transaction is open */
+    bool inside;           /* after it one is */
     bool skipped; /* GTID readers: transactions before this event were left out since the last one shown */
     char skipped_file[STORE_NAME_SIZE]; /* where that part ended */
     uint64_t skipped_end;
@@ -65,8 +67,23 @@ int reader_find_new(struct reader *reader, struct errmsg *em);
 int reader_open_gtid(struct store_sub *sub, const struct gtid_set *have, struct reader **out,
                      struct errmsg *em);
 
+/* MariaDB: the binlog's state at a place where an event begins or the file ends, in the newest era that has the file: *state is
+ * the caller's. Refuses as reader_open_position does. */
+int reader_gtids_at(struct store_sub *sub, const char *file, uint64_t position, struct gtid_set **state,
+                    struct errmsg *em);
+
 /* Right after reader_open_gtid, MariaDB: a hole in the numbers where the replica stands is an error. */
 void reader_be_strict(struct reader *reader);
+
+/* From now on an event of more than `size` bytes that carries rows or statements is shown when its beginning is
+ * read, and comes in pieces. Its checksum is looked at before the last of them is given: so nobody gets the whole
+ * of one that is wrong. */
+void reader_cut_large(struct reader *reader, size_t size);
+/* The next piece of the event shown last, at most `max` bytes (4 or more), valid until the next call on the
+ * reader: 0, or an error. Until all event->n are there; who does not want the rest calls reader_next. */
+int reader_more(struct reader *reader, size_t max, const uint8_t **bytes, size_t *n, struct errmsg *em);
+/* All of it at once, in place of pieces, however large. */
+int reader_whole(struct reader *reader, struct reader_event *event, struct errmsg *em);
 
 /* Gives its buffer back while nobody reads; what was shown is not valid any more. */
 void reader_rest(struct reader *reader);

@@ -42,6 +42,14 @@ struct reader {
     struct index_place jump;     /* GTIDs: all transactions of the file before it are left out; 0: none */
     struct gtid_set *jump_state; /* MariaDB: what these are */
     bool landed;                 /* the next event is the first one behind a jump */
+    /* an event that is given in pieces */
+    size_t cut_size; /* 0: none is */
+    struct {
+        uint64_t at;
+        size_t left;
+        size_t crc_size;
+        uint32_t crc; /* so far */
+    } rest;
     bool skipped;
     char skipped_file[STORE_NAME_SIZE];
     uint64_t skipped_end;
@@ -53,12 +61,23 @@ int reader_at_fault(struct reader *r, int rv, struct errmsg *em); /* puts file a
 int reader_open_file(struct reader *r, struct catalog_file *file, struct errmsg *em); /* at its first event */
 void reader_close_file(struct reader *r);
 int reader_find_readable(struct reader *r, struct errmsg *em); /* 1: there is something at `at`; 0: at the watermark */
-int reader_load(struct reader *r, struct event_header *h, const uint8_t **event, struct errmsg *em);
+/* The event at `at`, the *n bytes of it that are needed. */
+int reader_load(struct reader *r, bool wanted, struct event_header *h, const uint8_t **event, size_t *n,
+                struct errmsg *em);
 bool reader_replica_has(struct reader *r, const struct gtid *gtid);
 void reader_state_passes_by(struct awaited *a, const struct gtid_set *state);
 int reader_find_jump(struct reader *r);                               /* READER_INDEXING, or 0 */
 int reader_find_position(struct reader *r, uint64_t position);        /* ... */
 void reader_jump(struct reader *r);                                   /* goes on at the place that was found */
 int reader_step(struct reader *r, bool wanted, struct reader_event *ev, bool *show, struct errmsg *em);
+/* Sets jump and jump_state to the last place of the index at or below `limit`; there may be none. READER_INDEXING. */
+int reader_find_state(struct reader *r, uint64_t limit);
+
+/* ---- reader_window.c */
+
+/* n bytes at `at`, which lie below the limit; valid until the next call. */
+int reader_bytes(struct reader *r, uint64_t at, size_t n, const uint8_t **bytes, struct errmsg *em);
+/* The event behind which the reader stands now comes in pieces. */
+void reader_begin_pieces(struct reader *r, const struct event_header *h);
 
 #endif

@@ -140,7 +140,8 @@ static int is_new(struct reader *r, bool *found, struct errmsg *em)
     struct event_header h;
     struct event_gtid g;
     const uint8_t *event;
-    int rv = reader_load(r, &h, &event, em);
+    size_t there;
+    int rv = reader_load(r, false, &h, &event, &there, em);
     if (rv || !event_is_gtid(h.type) || txn_is_open(&r->txn)) {
         return rv;
     }

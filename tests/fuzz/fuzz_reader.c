@@ -3,7 +3,8 @@
  * Input: flags, a place to begin (position, or a GTID set), then one or two files; the checkpoint that names
  * them is made to fit. Checksums are put right when the flags say so. Properties: what is shown are whole
  * events, one behind the other, within the file; a reader by position shows all of them; an error has a
- * message; nothing is read twice. */
+ * message; nothing is read twice. The same once more with events cut into pieces: these are the same bytes, unless a
+ * checksum is wrong, which shows before the last piece. */
 #include "protocol/base/buf.h"
 #include "protocol/base/mem.h"
 #include "protocol/event.h"
@@ -129,6 +130,30 @@ static void closed(void *arg)
     *(bool *)arg = true;
 }
 
+enum { CUT_FROM = 25 };
+
+/* Puts together what comes in pieces. NULL: it is corrupt. */
+static uint8_t *put_together(struct reader *reader, const struct reader_event *ev)
+{
+    size_t at = 0, n;
+    const uint8_t *piece;
+    struct errmsg em = {.text = ""};
+    uint8_t *all = fuzz_exact(NULL, 0);
+    MUST(ev->n > CUT_FROM);
+    all = realloc(all, ev->n);
+    while (at < ev->n) {
+        if (reader_more(reader, 7, &piece, &n, &em)) {
+            MUST(em.text[0]);
+            free(all);
+            return NULL;
+        }
+        MUST(n > 0 && n <= 7 && n <= ev->n - at);
+        memcpy(all + at, piece, n);
+        at += n;
+    }
+    return all;
+}
+
 static void check_event(const struct given *g, const struct reader_event *ev, uint64_t *last, bool by_gtid)
 {
     struct event_header h;
@@ -143,7 +168,7 @@ static void check_event(const struct given *g, const struct reader_event *ev, ui
     free(exact);
 }
 
-static void walk(struct store_sub *sub, const struct given *g)
+static void walk(struct store_sub *sub, const struct given *g, bool cut)
 {
     struct reader *reader = NULL;
     struct reader_event ev;
@@ -160,12 +185,25 @@ static void walk(struct store_sub *sub, const struct given *g)
         MUST(em.text[0] && !reader);
         return;
     }
+    if (cut) {
+        reader_cut_large(reader, CUT_FROM);
+    }
     for (int i = 0; i < STEPS_MAX; i++) {
+        uint8_t *together = NULL;
         rc = reader_next(reader, &ev, &em);
         if (rc != 1) {
             break;
         }
+        if (ev.in_pieces) {
+            together = put_together(reader, &ev);
+            if (!together) {
+                reader_close(reader);
+                return;
+            }
+            ev.bytes = together;
+        }
         check_event(g, &ev, &last, by_gtid);
+        free(together);
     }
     MUST(rc != 1 && (rc == 0 || em.text[0]));
     reader_where(reader, &era, &file, &offset);
@@ -188,7 +226,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         struct store_sub sub = {.owner = &left};
         store_subscribe(store, &sub, env, changed);
         memory_env_run(env);
-        walk(&sub, &g);
+        walk(&sub, &g, false);
+        walk(&sub, &g, true);
         store_unsubscribe(&sub, flag);
         memory_env_run(env);
         MUST(left);

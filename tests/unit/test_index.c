@@ -747,10 +747,54 @@ static void verify_runs_beside_the_rest(void)
     close_fix(&f);
 }
 
+/* ---- the state at a place ------------------------------------------------------------------------------ */
+
+static bool state_is(struct fix *f, const struct binlog *b, uint64_t at, const struct gtid_set *want)
+{
+    struct gtid_set *got;
+    struct errmsg em = {""};
+    if (reader_gtids_at(&f->sub, b->name, at, &got, &em)) {
+        fprintf(stderr, "%s %llu: %s\n", b->name, (unsigned long long)at, em.text);
+        return false;
+    }
+    bool same = gtid_set_equal(got, want);
+    gtid_set_free(got);
+    return same;
+}
+
+/* At each event of a MariaDB's file, with a fine index and with none: what stands before it, and nothing else. */
+static void the_state_at_each_place_is_known(void)
+{
+    static const char *const dirs[] = {"mariadb-10.11-all-events", "mariadb-11.8-all-events"};
+    for (size_t i = 0; i < 4; i++) {
+        struct fix f;
+        char name[32];
+        struct gtid_set *none = NULL;
+        bool right = true;
+        snprintf(name, sizeof name, "state%zu", i);
+        open_fix(&f, name, i % 2 ? &fine : &coarse, dirs[i / 2], 1);
+        const struct binlog *b = f.b[0];
+        struct gtid_set *want = b->state_before ? gtid_set_copy(b->state_before) : gtid_set_new(FLAVOUR_MARIADB);
+        for (size_t j = 0; j < b->n_events; j++) {
+            right = right && state_is(&f, b, b->events[j].start, want);
+            if (b->events[j].type == EVENT_MARIADB_GTID) {
+                UNIT_INT(gtid_set_add(want, &b->events[j].gtid), 0);
+            }
+        }
+        UNIT_TRUE(right && state_is(&f, b, b->n, want));
+        UNIT_INT(reader_gtids_at(&f.sub, b->name, b->events[3].start + 1, &none, NULL), READER_BAD_POSITION);
+        UNIT_INT(reader_gtids_at(&f.sub, b->name, b->n + 1, &none, NULL), READER_BEYOND);
+        UNIT_INT(reader_gtids_at(&f.sub, "mysql-bin.000099", 4, &none, NULL), READER_UNKNOWN_FILE);
+        UNIT_TRUE(none == NULL);
+        gtid_set_free(want);
+        close_fix(&f);
+    }
+}
+
 UNIT_MAIN("index", UNIT_TEST(whatever_pieces_come_the_index_is_the_same),
           UNIT_TEST(starts_with_an_index_are_those_without), UNIT_TEST(what_is_passed_over_is_not_read),
           UNIT_TEST(no_flipped_bit_makes_a_start_wrong), UNIT_TEST(an_index_of_other_bytes_is_not_used),
           UNIT_TEST(a_damaged_file_gets_no_index), UNIT_TEST(the_newest_index_is_mended_at_the_start),
           UNIT_TEST(each_place_of_mysql_is_found), UNIT_TEST(each_place_of_mariadb_is_found),
           UNIT_TEST(what_gtids_cannot_tell_is_not_guessed), UNIT_TEST(verify_finds_every_flipped_bit), UNIT_TEST(verify_makes_indexes_again),
-          UNIT_TEST(verify_runs_beside_the_rest))
+          UNIT_TEST(verify_runs_beside_the_rest), UNIT_TEST(the_state_at_each_place_is_known))

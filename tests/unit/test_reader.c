@@ -126,13 +126,50 @@ static bool same_event(const struct reader_event *got, const struct binlog *b,
            got->type == want->type && got->ends_transaction == want->ends_txn;
 }
 
+/* The next event; where it comes in pieces, put together. */
+static struct {
+    size_t size, piece; /* larger ones are cut into pieces; 0: none */
+    unsigned cut;       /* so many were */
+    struct buf event;
+} cuts;
+
+static void cut_from(size_t size, size_t piece)
+{
+    buf_free(&cuts.event);
+    buf_init(&cuts.event, 64 << 20);
+    cuts.size = size;
+    cuts.piece = piece;
+    cuts.cut = 0;
+}
+
+static int next_whole(struct reader *r, struct reader_event *ev, struct errmsg *em)
+{
+    const uint8_t *bytes;
+    size_t n;
+    reader_cut_large(r, cuts.size);
+    int rv = reader_next(r, ev, em);
+    if (rv != 1 || !ev->in_pieces) {
+        return rv;
+    }
+    buf_reset(&cuts.event);
+    while (rv == 1 && cuts.event.len < ev->n) {
+        rv = reader_more(r, cuts.piece, &bytes, &n, em);
+        UNIT_REQUIRE(rv || (n > 0 && n <= cuts.piece));
+        buf_bytes(&cuts.event, bytes, n);
+        rv = rv ? rv : 1;
+    }
+    ev->bytes = cuts.event.data;
+    cuts.cut++;
+    return rv;
+}
+
 static bool reads_as_expected(struct reader *r, struct expect *e)
 {
     struct reader_event ev;
     struct errmsg em = {""};
     const struct binlog *b = NULL, *last = NULL;
     int rv;
-    while ((rv = reader_next(r, &ev, &em)) == 1) {
+    while ((rv = next_whole(r, &ev, &em)) == 1) {
         unsigned before = e->left_out;
         const struct binlog_event *want = next_expected(e, &b);
         if (!want || !same_event(&ev, b, want)) {
@@ -173,11 +210,16 @@ static void reads_all_files_of_all_servers(void)
         snprintf(name, sizeof name, "all%zu", i);
         open_fix(&f, name);
         fill(&f, runs[i].dir, runs[i].first, runs[i].n);
-        struct expect e = {.f = &f, .wanted = all};
-        UNIT_REQUIRE(reader_open_position(&f.sub, 0, NULL, 4, &r, NULL) == 0);
-        UNIT_TRUE(reads_as_expected(r, &e));
-        UNIT_TRUE(e.shown > 10);
-        reader_close(r);
+        for (size_t piece = 3; piece < 40; piece = piece * 2 + 1) { /* whole, then in smaller and larger pieces */
+            cut_from(piece > 3 ? 30 : 0, piece);
+            struct expect e = {.f = &f, .wanted = all};
+            UNIT_REQUIRE(reader_open_position(&f.sub, 0, NULL, 4, &r, NULL) == 0);
+            UNIT_TRUE(reads_as_expected(r, &e));
+            UNIT_TRUE(e.shown > 10);
+            UNIT_TRUE((cuts.cut > 0) == (piece > 3));
+            reader_close(r);
+        }
+        cut_from(0, 0);
         close_fix(&f);
     }
 }
@@ -592,11 +634,11 @@ static void flip(const char *path, uint64_t at)
 }
 
 /* Every byte in turn: what is shown is right, and the damaged event is never shown. */
-static void a_flipped_bit_is_never_shown(void)
+static void look_at_flips(const char *name)
 {
     struct fix f;
     struct errmsg em;
-    open_fix(&f, "flip");
+    open_fix(&f, name);
     fill(&f, "mysql-9.7-all-events", 2, 1);
     const struct binlog *b = f.files[0];
     char *path = mem_printf("%s/binlog/1/%s", f.dir, b->name);
@@ -608,7 +650,7 @@ static void a_flipped_bit_is_never_shown(void)
         int rv;
         flip(path, at);
         UNIT_REQUIRE(reader_open_position(&f.sub, 0, b->name, 4, &r, &em) == 0);
-        while ((rv = reader_next(r, &ev, &em)) == 1) {
+        while ((rv = next_whole(r, &ev, &em)) == 1) {
             right = right && same_event(&ev, b, &b->events[shown]) && ev.end <= at;
             shown++;
         }
@@ -624,6 +666,20 @@ static void a_flipped_bit_is_never_shown(void)
     UNIT_TRUE(told);
     mem_free(path);
     close_fix(&f);
+}
+
+static void a_flipped_bit_is_never_shown(void)
+{
+    look_at_flips("flip");
+}
+
+/* ... whole: the last piece does not come. */
+static void a_flipped_bit_in_pieces_neither(void)
+{
+    cut_from(30, 17);
+    look_at_flips("flippieces");
+    UNIT_TRUE(cuts.cut > 10);
+    cut_from(0, 0);
 }
 
 static void a_short_file_is_told(void)
@@ -694,21 +750,28 @@ static void large_events_pass(void)
     store_file(f.store, 1, 1, b->name, NULL);
     store_write(f.store, 2, 4, file.data + 4, file.len - 4, file.len, NULL, NULL);
     test_env_run(f.loop);
-    UNIT_INT(reader_open_position(&f.sub, 0, "", b->events[1].end, &r, &em), 0);
-    size_t shown = 0;
-    bool right = true;
-    int rv;
-    while ((rv = reader_next(r, &ev, &em)) == 1) {
-        right = right && shown < n_sizes && ev.end == ends[shown] &&
-                memcmp(ev.bytes, file.data + ev.start, ev.n) == 0;
-        shown++;
+    for (unsigned i = 0; i < 3; i++) { /* whole; in pieces; in pieces of which nobody wants some */
+        UNIT_INT(reader_open_position(&f.sub, 0, "", b->events[1].end, &r, &em), 0);
+        size_t shown = 0;
+        bool right = true;
+        int rv = 1;
+        cut_from(i > 0 ? 262144 : 0, 100000);
+        while (rv == 1) {
+            bool dropped = i == 2 && shown % 2;
+            rv = dropped ? reader_next(r, &ev, &em) : next_whole(r, &ev, &em);
+            right = right && (rv != 1 || (shown < n_sizes && ev.end == ends[shown]));
+            right = right && (rv != 1 || !memcmp(ev.bytes, file.data + ev.start, dropped ? 19 : ev.n));
+            shown += rv == 1;
+        }
+        if (rv) {
+            fprintf(stderr, "%s\n", em.text);
+        }
+        UNIT_TRUE(right);
+        UNIT_UINT(shown, n_sizes);
+        UNIT_UINT(cuts.cut, i == 0 ? 0 : i == 1 ? 4 : 2);
+        reader_close(r);
     }
-    if (rv) {
-        fprintf(stderr, "%s\n", em.text);
-    }
-    UNIT_TRUE(right);
-    UNIT_UINT(shown, n_sizes);
-    reader_close(r);
+    cut_from(0, 0);
     buf_free(&file);
     binlog_free(b);
     close_fix(&f);
@@ -721,5 +784,5 @@ UNIT_MAIN("reader", UNIT_TEST(reads_all_files_of_all_servers), UNIT_TEST(any_eve
           UNIT_TEST(gtid_start_at_each_transaction_of_mariadb_10_11),
           UNIT_TEST(gtid_start_at_each_transaction_of_mariadb_11_8),
           UNIT_TEST(purged_transactions_are_missed), UNIT_TEST(a_level_replica_gets_no_transaction),
-          UNIT_TEST(a_new_era_repeats_nothing), UNIT_TEST(a_flipped_bit_is_never_shown),
+          UNIT_TEST(a_new_era_repeats_nothing), UNIT_TEST(a_flipped_bit_is_never_shown), UNIT_TEST(a_flipped_bit_in_pieces_neither),
           UNIT_TEST(a_short_file_is_told), UNIT_TEST(large_events_pass))

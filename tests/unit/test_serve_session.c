@@ -167,5 +167,132 @@ static void slow_replicas_cost_what_they_may(void)
     node_end();
 }
 
+static void put_event(struct buf *out, const void *body, size_t n)
+{
+    size_t at = out->len, size = n + EVENT_HEADER_SIZE + EVENT_CRC_SIZE;
+    buf_u32(out, 1);
+    buf_u8(out, EVENT_QUERY);
+    buf_u32(out, 1);
+    buf_u32(out, (uint32_t)size);
+    buf_u32(out, (uint32_t)(at + size));
+    buf_u16(out, 0);
+    buf_bytes(out, body, n);
+    buf_u32(out, 0);
+    event_crc_set(out->data + at, size);
+}
+
+enum { LARGE = 40 << 20, WAITING = 5 };
+
+/* A format description, a statement of 40 MiB and a small one; to be freed. Returns where they begin. */
+static size_t put_large_statement(struct buf *file)
+{
+    uint8_t *body = mem_new(LARGE); /* no database, no status variables */
+    struct binlog *b = binlog_load("mysql-5.6-all-events", "mysql-bin.000001");
+    for (size_t i = 14; i < LARGE; i++) {
+        body[i] = (uint8_t)(i * 2654435761u >> 24);
+    }
+    size_t head = b->events[1].end;
+    buf_init(file, 2 * LARGE);
+    buf_bytes(file, b->bytes, head);
+    put_event(file, body, LARGE);
+    put_event(file, body, 100);
+    store_file(node.store, ++node.index, 1, b->name, NULL);
+    store_write(node.store, ++node.index, 4, file->data + 4, file->len - 4, file->len, NULL, NULL);
+    WAIT_FOR(idle());
+    mem_free(body);
+    binlog_free(b);
+    return head;
+}
+
+/* Who waits in the middle of an event costs what may wait for him, not the event; and if his dump ends there, he
+ * is not told anything that he would take for a part of it. */
+static void large_events_go_in_pieces(void)
+{
+    struct client slow[WAITING], other;
+    struct buf file;
+    node_begin(FLAVOUR_MYSQL);
+    node_serve();
+    serve_set_limits(node.serve, &(struct serve_limits){.queue_each = EACH});
+    size_t head = put_large_statement(&file), before = 1;
+    for (size_t i = 0; i < WAITING; i++) {
+        (void)client_open(&slow[i]);
+        replica_variables(&slow[i]);
+        if (i == 1) {
+            UNIT_UINT(client_query(&slow[i], "SET @rpl_semi_sync_replica = 1"), 0);
+            slow[i].semi_sync = true;
+        }
+        env_stream_pause(slow[i].stream, true);
+        dump_position(&slow[i], "mysql-bin.000001", (uint32_t)head, 0);
+    }
+    for (int same = 0; same < 20; same = serve_queued(node.serve) == before ? same + 1 : 0) {
+        before = serve_queued(node.serve);
+        run_for(10 * ENV_MS);
+    }
+    UNIT_TRUE(before > 0); /* they do hang */
+    UNIT_UINT(before <= WAITING * EACH ? 0 : before, 0);
+    serve_kill(node.serve, slow[0].id);
+    (void)client_open(&other);
+    replica_variables(&other);
+    struct binlog_dump dump = {.server_id = 100 + slow[2].id, .pos = 4, .flags = DUMP_NON_BLOCK};
+    snprintf(dump.file, sizeof dump.file, "mysql-bin.000001");
+    client_dump(&other, &dump);
+    wait_end(&other);
+    UNIT_TRUE(other.ended && other.crc_ok);
+    client_close(&other);
+    for (size_t i = 0; i < WAITING; i++) {
+        bool killed = i == 0 || i == 2;
+        env_stream_pause(slow[i].stream, false);
+        WAIT_FOR(killed ? slow[i].closed : slow[i].stored.len == file.len - head);
+        UNIT_TRUE(slow[i].crc_ok && slow[i].seq_ok && slow[i].code == 0);
+        if (killed) {
+            UNIT_UINT(slow[i].n_stored, 0);
+        } else {
+            UNIT_TRUE(!memcmp(slow[i].stored.data, file.data + head, file.len - head));
+        }
+        client_close(&slow[i]);
+    }
+    WAIT_FOR(serve_sessions(node.serve) == 0);
+    UNIT_UINT(serve_queued(node.serve), 0);
+    buf_free(&file);
+    node_end();
+}
+
+/* The end of a node comes between two transactions for who reads, and soon all the same for who does not. */
+static void ends_between_transactions(void)
+{
+    struct client c[2];
+    struct buf file;
+    node_begin(FLAVOUR_MYSQL);
+    node_serve();
+    size_t head = put_large_statement(&file);
+    for (size_t i = 0; i < 2; i++) {
+        (void)client_open(&c[i]);
+        replica_variables(&c[i]);
+        env_stream_pause(c[i].stream, true);
+        dump_position(&c[i], "mysql-bin.000001", (uint32_t)head, 0);
+    }
+    WAIT_FOR(serve_queued(node.serve) > 0);
+    run_for(100 * ENV_MS);
+    uint64_t began = env_now(env);
+    serve_close(node.serve, note, &node.serve_closed);
+    run_for(100 * ENV_MS);
+    UNIT_TRUE(!node.serve_closed);
+    env_stream_pause(c[0].stream, false);
+    WAIT_FOR(c[0].closed);
+    UNIT_UINT(c[0].n_stored, 1); /* the large one, and not the small one behind it */
+    UNIT_TRUE(c[0].ended && c[0].crc_ok && c[0].seq_ok);
+    WAIT_FOR(node.serve_closed);
+    node.serve = NULL;
+    UNIT_TRUE(env_now(env) - began < 5 * ENV_S);
+    env_stream_pause(c[1].stream, false);
+    WAIT_FOR(c[1].closed);
+    UNIT_UINT(c[1].n_stored, 0);
+    client_close(&c[0]);
+    client_close(&c[1]);
+    buf_free(&file);
+    node_end();
+}
+
 UNIT_MAIN("serve_session", UNIT_TEST(changes_its_user), UNIT_TEST(a_wrong_change_is_the_end),
-          UNIT_TEST(slow_replicas_cost_what_they_may))
+          UNIT_TEST(slow_replicas_cost_what_they_may), UNIT_TEST(large_events_go_in_pieces),
+          UNIT_TEST(ends_between_transactions))

@@ -224,28 +224,48 @@ static void trap_17_tagged_gtids_change_the_encoding(void)
     buf_free(&printed);
 }
 
+/* What is there leaves before the rest comes. */
+static void put_in_pieces(struct wire *a, struct wire *b, const uint8_t *bytes, size_t n)
+{
+    enum { PIECE = 5000011 };
+    UNIT_INT(stream_open_event(a, true, n), 0);
+    for (size_t at = 0; at < n; at += PIECE) {
+        UNIT_TRUE(wire_is_open(a));
+        UNIT_INT(wire_more(a, bytes + at, n - at < PIECE ? n - at : PIECE), 0);
+        pass(a, b);
+    }
+    UNIT_TRUE(!wire_is_open(a));
+}
+
 /* 16 MiB: fragments, one header in the first alone, an empty packet after an exact multiple, each fragment counted. */
 static void trap_18_packets_of_16_mib_are_split(void)
 {
     static const size_t sizes[] = {PACKET_FRAGMENT - 1, PACKET_FRAGMENT, PACKET_FRAGMENT + 1, 2 * (size_t)PACKET_FRAGMENT};
     static const uint8_t fragments[] = {1, 2, 2, 3};
     uint8_t *bytes = mem_new(2 * (size_t)PACKET_FRAGMENT);
-    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+    for (size_t i = 0; i < 2 * sizeof sizes / sizeof sizes[0]; i++) {
+        bool in_pieces = i % 2;
         struct wire *a = wire_new((size_t)1 << 30), *b = wire_new((size_t)1 << 30);
         struct packet p;
         struct errmsg em = {""};
-        bytes[sizes[i] - 2] = 77;
+        size_t n = sizes[i / 2] - 3; /* 00 ef 00 counts too */
+        bytes[n - 1] = 77;
         wire_seq_apart(a, true);
         wire_seq_set(a, 1);
-        UNIT_INT(stream_put_event(a, true, false, bytes, sizes[i] - 3), 0); /* 00 ef 00 counts too */
-        UNIT_INT(wire_put(a, "x", 1), 0);
         wire_seq_apart(b, true);
+        if (in_pieces) {
+            put_in_pieces(a, b, bytes, n);
+        } else {
+            UNIT_INT(stream_put_event(a, true, false, bytes, n), 0);
+        }
+        UNIT_INT(wire_put(a, "x", 1), 0);
         pass(a, b);
         UNIT_REQUIRE(wire_next(b, &p, &em) == 1);
-        UNIT_UINT(p.len, sizes[i]);
+        UNIT_UINT(p.len, n + 3);
         UNIT_UINT(p.seq, 1);
+        UNIT_TRUE(p.data[1] == SEMISYNC_MAGIC && !memcmp(p.data + 3, bytes, n));
         UNIT_REQUIRE(wire_next(b, &p, &em) == 1);
-        UNIT_UINT(p.seq, 1 + fragments[i]);
+        UNIT_UINT(p.seq, 1 + fragments[i / 2]);
         UNIT_UINT(p.len, 1);
         wire_free(a);
         wire_free(b);
