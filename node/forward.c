@@ -124,7 +124,7 @@ static struct table *get_table(struct cur *c)
         char name[256];
         get_text(c, name, sizeof name);
         uint8_t type = cur_u8(c);
-        table_column(t, name, type <= TABLE_NULL ? (enum table_type)type : TABLE_TEXT);
+        table_column(t, name, type <= TABLE_DATETIME ? (enum table_type)type : TABLE_TEXT);
     }
     for (uint32_t row = 0; row < rows && cur_ok(c); row++) {
         table_row(t);

@@ -24,9 +24,16 @@ static struct column column_of(const struct table *t, size_t i)
         c.type = type == TABLE_BLOB ? TYPE_LONG_BLOB : c.type;
         return c;
     }
-    number.type = type == TABLE_LONG ? TYPE_LONG : type == TABLE_DOUBLE ? TYPE_DOUBLE : type == TABLE_NULL ? TYPE_NULL : number.type;
-    number.length = type == TABLE_LONG ? 11 : number.length;
-    number.decimals = type == TABLE_DOUBLE ? 3 : 0;
+    static const struct {
+        uint8_t type, length, decimals;
+    } numbers[] = {[TABLE_LONG] = {TYPE_LONG, 11, 0},   [TABLE_SHORT] = {TYPE_SHORT, 6, 0},
+                   [TABLE_DOUBLE] = {TYPE_DOUBLE, 0, 3}, [TABLE_FLOAT] = {TYPE_FLOAT, 0, 3},
+                   [TABLE_NULL] = {TYPE_NULL, 0, 0},    [TABLE_DATETIME] = {TYPE_DATETIME, 19, 0}};
+    if (type != TABLE_NUMBER) {
+        number.type = numbers[type].type;
+        number.length = numbers[type].length ? numbers[type].length : number.length;
+        number.decimals = numbers[type].decimals;
+    }
     if (table_has_null(t, i)) {
         number.flags &= (uint16_t)~COLUMN_NOT_NULL;
     }

@@ -2,6 +2,7 @@
 #include "node/sql_impl.h"
 
 #include "protocol/base/mem.h"
+#include "storage/reader.h"
 #include "storage/store.h"
 
 #include <stdio.h>
@@ -141,20 +142,26 @@ static struct gtid_set *gtids_at(const struct state *state, const char *name, ui
     return set;
 }
 
-/* What a MariaDB source answers a replica that asks by file and position for the GTID position there: known
- * here where a file begins and where the newest one ends; NULL elsewhere, as for a file that is not there. */
+/* What a MariaDB source answers a replica that asks by file and position for the GTID position there; NULL where no event
+ * begins, as for a file that is not there. On a worker from the files. The loop reads none: it knows where a file
+ * begins and where the newest one ends. */
 static void f_binlog_gtid_pos(struct sql_call *call, struct sql_value *args, struct sql_value *value)
 {
     if (!args[0].text || !args[1].text) {
         return;
     }
-    if (!call->control) {
+    uint64_t position = (uint64_t)sql_value_int(&args[1]);
+    struct gtid_set *set = NULL;
+    int rv = READER_NOT_YET;
+    if (call->control) {
+        set = gtids_at(cluster_state(call->control->cluster), args[0].text, position);
+    } else if (call->session->files && sql_is_mariadb(call)) {
+        rv = reader_gtids_at(call->session->files, args[0].text, position, &set, NULL);
+    }
+    if (!call->control && rv == READER_NOT_YET) {
         call->needs_loop = true;
         return;
     }
-    const struct state *state = cluster_state(call->control->cluster);
-    uint64_t position = (uint64_t)sql_value_int(&args[1]);
-    struct gtid_set *set = gtids_at(state, args[0].text, position);
     if (set) {
         struct buf text;
         buf_init(&text, GTID_RESULT_MAX);

@@ -194,6 +194,7 @@ void sql_time_text(uint64_t wall, char text[SQL_TIME_SIZE]);
     X(help)                                                                                                  \
     X(nothing) X(select) X(set) X(use) X(show_variables) X(show_warnings) X(show_errors) X(show_count) X(show_databases) X(show_tables)   \
         X(show_status) X(show_members) X(show_replica_status) X(show_slave_status) X(show_log_status)        \
+            X(show_all_slaves) X(show_named_slave)                                                                  \
             X(show_logs) X(show_replicas) X(show_slave_hosts) X(show_processlist) X(show_grants)             \
                 X(show_users) X(show_settings) X(purge_logs) X(show_create_user) X(set_password) X(rename_user) X(flush_logs) X(kill) X(change_source) X(start_replica) X(stop_replica)        \
                     X(reset_replica) X(create_user) X(alter_user) X(drop_user) X(grant) X(revoke) X(check_source) X(check_logs) X(show_all_logs) X(show_events)      \

@@ -1,5 +1,6 @@
-/* sql_replica_status.c: SHOW REPLICA STATUS, in the columns of MySQL or of MariaDB. One row when a source is
- * set, none otherwise.
+/* sql_replica_status.c: SHOW REPLICA STATUS, in the columns of MySQL or of MariaDB, and MariaDB's SHOW ALL SLAVES
+ * STATUS. One row when a source is set, none otherwise. There is one source: of channels and connections only the
+ * one without a name.
  *
  * What a replica does in two threads, fetching and executing, is fetching and committing on a quorum here.
  * Columns of what we do not have are there with the value of a replica that does not use it, since tools look
@@ -7,11 +8,12 @@
 #include "node/sql_impl.h"
 #include "node/source.h"
 
+#include <stdio.h>
 #include <string.h>
 
 enum { GTIDS_MAX = 64 << 20 };
 
-enum of_flavour { BOTH, MYSQL, MARIADB };
+enum of_flavour { BOTH, MYSQL, MARIADB, ALL_SLAVES /* SHOW ALL SLAVES STATUS alone */, ALL_SLAVES_11_6 };
 
 struct facts {
     const struct state *state;
@@ -22,8 +24,15 @@ struct facts {
     bool mysql_names;              /* columns with SOURCE and REPLICA in them */
 };
 
+/* What is asked for. */
+struct shape {
+    bool mysql_names; /* columns with SOURCE and REPLICA in them */
+    bool mariadb, mariadb_11_6;
+    bool all_slaves;
+};
+
 struct status_column {
-    const char *name; /* the new one, with its type in front (table_head) */
+    const char *name; /* the new one, with its type in front (table_head); ! ? * for those that MariaDB 11.6 changed */
     enum of_flavour flavour;
     const char *constant; /* NULL: cell() */
     void (*cell)(const struct facts *f, struct table *table);
@@ -183,10 +192,12 @@ static void c_sql_state(const struct facts *f, struct table *t)
 
 /* In the servers' order. Source stands for Master and Replica_ for Slave_ in the old names. */
 static const struct status_column columns[] = {
+    {"Connection_name", ALL_SLAVES, "", NULL},
+    {"Replica_SQL_State", ALL_SLAVES, NULL, c_sql_state},
     {"Replica_IO_State", BOTH, NULL, c_io_state},
     {"Source_Host", BOTH, NULL, c_host},
     {"Source_User", BOTH, NULL, c_user},
-    {"~Source_Port", BOTH, NULL, c_port},
+    {"!Source_Port", BOTH, NULL, c_port},
     {"~Connect_Retry", BOTH, "60", NULL},
     {"Source_Log_File", BOTH, NULL, c_read_file},
     {"#Read_Source_Log_Pos", BOTH, NULL, c_read_position},
@@ -201,7 +212,7 @@ static const struct status_column columns[] = {
     {"Replicate_Ignore_Table", BOTH, "", NULL},
     {"Replicate_Wild_Do_Table", BOTH, "", NULL},
     {"Replicate_Wild_Ignore_Table", BOTH, "", NULL},
-    {"~Last_Errno", BOTH, "0", NULL},
+    {"!Last_Errno", BOTH, "0", NULL},
     {"Last_Error", BOTH, "", NULL},
     {"~Skip_Counter", BOTH, "0", NULL},
     {"#Exec_Source_Log_Pos", BOTH, NULL, c_exec_position},
@@ -217,9 +228,9 @@ static const struct status_column columns[] = {
     {"Source_SSL_Key", BOTH, NULL, c_ssl_key},
     {"#Seconds_Behind_Source", BOTH, NULL, c_behind},
     {"Source_SSL_Verify_Server_Cert", BOTH, NULL, c_ssl_verify},
-    {"~Last_IO_Errno", BOTH, NULL, c_io_errno},
+    {"!Last_IO_Errno", BOTH, NULL, c_io_errno},
     {"Last_IO_Error", BOTH, NULL, c_io_error},
-    {"~Last_SQL_Errno", BOTH, "0", NULL},
+    {"!Last_SQL_Errno", BOTH, "0", NULL},
     {"Last_SQL_Error", BOTH, "", NULL},
     {"Replicate_Ignore_Server_Ids", BOTH, "", NULL},
     {"~Source_Server_Id", BOTH, NULL, c_server_id},
@@ -259,6 +270,15 @@ static const struct status_column columns[] = {
     {"#Replica_Non_Transactional_Groups", MARIADB, "0", NULL},
     {"#Replica_Transactional_Groups", MARIADB, "0", NULL},
     {"Replicate_Rewrite_DB", MARIADB, "", NULL},
+    {"~Retried_transactions", ALL_SLAVES, "0", NULL},
+    {"?Max_relay_log_size", ALL_SLAVES, "0", NULL},
+    {"~Executed_log_entries", ALL_SLAVES, "0", NULL},
+    {"~Replica_received_heartbeats", ALL_SLAVES, "0", NULL},
+    {"*Replica_heartbeat_period", ALL_SLAVES, "1.000", NULL},
+    {"Gtid_Replica_Pos", ALL_SLAVES, NULL, c_io_pos},
+    {"@Source_last_event_time", ALL_SLAVES_11_6, NULL, NULL},
+    {"@Replica_last_event_time", ALL_SLAVES_11_6, NULL, NULL},
+    {"~Source_Replica_time_diff", ALL_SLAVES_11_6, NULL, NULL},
 };
 
 enum { N_COLUMNS = sizeof columns / sizeof *columns };
@@ -278,49 +298,63 @@ static void put_old_name(struct buf *b, const char *name)
     }
 }
 
-static struct table *begin_table(bool mysql_names, enum of_flavour flavour)
+/* The mark of a type that is another one since MariaDB 11.6. */
+static char mark_of(char mark, bool since_11_6)
+{
+    switch (mark) {
+    case '!': return since_11_6 ? '%' : '~';
+    case '?': return since_11_6 ? '~' : '#';
+    case '*': return since_11_6 ? '^' : '=';
+    default: return mark;
+    }
+}
+
+static bool has_column(const struct shape *shape, const struct status_column *column)
+{
+    switch (column->flavour) {
+    case BOTH: return true;
+    case MYSQL: return !shape->mariadb;
+    case MARIADB: return shape->mariadb;
+    case ALL_SLAVES: return shape->all_slaves;
+    case ALL_SLAVES_11_6: return shape->all_slaves && shape->mariadb_11_6;
+    }
+    return false;
+}
+
+static struct table *begin_table(const struct shape *shape)
 {
     struct table *table = table_new();
     struct buf name;
     buf_init(&name, 256);
     for (size_t i = 0; i < N_COLUMNS; i++) {
-        if (columns[i].flavour != BOTH && columns[i].flavour != flavour) {
+        if (!has_column(shape, &columns[i])) {
             continue;
         }
         buf_reset(&name);
-        if (mysql_names) {
+        if (shape->mysql_names) {
             buf_str(&name, columns[i].name);
         } else {
             put_old_name(&name, columns[i].name);
         }
+        buf_put_u8(&name, 0, (uint8_t)mark_of(buf_cstr(&name)[0], shape->mariadb_11_6));
         table_head(table, buf_cstr(&name));
     }
     buf_free(&name);
     return table;
 }
 
-static void show(struct sql_call *call, bool mysql_names)
+static void show(struct sql_call *call, const struct shape *shape)
 {
-    if (sql_match(call, "FOR CHANNEL")) {
-        const char *channel = sql_string(call);
-        if (channel && *channel) {
-            sql_error(call, 3074, "HY000", "Replica channel '%.64s' does not exist.", channel);
-        }
-    }
-    if (!sql_end(call)) {
-        return;
-    }
     const struct state *state = cluster_state(call->control->cluster);
-    enum of_flavour flavour = sql_is_mariadb(call) ? MARIADB : MYSQL;
-    struct facts f = {.state = state, .settings = &state->source, .mysql_names = mysql_names};
+    struct facts f = {.state = state, .settings = &state->source, .mysql_names = shape->mysql_names};
     f.era = state_era(state);
     f.file = state_file(state);
     source_get_status(call->control->source, &f.status);
-    struct table *table = begin_table(mysql_names, flavour);
+    struct table *table = begin_table(shape);
     if (state->has_source && state->source.host[0]) {
         table_row(table);
         for (size_t i = 0; i < N_COLUMNS; i++) {
-            if (columns[i].flavour != BOTH && columns[i].flavour != flavour) {
+            if (!has_column(shape, &columns[i])) {
                 continue;
             }
             if (columns[i].cell) {
@@ -333,12 +367,73 @@ static void show(struct sql_call *call, bool mysql_names)
     reply_rows(call->reply, table);
 }
 
+static struct shape shape_of(const struct sql_call *call, bool old_names)
+{
+    unsigned major = 0, minor = 0;
+    struct shape shape = {.mariadb = sql_is_mariadb(call)};
+    shape.mysql_names = !shape.mariadb && !old_names;
+    int n = sscanf(sql_version(call->session->view), "%3u.%3u", &major, &minor);
+    shape.mariadb_11_6 = shape.mariadb && n == 2 && (major > 11 || (major == 11 && minor >= 6));
+    return shape;
+}
+
+/* False: the call has failed. */
+static bool known_name(struct sql_call *call, const char *name)
+{
+    if (!name || !*name) {
+        return !call->failed;
+    }
+    if (sql_is_mariadb(call)) {
+        sql_error(call, 1617, "HY000", "There is no master connection '%.64s'", name);
+    } else {
+        sql_error(call, 3074, "HY000", "Replica channel '%.64s' does not exist.", name);
+    }
+    return false;
+}
+
+static void show_one(struct sql_call *call, bool old_names)
+{
+    struct shape shape = shape_of(call, old_names);
+    const char *name = sql_match(call, "FOR CHANNEL") ? sql_string(call) : NULL;
+    if (sql_end(call) && known_name(call, name)) {
+        show(call, &shape);
+    }
+}
+
 void sql_show_replica_status(struct sql_call *call)
 {
-    show(call, !sql_is_mariadb(call));
+    show_one(call, false);
 }
 
 void sql_show_slave_status(struct sql_call *call)
 {
-    show(call, false);
+    show_one(call, true);
+}
+
+/* Not a word of MySQL's: as if it were not known. */
+static bool is_mariadbs(struct sql_call *call)
+{
+    if (!sql_is_mariadb(call)) {
+        call->at = 0;
+        sql_syntax(call);
+    }
+    return !call->failed;
+}
+
+void sql_show_all_slaves(struct sql_call *call)
+{
+    struct shape shape = shape_of(call, true);
+    shape.all_slaves = true;
+    if (is_mariadbs(call) && sql_end(call)) {
+        show(call, &shape);
+    }
+}
+
+void sql_show_named_slave(struct sql_call *call)
+{
+    struct shape shape = shape_of(call, true);
+    const char *name = sql_peek(call)->kind == TOKEN_STRING && is_mariadbs(call) ? sql_string(call) : NULL;
+    if ((name || sql_syntax(call)) && sql_need_word(call, "STATUS") && sql_end(call) && known_name(call, name)) {
+        show(call, &shape);
+    }
 }

@@ -50,6 +50,8 @@ static const struct sql_row rows[] = {
      "the link to the source", "SHOW REPLICA STATUS FOR CHANNEL ''"},
     {"SHOW SLAVE STATUS", "[FOR CHANNEL '']", SQL_MONITOR, ON_LOOP, sql_show_slave_status,
      "the same with the old names of columns", "SHOW SLAVE STATUS"},
+    {"SHOW ALL SLAVES|REPLICAS STATUS", "", SQL_MONITOR, ON_LOOP, sql_show_all_slaves,
+     "the same with MariaDB's further columns, where MariaDB is followed", "SHOW ALL SLAVES STATUS"},
     {"SHOW BINARY LOG STATUS", "", SQL_MONITOR, ON_LOOP, sql_show_log_status,
      "where the committed transactions end", "SHOW BINARY LOG STATUS"},
     {"SHOW MASTER STATUS", "", SQL_MONITOR, ON_LOOP, sql_show_log_status, "the same", "SHOW MASTER STATUS"},
@@ -62,6 +64,8 @@ static const struct sql_row rows[] = {
     {"SHOW REPLICAS", "", SQL_REPLICA, ON_LOOP, sql_show_replicas, "the replicas that dump from this node", "SHOW REPLICAS"},
     {"SHOW REPLICA|SLAVE HOSTS", "", SQL_REPLICA, ON_LOOP, sql_show_slave_hosts,
      "the same with the old names of columns", "SHOW SLAVE HOSTS"},
+    {"SHOW REPLICA|SLAVE", "'connection' STATUS", SQL_MONITOR, ON_LOOP, sql_show_named_slave,
+     "MariaDB's SHOW SLAVE STATUS of a connection; there is the one named ''", "SHOW SLAVE '' STATUS"},
     {"SHOW [FULL] PROCESSLIST", "", SQL_ANYBODY, ON_LOOP, sql_show_processlist,
      "the connections: dumps first, then the others; without REPLICATION CLIENT one's own", "SHOW FULL PROCESSLIST"},
     {"SHOW GRANTS", "[FOR CURRENT_USER | 'user'@'host']", SQL_ANYBODY, ON_LOOP, sql_show_grants,
@@ -325,7 +329,8 @@ const char *sql_statement_text(const struct sql_statement *s, size_t *n)
 static bool for_leader(const struct sql_row *row)
 {
     static void (*const handlers[])(struct sql_call *call) = {
-        sql_change_source, sql_start_replica, sql_stop_replica, sql_reset_replica, sql_show_replica_status, sql_show_slave_status, sql_create_user,
+        sql_change_source, sql_start_replica, sql_stop_replica, sql_reset_replica, sql_show_replica_status, sql_show_slave_status,
+        sql_show_all_slaves, sql_show_named_slave, sql_create_user,
         sql_alter_user, sql_drop_user, sql_rename_user, sql_set_password, sql_set /* a setting */, sql_grant, sql_revoke, sql_check_source, sql_acknowledge_alarm, sql_show_cluster_status, sql_switchover};
     for (size_t i = 0; i < sizeof handlers / sizeof *handlers; i++) {
         if (row->run == handlers[i]) {

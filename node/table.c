@@ -66,8 +66,9 @@ void table_column(struct table *table, const char *name, enum table_type type)
 
 void table_head(struct table *table, const char *name)
 {
-    static const char marks[] = "#~=&";
-    static const enum table_type types[] = {TABLE_NUMBER, TABLE_LONG, TABLE_DOUBLE, TABLE_BLOB};
+    static const char marks[] = "#~=&%^@";
+    static const enum table_type types[] = {TABLE_NUMBER, TABLE_LONG, TABLE_DOUBLE, TABLE_BLOB,
+                                            TABLE_SHORT,  TABLE_FLOAT, TABLE_DATETIME};
     const char *mark = strchr(marks, name[0]);
     if (mark && *mark) {
         table_column(table, name + 1, types[mark - marks]);

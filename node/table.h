@@ -16,6 +16,9 @@ enum table_type {
     TABLE_DOUBLE,
     TABLE_BLOB,   /* a long text */
     TABLE_NULL,   /* SELECT NULL */
+    TABLE_SHORT,  /* 16 bits, not negative */
+    TABLE_FLOAT,
+    TABLE_DATETIME,
 };
 
 enum reply_kind { REPLY_OK, REPLY_ERROR, REPLY_ROWS };
@@ -46,7 +49,8 @@ enum { REPLY_NOTES_MAX = 64 };
 struct table *table_new(void);
 void table_free(struct table *table); /* NULL is fine */
 void table_column(struct table *table, const char *name, enum table_type type); /* all columns before the first row */
-/* The same for a name with its type in front: # NUMBER, ~ LONG, = DOUBLE, & BLOB; else TEXT. */
+/* The same for a name with its type in front: # NUMBER, ~ LONG, % SHORT, = DOUBLE, ^ FLOAT, @ DATETIME, & BLOB; else
+ * TEXT. */
 void table_head(struct table *table, const char *name);
 bool table_has_null(const struct table *table, size_t column); /* in some row */
 void table_row(struct table *table);                                            /* begins a row; cells follow in order */

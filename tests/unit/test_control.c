@@ -568,22 +568,32 @@ static void hashes_are_taken_and_shown(void)
     run_alone(&other);
 }
 
-/* The examples of the table of statements can be read to their end: no 1064, whatever else they find here. */
-static void every_example_is_read(void)
+/* The examples of the table of statements can be read to their end: no 1064, whatever else they find here; MariaDB's own
+ * are unknown to MySQL. */
+static void read_examples(enum flavour flavour)
 {
     static const char *steps[STATEMENTS_MAX][2];
     const struct sql_row *rows;
-    size_t n = sql_rows(&rows), used = 0;
+    size_t n = sql_rows(&rows), used = 0, unknown = 0;
     for (size_t i = 0; i < n && used < STATEMENTS_MAX; i++) {
+        bool mariadbs = !strcmp(rows[i].words, "SHOW REPLICA|SLAVE") || !strncmp(rows[i].words, "SHOW ALL SLAVES", 15);
         if (rows[i].where != ON_WORKER && strncmp(rows[i].words, "CHECK REPLICATION", 17) != 0) {
             steps[used][0] = rows[i].example;
-            steps[used++][1] = "!1064 ";
+            steps[used++][1] = mariadbs && flavour == FLAVOUR_MYSQL ? "1064 " : "!1064 ";
+            unknown += mariadbs;
         }
     }
-    struct script script = {.steps = (const char *const(*)[2])steps, .n = used, .roles = SQL_ALL_ROLES, .flavour = FLAVOUR_MYSQL,
+    struct script script = {.steps = (const char *const(*)[2])steps, .n = used, .roles = SQL_ALL_ROLES, .flavour = flavour,
                             .with_file = true};
     UNIT_TRUE(used > 30);
+    UNIT_UINT(unknown, 2);
     run_alone(&script);
+}
+
+static void every_example_is_read(void)
+{
+    read_examples(FLAVOUR_MYSQL);
+    read_examples(FLAVOUR_MARIADB);
 }
 
 static void settings_are_kept(void)
@@ -682,6 +692,11 @@ static void files_are_shown(void)
         {"CHANGE MASTER TO MASTER_HOST='db1'", "OK"},
         {"SHOW REPLICA STATUS", "*,mysql-bin.000007,4,"},
         {"SHOW REPLICA STATUS", "*,11," UUID ","},
+        {"SHOW REPLICA STATUS FOR CHANNEL ''", "Replica_IO_State,Source_Host,"},
+        {"SHOW REPLICA STATUS FOR CHANNEL 'other'", "3074 Replica channel 'other' does not exist."},
+        {"SHOW SLAVE STATUS FOR CHANNEL ''", "Slave_IO_State,Master_Host,"},
+        {"SHOW ALL SLAVES STATUS", "1064 "},
+        {"SHOW SLAVE '' STATUS", "1064 "},
         {"SELECT @@gtid_executed FROM t", "1064 "},
         {"SELECT @@gtid_executed, @@nosuch", "1193 "},
     };
@@ -697,6 +712,17 @@ static void files_are_shown(void)
         {"SHOW REPLICA STATUS", "Slave_IO_State,Master_Host,"},
         {"SHOW SLAVE STATUS", "*,Using_Gtid,Gtid_IO_Pos,"},
         {"SHOW SLAVE STATUS", "*,No,0-2-7,1-1-3,"},
+        {"SHOW ALL SLAVES STATUS", "Connection_name,Slave_SQL_State,Slave_IO_State,Master_Host,"},
+        {"SHOW ALL REPLICAS STATUS", "*,Slave_heartbeat_period,Gtid_Slave_Pos|,Slave has read all relay log; waiting for more updates,"},
+        {"SHOW ALL SLAVES STATUS", "*,0,0,0,0,1.000,0-2-7,1-1-3"},
+        {"SHOW SLAVE '' STATUS", "Slave_IO_State,Master_Host,"},
+        {"SHOW REPLICA '' STATUS", "Slave_IO_State,Master_Host,"},
+        {"SHOW REPLICA STATUS FOR CHANNEL ''", "Slave_IO_State,Master_Host,"},
+        {"SHOW SLAVE 'other' STATUS", "1617 There is no master connection 'other'"},
+        {"SHOW SLAVE STATUS FOR CHANNEL 'other'", "1617 "},
+        {"SHOW SLAVE other STATUS", "1064 "},
+        {"SHOW SLAVE '' STATUSES", "1064 "},
+        {"SHOW SLAVE '' STATUS FOR CHANNEL ''", "1064 "},
         {"START SLAVE", "OK"},
         {"CHANGE MASTER TO MASTER_HOST='db2'", "1198 "},
     };
