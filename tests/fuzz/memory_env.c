@@ -1,5 +1,6 @@
 /* memory_env.c: see memory_env.h. */
 #include "tests/fuzz/memory_env.h"
+#include "tests/fuzz/memory_net.h"
 
 #include "protocol/base/check.h"
 #include "protocol/base/crc.h"
@@ -26,6 +27,7 @@ struct memory {
     unsigned open, children;
     struct env_msg *head, **tail;
     uint64_t now;
+    struct memory_net net;
 };
 
 struct env_file {
@@ -154,7 +156,8 @@ static void node_write(struct node *node, const uint8_t *data, size_t n, uint64_
 
 static uint64_t memory_now(struct env *env)
 {
-    return memory_of(env)->now += ENV_MS;
+    struct memory *m = memory_of(env);
+    return (m->now += ENV_MS) + m->net.later;
 }
 
 static uint64_t memory_wall(struct env *env)
@@ -358,6 +361,19 @@ static const struct env_ops memory_ops = {
     .spawn = memory_spawn,
     .join = memory_join,
     .post = memory_post,
+    .timer_open = memory_timer_open,
+    .timer_start = memory_timer_start,
+    .timer_stop = memory_timer_stop,
+    .timer_close = memory_timer_close,
+    .listen = memory_listen,
+    .listener_close = memory_listener_close,
+    .attach = memory_attach,
+    .socket_close = memory_socket_close,
+    .socket_peer = memory_socket_peer,
+    .stream_write = memory_stream_write,
+    .stream_pending = memory_stream_pending,
+    .stream_pause = memory_stream_pause,
+    .stream_close = memory_stream_close,
     .open = memory_open,
     .pread = memory_pread,
     .pwrite = memory_pwrite,
@@ -371,6 +387,11 @@ static const struct env_ops memory_ops = {
     .sync_dir = memory_sync_dir,
     .list_dir = memory_list_dir,
 };
+
+struct memory_net *memory_env_net(struct env *env)
+{
+    return &memory_of(env)->net;
+}
 
 /* ---- for targets --------------------------------------------------------------------------------------- */
 

@@ -1,8 +1,8 @@
 /* memory_env.h: an env whose files lie in memory: fast enough for a fuzzer.
  *
  * Directories are there when something stands in them or when they were made. Zeros at the end of a file take
- * no memory. Envs spawned from it share one queue, which memory_env_run empties. No streams, no timers.
- * env_fatal ends the process: for a fuzzer that is a finding. */
+ * no memory. Envs spawned from it share one queue, which memory_env_run empties. Timers and streams: see
+ * memory_net.h. env_fatal ends the process: for a fuzzer that is a finding. */
 #ifndef TESTS_FUZZ_MEMORY_ENV_H
 #define TESTS_FUZZ_MEMORY_ENV_H
 
