@@ -234,8 +234,8 @@ static const struct ask asks[] = {
     {FOR_MYSQL, "SELECT @@GLOBAL.gtid_mode", NULL, another, take_gtid_mode, 1193},
     {FOR_MYSQL, "SELECT @@GLOBAL.gtid_executed", NULL, another, take_has, 1193},
     {FOR_MARIADB, "SELECT @@GLOBAL.gtid_binlog_state", NULL, another, take_has, 0},
-    {FOR_MARIADB, "SELECT @@GLOBAL.gtid_slave_pos", NULL, another, take_applied, 0},
-    {FOR_BOTH, "SELECT @@GLOBAL.read_only", NULL, another, take_read_only, 0},
+    {FOR_MARIADB, "SELECT @@GLOBAL.gtid_slave_pos", NULL, another, take_applied, ANY_ERROR},
+    {FOR_BOTH, "SELECT @@GLOBAL.read_only", NULL, another, take_read_only, ANY_ERROR},
 };
 
 enum { N_ASKS = sizeof asks / sizeof asks[0] };

@@ -65,13 +65,13 @@ static void make_data_dir(struct sim_host *host)
 }
 
 /* What node and source may differ in: the in-use bit, which is always 0 here. */
-static bool same_file(struct node_sim *node, const struct history_file *truth, bool whole, struct errmsg *em)
+static bool same_file(struct node_sim *node, unsigned era, const struct history_file *truth, bool whole, struct errmsg *em)
 {
     char path[128];
     struct buf mine;
     size_t n = truth->bytes.len, at = 0;
     buf_init(&mine, (size_t)1 << 32);
-    snprintf(path, sizeof path, DATA_DIR "/binlog/1/%s", truth->name);
+    snprintf(path, sizeof path, DATA_DIR "/binlog/%u/%s", era, truth->name);
     int rv = sim_host_read(node->host, path, &mine);
     if (rv && whole) {
         err_set(em, rv, "%s: %s", path, err_text(rv));
@@ -91,14 +91,19 @@ static bool same_file(struct node_sim *node, const struct history_file *truth, b
     return rv == 0 || (!whole && rv == E_NOTFOUND);
 }
 
-bool node_sim_same_files(struct node_sim *node, const struct history *truth, bool whole, struct errmsg *em)
+bool node_sim_same_era(struct node_sim *node, unsigned era, const struct history *truth, size_t from, bool whole, struct errmsg *em)
 {
-    for (size_t i = 0; i < truth->n_files; i++) {
-        if (!same_file(node, truth->files[i], whole, em)) {
+    for (size_t i = from; i < truth->n_files; i++) {
+        if (!same_file(node, era, truth->files[i], whole, em)) {
             return false;
         }
     }
     return true;
+}
+
+bool node_sim_same_files(struct node_sim *node, const struct history *truth, bool whole, struct errmsg *em)
+{
+    return node_sim_same_era(node, 1, truth, 0, whole, em);
 }
 
 /* ---- for tests ----------------------------------------------------------------------------------------- */

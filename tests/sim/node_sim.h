@@ -23,5 +23,7 @@ void node_sim_may_fail(struct node_sim *node, bool may);
 /* Do the node's binlog files equal the source's, all of them? With `whole` false a node's newest file may be
  * shorter. False and a text that says where not. */
 bool node_sim_same_files(struct node_sim *node, const struct history *truth, bool whole, struct errmsg *em);
+/* Those of a later era, which begins with the source's file number `from` (counted from 0). */
+bool node_sim_same_era(struct node_sim *node, unsigned era, const struct history *truth, size_t from, bool whole, struct errmsg *em);
 
 #endif

@@ -234,6 +234,8 @@ static bool mariadb_only(struct session *s, const char *sql)
         answer_status(s);
     } else if (strcmp(sql, "select @@global.gtid_binlog_state") == 0) {
         answer_set_text(s, "@@GLOBAL.gtid_binlog_state", false);
+    } else if (strcmp(sql, "select @@global.gtid_slave_pos") == 0) {
+        answer_row(s, "@@GLOBAL.gtid_slave_pos", "");
     } else if (strcmp(sql, "select @@global.gtid_binlog_pos") == 0) {
         answer_set_text(s, "@@GLOBAL.gtid_binlog_pos", true);
     } else {
