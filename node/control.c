@@ -183,6 +183,7 @@ void control_close(struct control *control)
 {
     control->closing = true;
     sql_verify_stop(control);
+    sql_purge_stop(control);
     sql_wait_stop(control);
     for (struct control_change **at = &control->changes; *at;) {
         struct control_change *change = *at;

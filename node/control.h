@@ -37,6 +37,7 @@ struct control {
     struct control_change *changes; /* the first one is being proposed */
     bool closing;
     struct verify_run *verifying; /* sql_verify.c's */
+    struct purge_find *purges;    /* sql_purge.c's */
     struct sql_waiting *waiting;  /* sql_wait.c's */
     struct forward *forward;      /* NULL: this node runs everything itself (some tests) */
 };

@@ -12,6 +12,8 @@
 #include "node/identity.h"
 #include "node/member_tls.h"
 #include "node/monitor.h"
+#include "node/purge.h"
+#include "node/retention.h"
 #include "node/serve.h"
 #include "node/settings.h"
 #include "node/source.h"
@@ -40,6 +42,7 @@ struct daemon {
     struct serve *serve;
     struct control control;
     struct forward *forward;
+    struct retention *retention;
     struct env_msg refusal_msg;
     void (*refused)(void *arg);
     void *refused_arg;
@@ -162,6 +165,7 @@ static void cluster_is_leading(void *owner, bool leading)
     refresh_later(d);
     source_leading(d->source, leading);
     monitor_leading(d->monitor, leading);
+    retention_leading(d->retention, leading);
 }
 
 static void cluster_applied(void *owner, const struct state_effect *effect)
@@ -189,6 +193,7 @@ static void cluster_applied(void *owner, const struct state_effect *effect)
         break;
     case ENTRY_SETTING:
         d->view_stale = true; /* the limits are set with it */
+        retention_settings_changed(d->retention);
         refresh_later(d);
         break;
     case ENTRY_NOOP:
@@ -242,7 +247,16 @@ static void cluster_led_by(void *owner, uint64_t id)
     }
 }
 
+static void cluster_need(void *owner, struct cluster_need *need)
+{
+    const struct daemon *d = owner;
+    if (!d->stopping && d->serve) {
+        purge_own_need(&d->control, need);
+    }
+}
+
 static const struct cluster_handler cluster_handler = {
+    .need = cluster_need,
     .leading = cluster_is_leading, .applied = cluster_applied, .led_by = cluster_led_by, .refused = cluster_refused, .asked = cluster_asked};
 
 /* ---- the certificate towards clients ---- */
@@ -309,6 +323,7 @@ static int open_parts(struct daemon *d, struct errmsg *em)
                                   .server_id = d->identity.server_id};
     d->forward = forward_new(&d->control);
     d->control.forward = d->forward;
+    d->retention = retention_new(&d->control);
     struct view *view = make_view(d);
     rv = serve_open(&d->control, cluster_store(d->cluster), view, &d->serve, em);
     view_unref(view);
@@ -347,6 +362,7 @@ static void cluster_closed(void *arg)
     void (*stopped)(void *arg) = d->stopped;
     void *stopped_arg = d->stopped_arg;
     monitor_free(d->monitor);
+    retention_free(d->retention);
     source_free(d->source);
     forward_free(d->forward);
     pem_end(d->reloading);
@@ -368,6 +384,7 @@ static void stop_parts(struct daemon *d)
     env_timer_close(&d->patience);
     env_timer_close(&d->handover);
     monitor_stop(d->monitor);
+    retention_stop(d->retention);
     source_leading(d->source, false);
     control_close(&d->control);
     forward_close(d->forward);

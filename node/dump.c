@@ -339,7 +339,9 @@ void dump_report(const struct dump *d, struct serve_replica *r)
     snprintf(r->user, sizeof r->user, "%s", s->sql.user);
     snprintf(r->peer, sizeof r->peer, "%s", s->peer);
     snprintf(r->file, sizeof r->file, "%.255s", d->at_file[0] ? d->at_file : d->file);
+    r->era = d->at_era;
     if (s->registered) {
+        r->registered = true;
         snprintf(r->host, sizeof r->host, "%.63s", s->registered->host);
         r->port = s->registered->port;
     }

@@ -59,6 +59,7 @@ struct dump {
     char skipped_file[STORE_NAME_SIZE];
     uint64_t skipped_end;
     struct gtid_set *state;        /* MariaDB by GTID: the binlog's state here, for GTID_LIST */
+    uint64_t at_era;
     char at_file[STORE_NAME_SIZE]; /* sent up to here */
     uint64_t at;
     struct buf scratch; /* events of our own */

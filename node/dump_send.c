@@ -158,6 +158,10 @@ void dump_settle_skipped(struct dump *d)
     } else {
         dump_put_heartbeat(d, d->skipped_file, d->skipped_end);
     }
+    uint64_t era, offset;
+    const char *file;
+    reader_where(d->reader, &era, &file, &offset);
+    d->at_era = strcmp(file, d->skipped_file) == 0 ? era : d->at_era;
     snprintf(d->at_file, sizeof d->at_file, "%s", d->skipped_file);
     d->at = d->skipped_end;
 }
@@ -239,6 +243,7 @@ void dump_put_event(struct dump *d, const struct reader_event *ev)
         return;
     }
     d->at = ev->end;
+    d->at_era = ev->era;
     snprintf(d->at_file, sizeof d->at_file, "%s", ev->file);
     d->events++;
     d->moved = true;

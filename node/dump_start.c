@@ -159,6 +159,7 @@ static void opened(struct dump *d)
         d->created_0 = has_first_transaction(d);
     }
     d->announced = true;
+    d->at_era = era;
     snprintf(d->at_file, sizeof d->at_file, "%s", file);
     d->at = offset;
     dump_put_rotate(d, file, offset);

@@ -28,7 +28,8 @@ enum {
     SESSIONS_REFUSED = 256,    /* that may be told error 1040 at a time; more are just closed */
     DESCRIPTORS_RESERVED = 128, /* for files, readers, the source */
     CROWD = 64,                /* fewer sessions are no matter */
-    SEATS = 1024               /* buckets of a table */
+    SEATS = 1024,              /* buckets of a table */
+    LEFT_MAX = 256             /* replicas that have left and are remembered */
 };
 #define QUEUE_EACH ((size_t)256 << 10)
 #define QUEUE_ALL ((size_t)32 << 20)
@@ -47,6 +48,12 @@ struct entry {
     struct entry *next;
 };
 
+/* A replica that has left. */
+struct left {
+    struct serve_replica replica;
+    uint64_t at;
+};
+
 struct serve {
     struct env *loop;
     struct serve_anchor *anchor;
@@ -54,6 +61,8 @@ struct serve {
     unsigned n_workers;
     struct env_listener *tcp, *local;
     struct entry *replicas;
+    struct left *left; /* LEFT_MAX places, made with the first one */
+    size_t n_left;
     uint32_t last_id;
     struct seat *seats[SEATS];
     size_t sessions, sessions_max, sessions_peak;
@@ -201,8 +210,35 @@ static bool same_replica(const struct serve_replica *a, const struct serve_repli
     return a->server_id != 0 && a->server_id == b->server_id;
 }
 
+/* Readers that have not registered do not come back for more. */
+static void remember(struct serve *serve, const struct serve_replica *replica)
+{
+    size_t at = 0;
+    if (!replica->registered || !replica->era) {
+        return;
+    }
+    serve->left = serve->left ? serve->left : mem_array(LEFT_MAX, sizeof *serve->left);
+    if (serve->n_left == LEFT_MAX) {
+        memmove(serve->left, serve->left + 1, --serve->n_left * sizeof *serve->left);
+    }
+    at = serve->n_left++;
+    serve->left[at] = (struct left){.replica = *replica, .at = env_now(serve->loop)};
+}
+
+static void came_back(struct serve *serve, const struct serve_replica *replica)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < serve->n_left; i++) {
+        if (!same_replica(&serve->left[i].replica, replica)) {
+            serve->left[n++] = serve->left[i];
+        }
+    }
+    serve->n_left = n;
+}
+
 static void dump_begins(struct serve *serve, const struct serve_replica *replica)
 {
+    came_back(serve, replica);
     for (struct entry *e = serve->replicas; e; e = e->next) {
         if (!e->ending && same_replica(&e->replica, replica)) {
             e->ending = true;
@@ -232,6 +268,9 @@ static void dump_ends(struct serve *serve, uint32_t connection_id)
     struct entry **at = find(serve, connection_id), *e = *at;
     if (e) {
         *at = e->next;
+        if (!e->ending) {
+            remember(serve, &e->replica);
+        }
         mem_free(e);
     }
 }
@@ -297,6 +336,20 @@ void serve_each_replica(struct serve *serve, void (*each)(void *arg, const struc
     for (struct entry *e = serve->replicas; e; e = e->next) {
         if (!e->ending) {
             each(arg, &e->replica);
+        }
+    }
+}
+
+void serve_each_need(struct serve *serve, uint64_t grace,
+                     void (*each)(void *arg, const struct serve_replica *replica, bool left), void *arg)
+{
+    uint64_t now = env_now(serve->loop);
+    for (struct entry *e = serve->replicas; e; e = e->next) {
+        each(arg, &e->replica, false); /* one that is ending reads until it has */
+    }
+    for (size_t i = 0; i < serve->n_left; i++) {
+        if (now - serve->left[i].at < grace) {
+            each(arg, &serve->left[i].replica, true);
         }
     }
 }
@@ -413,6 +466,7 @@ static void serve_free(struct serve *serve)
         }
     }
     serve_anchor_unref(serve->anchor);
+    mem_free(serve->left);
     mem_free(serve);
 }
 

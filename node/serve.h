@@ -22,6 +22,8 @@ struct serve_replica {
     char host[64]; /* as registered (report_host) */
     uint16_t port;
     bool gtid;     /* auto position */
+    bool registered;
+    uint64_t era;  /* of the file */
     char file[FILE_NAME_SIZE];
     uint64_t position; /* sent up to here */
     bool level;        /* everything visible is sent */
@@ -44,6 +46,9 @@ void serve_kill(struct serve *serve, uint32_t connection_id);
 bool serve_has_session(const struct serve *serve, uint32_t connection_id);
 /* Calls each() for every replica that is dumping. */
 void serve_each_replica(struct serve *serve, void (*each)(void *arg, const struct serve_replica *replica), void *arg);
+/* ... and for every one that has left at most `grace` nanoseconds ago and did not come back to this node (left: true). */
+void serve_each_need(struct serve *serve, uint64_t grace,
+                     void (*each)(void *arg, const struct serve_replica *replica, bool left), void *arg);
 size_t serve_queued(const struct serve *serve); /* bytes that wait for replicas */
 /* ... and for every other connection that is logged in, in no order. */
 struct serve_session {

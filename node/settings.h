@@ -23,6 +23,12 @@ enum setting_kind { SETTING_NUMBER, SETTING_BYTES /* K, M and G may stand behind
       "this near to the source's end the cluster acknowledges; while it is further behind it catches up first")          \
     X(replica_queue_all, SETTING_BYTES, 1 << 20, 1ull << 40, NULL, "32M",                                                \
       "bytes that may wait for all replicas of a node together: with many of them each gets less")                      \
+    X(replica_grace, SETTING_NUMBER, 0, 604800, NULL, "3600",                                                            \
+      "seconds for which binlog files stay that a replica was reading when it left")                                     \
+    X(binlog_expire_logs_seconds, SETTING_NUMBER, 0, UINT32_MAX, NULL, "0",                                              \
+      "binlog files whose last event is older are purged, unless a replica needs them; 0: never")                        \
+    X(max_binlog_total_size, SETTING_BYTES, 0, 1ull << 50, NULL, "0",                                                    \
+      "of the binlog files of a node; beyond it the oldest are purged, unless a replica needs them; 0: no limit")        \
     X(log_compression, SETTING_CHOICE, 0, 0, "off|on", "off",                                                            \
       "lz4 for events in the log and between members, where it saves an eighth; costs the leader time for each commit") \
     X(follow, SETTING_CHOICE, 0, 0, "manual|auto", "manual",                                                             \

@@ -69,5 +69,6 @@ bool sql_wait(struct control *control, struct control_request *request);
 void sql_wait_stop(struct control *control); /* when the node closes: those that wait are answered */
 /* On the loop, when the node closes: a CHECK BINARY LOGS that is under way is stopped and answered. */
 void sql_verify_stop(struct control *control);
+void sql_purge_stop(struct control *control); /* ... and a PURGE BINARY LOGS that looks for its files */
 
 #endif

@@ -134,21 +134,6 @@ void sql_flush_logs(struct sql_call *call)
 
 /* ---- binlog files ---- */
 
-/* Read to its end, so that what is wrong in it is said. */
-void sql_purge_logs(struct sql_call *call)
-{
-    if (sql_word(call, "TO") || sql_need_word(call, "BEFORE")) {
-        struct sql_value value;
-        if (sql_expr(call, &value)) {
-            sql_value_free(&value);
-        }
-    }
-    if (sql_end(call)) {
-        call->needs_loop = false;
-        sql_error(call, 1235, "42000", "This version of Holdfast doesn't yet support 'PURGE BINARY LOGS': all binlog files are kept");
-    }
-}
-
 void sql_show_log_status(struct sql_call *call)
 {
     if (!sql_end(call)) {

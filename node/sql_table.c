@@ -110,8 +110,10 @@ static const struct sql_row rows[] = {
      "GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO 'repl'@'%'"},
     {"REVOKE", "REPLICATION SLAVE | REPLICATION CLIENT | CLUSTER_ADMIN | ALL, ... ON *.* FROM 'user'@'host', ...", SQL_ADMIN,
      ON_LOOP, sql_revoke, "takes that back; dumps that it allowed end", "REVOKE ALL PRIVILEGES, GRANT OPTION FROM 'repl'@'%'"},
-    {"PURGE BINARY|MASTER LOGS", "TO 'file' | BEFORE 'time'", SQL_ADMIN, ON_WORKER, sql_purge_logs,
-     "not possible in this version: all binlog files are kept", "PURGE BINARY LOGS TO 'mysql-bin.000007'"},
+    {"PURGE BINARY|MASTER LOGS", "TO 'file' | BEFORE 'time' [FORCE] [DRY RUN]", SQL_ADMIN, ON_LOOP, sql_purge_logs,
+     "removes the binlog files before that one, or older than that (UTC), on all nodes; what a replica needs stays, unless forced; "
+     "DRY RUN only says which",
+     "PURGE BINARY LOGS TO 'mysql-bin.000007'"},
     {"CHECK BINARY LOGS", "[ERA n] [FROM 'file'] [TO 'file'] [RATE n] [REBUILD]", SQL_MONITOR, ON_LOOP, sql_check_logs,
      "reads the binlog files of this node, at n MiB a second (256), and says whether they are sound; makes damaged indexes again",
      "CHECK BINARY LOGS REBUILD"},
@@ -331,7 +333,7 @@ static bool for_leader(const struct sql_row *row)
     static void (*const handlers[])(struct sql_call *call) = {
         sql_change_source, sql_start_replica, sql_stop_replica, sql_reset_replica, sql_show_replica_status, sql_show_slave_status,
         sql_show_all_slaves, sql_show_named_slave, sql_create_user,
-        sql_alter_user, sql_drop_user, sql_rename_user, sql_set_password, sql_set /* a setting */, sql_grant, sql_revoke, sql_check_source, sql_acknowledge_alarm, sql_show_cluster_status, sql_switchover};
+        sql_alter_user, sql_drop_user, sql_rename_user, sql_set_password, sql_set /* a setting */, sql_grant, sql_revoke, sql_check_source, sql_acknowledge_alarm, sql_purge_logs, sql_show_cluster_status, sql_switchover};
     for (size_t i = 0; i < sizeof handlers / sizeof *handlers; i++) {
         if (row->run == handlers[i]) {
             return true;

@@ -21,6 +21,13 @@ struct cluster_member {
 
 enum cluster_role { CLUSTER_VOTER, CLUSTER_STANDBY, CLUSTER_SPARE };
 
+/* The oldest binlog file that a member's replicas need, and whose need it is. */
+struct cluster_need {
+    uint64_t era; /* 0: none */
+    char name[FILE_NAME_SIZE];
+    char who[128];
+};
+
 /* What this node knows of a member: from the configuration, its connection, and its last report. */
 struct cluster_member_info {
     uint64_t id;
@@ -35,6 +42,7 @@ struct cluster_member_info {
     uint32_t level;
     uint64_t term, applied, stored, leader_id;
     char note[256];    /* its own trouble, in words; "" */
+    struct cluster_need need;
 };
 
 struct cluster_options {
@@ -64,6 +72,8 @@ struct cluster_handler {
     void (*asked)(void *owner, uint64_t from, uint64_t ticket, struct cur *body);
     /* May be NULL. What this node tells the others of its troubles, at most `size` bytes. */
     void (*note)(void *owner, char *text, size_t size);
+    /* May be NULL. What this node tells the others of its replicas' needs. */
+    void (*need)(void *owner, struct cluster_need *need);
 };
 
 int cluster_open(const struct cluster_options *options, const struct cluster_handler *handler, void *owner,

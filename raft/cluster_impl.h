@@ -25,6 +25,7 @@ struct member_report {
     uint32_t level;
     uint64_t term, applied, stored, leader_id;
     char note[256];
+    struct cluster_need need;
 };
 
 struct question { /* that the leader was asked */

@@ -114,6 +114,7 @@ static void reported_info(const struct cluster *c, const struct member_report *r
     info->leader_id = r->leader_id;
     snprintf(info->version, sizeof info->version, "%s", r->version);
     snprintf(info->note, sizeof info->note, "%s", r->note);
+    info->need = r->need;
 }
 
 size_t cluster_infos(const struct cluster *c, struct cluster_member_info *infos, size_t max)
@@ -185,6 +186,13 @@ static void put_report(void *owner, struct buf *b)
     buf_u64(b, c->raft.last_stored);
     buf_u64(b, cluster_leader(c));
     buf_lenenc_str(b, note);
+    struct cluster_need need = {.era = 0};
+    if (c->handler->need) {
+        c->handler->need(c->owner, &need);
+    }
+    buf_u64(b, need.era);
+    buf_lenenc_str(b, need.name);
+    buf_lenenc_str(b, need.who);
 }
 
 static void get_text(struct cur *body, char *to, size_t size)
@@ -205,6 +213,9 @@ static void take_report(struct cluster *c, uint64_t id, struct cur *body)
     r.stored = cur_u64(body);
     r.leader_id = cur_u64(body);
     get_text(body, r.note, sizeof r.note);
+    r.need.era = cur_u64(body);
+    get_text(body, r.need.name, sizeof r.need.name);
+    get_text(body, r.need.who, sizeof r.need.who);
     for (size_t i = 0; i < CLUSTER_MEMBERS_MAX && (!place || place->id != id); i++) {
         if (c->reports[i].id == id || (!c->reports[i].id && !place)) {
             place = &c->reports[i];

@@ -734,10 +734,42 @@ static void files_are_shown(void)
     run_alone(&other);
 }
 
+/* Of one file, which stays. */
+static void the_newest_file_is_never_purged(void)
+{
+    static const char *const steps[][2] = {
+        {"PURGE BINARY LOGS TO 'mysql-bin.000006'", "1373 Target log 'mysql-bin.000006' not found in binlog index"},
+        {"PURGE BINARY LOGS TO mysql", "1064 "},
+        {"PURGE BINARY LOGS", "1064 "},
+        {"PURGE BINARY LOGS TO 'mysql-bin.000007' SOON", "1064 "},
+        {"PURGE BINARY LOGS TO 'mysql-bin.000007' DRY", "1064 "},
+        {"PURGE MASTER LOGS BEFORE 'yesterday'", "1292 Incorrect datetime value: 'yesterday'"},
+        {"PURGE MASTER LOGS BEFORE '2026-11-21 25:00:00'", "1292 "},
+        {"PURGE MASTER LOGS BEFORE '2026-11-21T03:12:07 DRY RUN'", "1292 "},
+        {"PURGE MASTER LOGS BEFORE NULL", "1292 "},
+        {"PURGE BINARY LOGS TO 'mysql-bin.000007'", "OK"},
+        {"PURGE MASTER LOGS TO 'mysql-bin.000007' FORCE", "OK"},
+        {"PURGE BINARY LOGS BEFORE NOW()", "OK"},
+        {"PURGE BINARY LOGS BEFORE '2026-11-21T03:12:07.5Z' FORCE", "OK"},
+        {"PURGE BINARY LOGS BEFORE '2099-01-01' DRY RUN", "Era,Log_name,File_size,Fate"},
+        {"SHOW BINARY LOGS", "Log_name,File_size,Encrypted|mysql-bin.000007,4,No"},
+    };
+    static const char *const none[][2] = {
+        {"PURGE BINARY LOGS TO 'mysql-bin.000007'", "1373 "},
+        {"PURGE BINARY LOGS BEFORE NOW()", "OK"},
+        {"PURGE BINARY LOGS BEFORE NOW() DRY RUN", "Era,Log_name,File_size,Fate"},
+    };
+    struct script script = {STEPS(steps), .roles = SQL_ALL_ROLES, .flavour = FLAVOUR_MYSQL, .with_file = true};
+    run_alone(&script);
+    struct script other = {STEPS(none), .roles = SQL_ALL_ROLES};
+    run_alone(&other);
+}
+
 static void who_may_kill_and_look(void)
 {
     static const char *const steps[][2] = {
         {"KILL 5", "1094 "},
+        {"PURGE BINARY LOGS TO 'mysql-bin.000007'", "1227 "},
         {"SHOW GRANTS FOR 'other'", "1227 "},
         {"SHOW GRANTS FOR CURRENT_USER()",
          "Grants for root@localhost|GRANT REPLICATION SLAVE ON *.* TO `root`@`localhost`"},
@@ -808,6 +840,6 @@ static void changes_wait_until_the_node_leads(void)
 UNIT_MAIN("control", UNIT_TEST(a_new_node_shows_itself), UNIT_TEST(a_source_is_set_and_changed),
           UNIT_TEST(a_source_by_tls), UNIT_TEST(accounts_come_and_go), UNIT_TEST(accounts_have_hosts),
           UNIT_TEST(hashes_are_taken_and_shown), UNIT_TEST(every_example_is_read), UNIT_TEST(settings_are_kept), UNIT_TEST(who_waits_is_answered), UNIT_TEST(waiting_ends_with_the_node),
-          UNIT_TEST(files_are_shown), UNIT_TEST(who_may_kill_and_look),
+          UNIT_TEST(files_are_shown), UNIT_TEST(the_newest_file_is_never_purged), UNIT_TEST(who_may_kill_and_look),
           UNIT_TEST(a_node_that_closes_answers_everything), UNIT_TEST(changes_do_not_undo_each_other),
           UNIT_TEST(changes_wait_until_the_node_leads))

@@ -194,6 +194,19 @@ static int set_via(struct cli *cli, const char *value)
     return CLI_OK;
 }
 
+static int set_before(struct cli *cli, const char *value)
+{
+    cli->before = value;
+    return CLI_OK;
+}
+
+static int set_force(struct cli *cli, const char *value)
+{
+    (void)value;
+    cli->force = true;
+    return CLI_OK;
+}
+
 static int set_dry_run(struct cli *cli, const char *value)
 {
     (void)value;
@@ -247,6 +260,10 @@ const struct option_row OPTIONS[] = {
     {0, "auth", VALUE_REQUIRED, "PLUGIN", "default, caching_sha2_password, mysql_native_password", "user add",
      "default caching_sha2_password mysql_native_password", set_auth},
     {0, "to", VALUE_REQUIRED, "ID", "the node that shall lead", "switchover", "", set_to},
+    {0, "to", VALUE_REQUIRED, "FILE", "the oldest file that stays", "log purge", "", set_to},
+    {0, "before", VALUE_REQUIRED, "TIME", "purge files older than that, UTC; or than so long ago: 36h, 7d", "log purge", "", set_before},
+    {0, "force", VALUE_NONE, NULL, "also what a replica needs", "log purge", "", set_force},
+    {0, "dry-run", VALUE_NONE, NULL, "only show what would be purged", "log purge", "", set_dry_run},
     {0, "from", VALUE_REQUIRED, "POS", "where to begin in the file (4)", "log events", "", set_from},
     {0, "limit", VALUE_REQUIRED, "N", "at most so many events (1000)", "log events", "", set_limit},
     {0, "rate", VALUE_REQUIRED, "MIB", "read so many MiB a second (256), 0: as fast as it goes", "log verify", "",
@@ -413,9 +430,15 @@ static int find_command(struct cli *cli, const struct scoped *scoped)
                                                                                 : unknown_command(cli);
     }
     const struct command *c = cli->command;
+    const struct option_row *row = scoped->row;
+    for (size_t i = 0; row && i < OPTIONS_COUNT && !option_belongs(row, c->name); i++) {
+        if (OPTIONS[i].only && strcmp(OPTIONS[i].name, row->name) == 0 && option_belongs(&OPTIONS[i], c->name)) {
+            row = &OPTIONS[i];
+        }
+    }
     cli->nwords -= used;
     memmove(cli->words, cli->words + used, cli->nwords * sizeof cli->words[0]);
-    if (scoped->row && !option_belongs(scoped->row, c->name)) {
+    if (row && !option_belongs(row, c->name)) {
         return cli_fail(CLI_USAGE, "--%s is for '%s' only, not for '%s'", scoped->row->name,
                         scoped->row->only, c->name);
     }

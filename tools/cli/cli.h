@@ -45,7 +45,9 @@ struct cli {
     bool has_tls_mode;
     const char *ssl_ca; /* path */
     const char *role;   /* of user add */
-    const char *to;     /* of switchover */
+    const char *to;     /* of switchover and log purge */
+    const char *before; /* of log purge */
+    bool force;         /* the same */
     const char *auth;   /* the same */
     unsigned long from, limit; /* of log events; 0: not given */
     unsigned long rate;        /* of log verify, MiB a second */
@@ -53,7 +55,7 @@ struct cli {
     /* of compensate */
     const char *target_user, *target_password_file, *target_ssl_ca, *via;
     enum tls_mode target_tls_mode;
-    bool has_target_tls_mode, dry_run;
+    bool has_target_tls_mode, dry_run; /* dry_run: of log purge, too */
     unsigned long wait; /* seconds; 0: not given */
     bool help, version;
 
@@ -115,7 +117,8 @@ struct option_row {
     enum option_value takes;
     const char *value; /* its name in the help */
     const char *help;
-    const char *only;     /* the commands that know it, with ", " between them; NULL: all do */
+    const char *only;     /* the commands that know it, with ", " between them; NULL: all do; the same name may have
+                             another row for other commands */
     const char *complete; /* words for completion; "" */
     int (*set)(struct cli *cli, const char *value);
 };
@@ -191,6 +194,7 @@ int cmd_switchover(struct cli *cli);
 int cmd_replica_list(struct cli *cli);
 int cmd_log_list(struct cli *cli);
 int cmd_log_verify(struct cli *cli);
+int cmd_log_purge(struct cli *cli);
 int cmd_log_events(struct cli *cli);
 int cmd_alarm_list(struct cli *cli);
 int cmd_alarm_ack(struct cli *cli);

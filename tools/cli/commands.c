@@ -80,6 +80,14 @@ const struct command COMMANDS_TABLE[] = {
      "go on with --from and the last end.\n",
      "holdfast log events mysql-bin.000042\nholdfast log events mysql-bin.000042 --from 4711 --limit 20\n", "", 0, 1,
      cmd_log_events},
+    {"log purge", "--to FILE | --before TIME [--force] [--dry-run]", "removes the oldest binlog files, on all nodes",
+     "All files before FILE (the newest of that name), or those whose last event is older than TIME: 2026-11-21, 2026-11-21T03:12:07 "
+     "(UTC), or so long ago: 90m, 36h, 7d. The newest file always stays.\n"
+     "\n"
+     "What a replica reads on any node stays, and all behind it; so does what one was reading that left less than the setting "
+     "replica_grace ago. A warning says which file and who. --force removes it all the same: such a replica has to be set up again. "
+     "Files are purged by themselves when binlog_expire_logs_seconds or max_binlog_total_size is set (holdfast setting list).\n",
+     "holdfast log purge --before 7d --dry-run\nholdfast log purge --to mysql-bin.000042\n", "", 0, 0, cmd_log_purge},
     {"log verify", "[--rate MIB] [--rebuild]", "reads the binlog files of this node and says whether they are sound",
      "File after file of all eras: the checksum of every event, the hashes that were kept when it was written, and its index. "
      "Standard error shows how far it is when it is a terminal. --timeout is for one file.\n"

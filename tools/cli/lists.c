@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { STATEMENT_MAX = 1 << 20, EVENTS_DEFAULT = 1000, BAR = 30 };
@@ -237,6 +238,48 @@ int cmd_log_verify(struct cli *cli)
     }
     result_free(&files);
     return rv || !bad ? rv : cli_fail(CLI_SERVER, "log verify: %zu of the files are not sound", bad);
+}
+
+/* "36h" becomes the time so long ago, as SQL reads it; anything else stays as it is. */
+static bool time_ago(const char *text, char *time_text, size_t size)
+{
+    static const char units[] = "smhd";
+    static const unsigned seconds[] = {1, 60, 3600, 86400};
+    size_t digits = strspn(text, "0123456789");
+    const char *unit = digits && text[digits] ? strchr(units, text[digits]) : NULL;
+    struct tm tm;
+    if (!unit || text[digits + 1] || digits > 9) {
+        return false;
+    }
+    time_t then = time(NULL) - (time_t)(strtoul(text, NULL, 10) * seconds[unit - units]);
+    return gmtime_r(&then, &tm) && strftime(time_text, size, "%Y-%m-%d %H:%M:%S", &tm) > 0;
+}
+
+int cmd_log_purge(struct cli *cli)
+{
+    struct buf sql;
+    char ago[32];
+    int rv;
+    if (!cli->to == !cli->before) {
+        return cli_fail(CLI_USAGE, "log purge: say either --to FILE or --before TIME");
+    }
+    buf_init(&sql, STATEMENT_MAX);
+    buf_str(&sql, cli->to ? "PURGE BINARY LOGS TO " : "PURGE BINARY LOGS BEFORE ");
+    sql_literal(&sql, cli->to                                               ? cli->to
+                      : time_ago(cli->before, ago, sizeof ago) ? ago
+                                                               : cli->before);
+    buf_str(&sql, cli->force ? " FORCE" : "");
+    if (cli->dry_run) {
+        buf_str(&sql, " DRY RUN");
+        rv = cli_list(cli, buf_cstr(&sql), "No file would be purged.");
+        if (!rv) {
+            cli_warnings(cli);
+        }
+    } else {
+        rv = cli_change(cli, buf_cstr(&sql), "Done: holdfast log list shows what is left.");
+    }
+    buf_free(&sql);
+    return rv;
 }
 
 int cmd_gtid_show(struct cli *cli)

@@ -1,0 +1,112 @@
+/* purge.c: see purge.h.
+ *
+ * Happy path: of the files that replicas of this node need, and those that the other members name in their reports, the oldest
+ * one stays, with all behind it.
+ *
+ * Failure modes: a member that is reachable and has not said yet what its replicas need: nothing goes. One that cannot be
+ * reached has no replicas; what it said last counts as long as a replica that has left does. */
+#include "node/purge.h"
+
+#include "node/serve.h"
+#include "node/settings.h"
+#include "storage/filelist.h"
+
+#include <stdio.h>
+#include <string.h>
+
+struct search {
+    const struct filelist *files;
+    size_t at; /* the oldest needed so far; the number of files: none */
+    char who[sizeof((struct cluster_need *)0)->who];
+};
+
+static void look_at(void *arg, const struct serve_replica *r, bool left)
+{
+    struct search *s = arg;
+    size_t at;
+    if (!r->file[0] || !filelist_find(s->files, r->era, r->file, &at) || at >= s->at) {
+        return;
+    }
+    s->at = at;
+    snprintf(s->who, sizeof s->who, "%.48s server_id %lu%s%.30s%s", r->uuid[0] ? r->uuid : r->peer,
+             (unsigned long)r->server_id, r->host[0] ? " " : "", r->host, left ? " (that left)" : "");
+}
+
+static void search_here(const struct control *control, struct search *s)
+{
+    const struct state *state = cluster_state(control->cluster);
+    *s = (struct search){.files = state->files, .at = filelist_count(state->files)};
+    if (control->serve) {
+        serve_each_need(control->serve, setting_number(state, SETTING_ID_replica_grace) * ENV_S, look_at, s);
+    }
+}
+
+void purge_own_need(const struct control *control, struct cluster_need *need)
+{
+    struct search s;
+    search_here(control, &s);
+    *need = (struct cluster_need){.era = 0};
+    if (s.at < filelist_count(s.files)) {
+        struct filelist_file file;
+        filelist_get(s.files, s.at, &file);
+        need->era = file.era;
+        snprintf(need->name, sizeof need->name, "%s", file.name);
+        snprintf(need->who, sizeof need->who, "%s", s.who);
+    }
+}
+
+static void stay(struct purge_plan *plan, size_t at, const char *who, uint64_t node)
+{
+    if (at < plan->n) {
+        plan->n = at;
+        snprintf(plan->why, sizeof plan->why, "replica %s of node %llu needs it", who, (unsigned long long)node);
+    }
+}
+
+static void look_at_member(const struct control *control, const struct cluster_member_info *m, struct purge_plan *plan)
+{
+    const struct state *state = cluster_state(control->cluster);
+    uint64_t grace = setting_number(state, SETTING_ID_replica_grace) * ENV_S;
+    size_t at;
+    if (m->self || (!m->up && (!m->reported || m->age > grace))) {
+        return;
+    }
+    if (!m->reported) {
+        plan->n = 0;
+        snprintf(plan->why, sizeof plan->why, "node %llu has not said yet what its replicas need; try again in a second",
+                 (unsigned long long)m->id);
+    } else if (m->need.era && filelist_find(state->files, m->need.era, m->need.name, &at)) {
+        stay(plan, at, m->need.who, m->id);
+    }
+}
+
+void purge_plan(const struct control *control, size_t wanted, bool force, struct purge_plan *plan)
+{
+    struct cluster_member_info infos[CLUSTER_MEMBERS_MAX];
+    struct filelist_file file;
+    struct search s;
+    *plan = (struct purge_plan){.wanted = wanted, .n = wanted};
+    if (force) {
+        return;
+    }
+    search_here(control, &s);
+    stay(plan, s.at, s.who, cluster_id(control->cluster));
+    size_t n = cluster_infos(control->cluster, infos, CLUSTER_MEMBERS_MAX);
+    for (size_t i = 0; i < n; i++) {
+        look_at_member(control, &infos[i], plan);
+    }
+    if (plan->n < wanted) {
+        filelist_get(s.files, plan->n, &file);
+        snprintf(plan->file, sizeof plan->file, "%s", file.name);
+    }
+}
+
+void purge_entry(const struct state *state, size_t n, struct buf *entry)
+{
+    struct filelist_file file;
+    struct entry_purge purge = {.era = 0};
+    filelist_get(state->files, n, &file);
+    purge.era = file.era;
+    memcpy(purge.name, file.name, sizeof purge.name);
+    entry_put_purge(entry, &purge);
+}
