@@ -15,16 +15,32 @@
 #include <string.h>
 
 struct search {
+    uint64_t margin; /* bytes that may be on their way to a replica that is not settled */
     const struct filelist *files;
     size_t at; /* the oldest needed so far; the number of files: none */
     char who[sizeof((struct cluster_need *)0)->who];
 };
 
-static void look_at(void *arg, const struct serve_replica *r, bool left)
+/* Of what was sent as much may be lost with the connection. */
+static size_t back(const struct filelist *files, size_t at, uint64_t position, uint64_t margin)
+{
+    struct filelist_file file;
+    while (at > 0 && position < margin) {
+        filelist_get(files, --at, &file);
+        position += file.size;
+    }
+    return at;
+}
+
+static void look_at(void *arg, const struct serve_replica *r, bool settled, bool left)
 {
     struct search *s = arg;
     size_t at;
-    if (!r->file[0] || !filelist_find(s->files, r->era, r->file, &at) || at >= s->at) {
+    if (!r->file[0] || !filelist_find(s->files, r->era, r->file, &at)) {
+        return;
+    }
+    at = settled ? at : back(s->files, at, r->position, s->margin);
+    if (at >= s->at) {
         return;
     }
     s->at = at;
@@ -35,7 +51,9 @@ static void look_at(void *arg, const struct serve_replica *r, bool left)
 static void search_here(const struct control *control, struct search *s)
 {
     const struct state *state = cluster_state(control->cluster);
-    *s = (struct search){.files = state->files, .at = filelist_count(state->files)};
+    *s = (struct search){.files = state->files,
+                         .at = filelist_count(state->files),
+                         .margin = setting_number(state, SETTING_ID_replica_margin)};
     if (control->serve) {
         serve_each_need(control->serve, setting_number(state, SETTING_ID_replica_grace) * ENV_S, look_at, s);
     }

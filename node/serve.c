@@ -29,7 +29,8 @@ enum {
     DESCRIPTORS_RESERVED = 128, /* for files, readers, the source */
     CROWD = 64,                /* fewer sessions are no matter */
     SEATS = 1024,              /* buckets of a table */
-    LEFT_MAX = 256             /* replicas that have left and are remembered */
+    LEFT_MAX = 256,            /* replicas that have left and are remembered */
+    SETTLED_S = 70             /* longer than a connection lives whose bytes are not confirmed */
 };
 #define QUEUE_EACH ((size_t)256 << 10)
 #define QUEUE_ALL ((size_t)32 << 20)
@@ -251,6 +252,7 @@ static void dump_begins(struct serve *serve, const struct serve_replica *replica
     }
     struct entry *e = mem_new(sizeof *e);
     e->replica = *replica;
+    e->replica.moved = env_now(serve->loop);
     e->next = serve->replicas;
     serve->replicas = e;
 }
@@ -260,6 +262,7 @@ static void dump_moved(struct serve *serve, const struct serve_replica *replica)
     struct entry *e = *find(serve, replica->connection_id);
     if (e) {
         e->replica = *replica;
+        e->replica.moved = env_now(serve->loop);
     }
 }
 
@@ -340,16 +343,20 @@ void serve_each_replica(struct serve *serve, void (*each)(void *arg, const struc
     }
 }
 
-void serve_each_need(struct serve *serve, uint64_t grace,
-                     void (*each)(void *arg, const struct serve_replica *replica, bool left), void *arg)
+static bool settled(const struct serve_replica *replica, uint64_t now)
+{
+    return replica->level && now - replica->moved > SETTLED_S * ENV_S;
+}
+
+void serve_each_need(struct serve *serve, uint64_t grace, serve_need *each, void *arg)
 {
     uint64_t now = env_now(serve->loop);
     for (struct entry *e = serve->replicas; e; e = e->next) {
-        each(arg, &e->replica, false); /* one that is ending reads until it has */
+        each(arg, &e->replica, settled(&e->replica, now), false); /* one that is ending reads until it has */
     }
     for (size_t i = 0; i < serve->n_left; i++) {
         if (now - serve->left[i].at < grace) {
-            each(arg, &serve->left[i].replica, true);
+            each(arg, &serve->left[i].replica, settled(&serve->left[i].replica, serve->left[i].at), true);
         }
     }
 }

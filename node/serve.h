@@ -28,6 +28,7 @@ struct serve_replica {
     uint64_t position; /* sent up to here */
     bool level;        /* everything visible is sent */
     uint64_t since_wall;
+    uint64_t moved; /* when this was last told, by the loop's clock */
 };
 
 int serve_open(struct control *control, struct store *store, struct view *view, struct serve **serve, struct errmsg *em);
@@ -46,9 +47,11 @@ void serve_kill(struct serve *serve, uint32_t connection_id);
 bool serve_has_session(const struct serve *serve, uint32_t connection_id);
 /* Calls each() for every replica that is dumping. */
 void serve_each_replica(struct serve *serve, void (*each)(void *arg, const struct serve_replica *replica), void *arg);
+/* Sent is not received: a connection may be lost with bytes under way. `settled`: all was sent so long ago that it arrived, or
+ * the connection would be known to be lost. */
+typedef void serve_need(void *arg, const struct serve_replica *replica, bool settled, bool left);
 /* ... and for every one that has left at most `grace` nanoseconds ago and did not come back to this node (left: true). */
-void serve_each_need(struct serve *serve, uint64_t grace,
-                     void (*each)(void *arg, const struct serve_replica *replica, bool left), void *arg);
+void serve_each_need(struct serve *serve, uint64_t grace, serve_need *each, void *arg);
 size_t serve_queued(const struct serve *serve); /* bytes that wait for replicas */
 /* ... and for every other connection that is logged in, in no order. */
 struct serve_session {

@@ -25,6 +25,8 @@ enum setting_kind { SETTING_NUMBER, SETTING_BYTES /* K, M and G may stand behind
       "bytes that may wait for all replicas of a node together: with many of them each gets less")                      \
     X(replica_grace, SETTING_NUMBER, 0, 604800, NULL, "3600",                                                            \
       "seconds for which binlog files stay that a replica was reading when it left")                                     \
+    X(replica_margin, SETTING_BYTES, 0, 1ull << 40, NULL, "16M",                                                         \
+      "what was sent to a replica within the last minute may be lost with its connection, so much of it: binlog files in it stay") \
     X(binlog_expire_logs_seconds, SETTING_NUMBER, 0, UINT32_MAX, NULL, "0",                                              \
       "binlog files whose last event is older are purged, unless a replica needs them; 0: never")                        \
     X(max_binlog_total_size, SETTING_BYTES, 0, 1ull << 50, NULL, "0",                                                    \

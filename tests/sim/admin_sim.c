@@ -219,6 +219,14 @@ void admin_sim_start(struct admin_sim *admin)
     sim_start(admin->host, &program, admin);
 }
 
+void admin_sim_repeat(struct admin_sim *admin)
+{
+    if (!sim_host_process(admin->host)) {
+        admin->at = 0;
+        admin_sim_start(admin);
+    }
+}
+
 bool admin_sim_done(void *admin)
 {
     const struct admin_sim *a = admin;

@@ -15,6 +15,7 @@ struct admin_sim *admin_sim_new(struct sim_host *host, const char *socket, const
 void admin_sim_roam(struct admin_sim *admin, struct sim_host *const *machines, size_t n);
 void admin_sim_free(struct admin_sim *admin); /* after sim_free */
 void admin_sim_start(struct admin_sim *admin);
+void admin_sim_repeat(struct admin_sim *admin); /* all of it once more; not while it is at it */
 bool admin_sim_done(void *admin);
 
 #endif

@@ -57,11 +57,12 @@ struct options {
 struct world {
     struct sim *sim;
     const struct profile *profile;
-    struct sim_host *db, *node_host, *app, *tool;
+    struct sim_host *db, *node_host, *app, *tool, *janitor_host;
     struct source_sim *source;
     struct node_sim *node;
     struct replica_sim *replica;
-    struct admin_sim *admin;
+    struct admin_sim *admin, *janitor; /* janitor: purges; NULL for some seeds */
+    struct rng purge_rng;
     struct errmsg em;
     struct rot rot; /* the one bit that is wrong now */
     unsigned node_crashes, source_crashes, cuts, faults, refusals, rots, found;
@@ -74,7 +75,39 @@ static const char *const statements[] = {
     "', SOURCE_PASSWORD='" SOURCE_SIM_PASSWORD "', SOURCE_SSL_MODE='disabled'",
     "START REPLICA", NULL};
 
+/* Of all purges of a seed. With a small margin there are files to purge at all. */
+static const char *const purges[] = {"SET GLOBAL holdfast_replica_margin = '1M'", "PURGE BINARY LOGS BEFORE NOW()", NULL};
+static const char *const forced_purges[] = {"PURGE MASTER LOGS BEFORE NOW() FORCE", NULL};
+
 /* ---- the world ----------------------------------------------------------------------------------------- */
+
+static size_t oldest_file(void *arg)
+{
+    const struct world *w = arg;
+    return sim_oldest_file(w->node_host, source_sim_history(w->source));
+}
+
+/* Somebody purges now and then, with some seeds. */
+static void make_janitor(struct world *w, uint64_t seed, struct replica_sim_options *ro)
+{
+    if (seed / 4 % 2 == 0) {
+        return;
+    }
+    rng_init(&w->purge_rng, seed, 31);
+    ro->forced = rng_chance(&w->purge_rng, 40);
+    ro->oldest = oldest_file;
+    ro->oldest_arg = w;
+    w->janitor_host = sim_host_new(w->sim, "janitor1");
+    sim_host_beside(w->janitor_host, w->node_host);
+    w->janitor = admin_sim_new(w->janitor_host, NODE_SIM_SOCKET, ro->forced ? forced_purges : purges);
+}
+
+static void purge_sometimes(struct world *w)
+{
+    if (w->janitor && rng_chance(&w->purge_rng, 60)) {
+        admin_sim_repeat(w->janitor);
+    }
+}
 
 static struct source_sim_options choose_source(struct rng *rng, enum flavour flavour)
 {
@@ -127,6 +160,9 @@ static void world_make(struct world *w, uint64_t seed, const struct options *opt
     w->source = source_sim_new(w->db, &so);
     ro.ceiling_arg = w->source;
     w->node = node_sim_new(w->node_host, 1, snapshot);
+    if (!options->sweep) {
+        make_janitor(w, seed, &ro);
+    }
     w->replica = replica_sim_new(w->app, source_sim_history(w->source), &ro);
     w->admin = admin_sim_new(w->tool, NODE_SIM_SOCKET, seed / 2 % 2 ? statements : statements + 1);
     source_sim_floor(w->source, replica_sim_seen, w->replica);
@@ -143,6 +179,7 @@ static void world_free(struct world *w)
     node_sim_free(w->node);
     replica_sim_free(w->replica);
     admin_sim_free(w->admin);
+    admin_sim_free(w->janitor);
 }
 
 /* ---- misfortune ---------------------------------------------------------------------------------------- */
@@ -264,6 +301,10 @@ static void read_rot(struct world *w)
 /* Ends the node, with its wrong bit if there is one, and mends that. */
 static void mend(struct world *w)
 {
+    if (w->janitor) { /* the wrong byte is to be read, not purged */
+        sim_crash(w->janitor_host, SIM_KILL);
+        sim_run(w->sim, 200 * ENV_MS);
+    }
     if (rot_is_there(w->node_host, &w->rot)) {
         read_rot(w);
     }
@@ -382,6 +423,9 @@ static void check_end(struct world *w)
         sim_fail(w->sim, "after a loss of power, and without its source, the node's files differ: %s",
                  w->em.text);
     }
+    if (!w->rots && !sim_purged_are_gone(w->node_host, h, &w->em)) {
+        sim_fail(w->sim, "something is left of what was purged: %s", w->em.text);
+    }
     sim_crash(w->app, SIM_KILL); /* a new replica gets all of it from the node alone */
     sim_run(w->sim, ENV_S);
     replica_sim_forget(w->replica, h->n_txns);
@@ -409,19 +453,23 @@ static void run(uint64_t seed, const struct options *options)
     source_sim_load(w.source, transactions);
     for (uint64_t n = rng_between(rng, w.profile->misfortunes[0], w.profile->misfortunes[1]); n > 0; n--) {
         sim_run(w.sim, rng_between(rng, 1, rng_chance(rng, 30) ? 2 * ENV_S : 100 * ENV_MS));
+        purge_sometimes(&w);
         misfortune(&w);
     }
     mend(&w);
+    if (w.janitor) { /* now that there are most files */
+        admin_sim_repeat(w.janitor);
+    }
     struct history *h = source_sim_history(w.source);
     if (h->n_txns > 50 && !options->transactions) {
         source_sim_load(w.source, h->n_txns); /* it is enough */
     }
     check_end(&w);
     printf("ok seed=%" PRIu64 " flavour=%s transactions=%zu files=%zu acks=%" PRIu64 " dumps=%" PRIu64
-           " node_crashes=%u source_crashes=%u cuts=%u faults=%u rots=%u refusals=%u found=%u loop_file_calls=%" PRIu64 " virtual_s=%" PRIu64
+           " purged=%zu set_ups=%u node_crashes=%u source_crashes=%u cuts=%u faults=%u rots=%u refusals=%u found=%u loop_file_calls=%" PRIu64 " virtual_s=%" PRIu64
            " events=%" PRIu64 " hash=%016" PRIx64 "\n",
            seed, flavour_name(h->flavour), h->n_txns, h->n_files, source_sim_acks(w.source),
-           source_sim_dumps(w.source), w.node_crashes, w.source_crashes, w.cuts, w.faults, w.rots, w.refusals, w.found,
+           source_sim_dumps(w.source), sim_oldest_file(w.node_host, h), replica_sim_set_ups(w.replica), w.node_crashes, w.source_crashes, w.cuts, w.faults, w.rots, w.refusals, w.found,
            sim_loop_file_calls(w.node_host), (uint64_t)(sim_now(w.sim) / ENV_S), sim_events(w.sim),
            sim_hash(w.sim));
     fflush(stdout);

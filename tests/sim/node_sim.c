@@ -91,6 +91,44 @@ static bool same_file(struct node_sim *node, unsigned era, const struct history_
     return rv == 0 || (!whole && rv == E_NOTFOUND);
 }
 
+size_t sim_oldest_file(struct sim_host *host, const struct history *truth)
+{
+    struct buf names;
+    char name[64] = "";
+    size_t at = 0;
+    buf_init(&names, 1 << 20);
+    if (sim_host_read(host, DATA_DIR "/binlog/1/mysql-bin.index", &names) == 0) {
+        const char *text = buf_cstr(&names), *end = strchr(text, '\n');
+        if (end && end > text + 2) {
+            snprintf(name, sizeof name, "%.*s", (int)(end - text - 2), text + 2);
+        }
+    }
+    buf_free(&names);
+    for (size_t i = 0; name[0] && i < truth->n_files; i++) {
+        at = strcmp(truth->files[i]->name, name) == 0 ? i : at;
+    }
+    return at;
+}
+
+bool sim_purged_are_gone(struct sim_host *host, const struct history *truth, struct errmsg *em)
+{
+    size_t oldest = sim_oldest_file(host, truth);
+    for (size_t i = 0; i < 2 * oldest; i++) {
+        char path[128];
+        struct buf bytes;
+        buf_init(&bytes, (size_t)1 << 32);
+        snprintf(path, sizeof path, DATA_DIR "/%s/1/%s%s", i % 2 ? "index" : "binlog", truth->files[i / 2]->name,
+                 i % 2 ? ".idx" : "");
+        int rv = sim_host_read(host, path, &bytes);
+        buf_free(&bytes);
+        if (rv != E_NOTFOUND) {
+            err_set(em, E_EXISTS, "%s is there, %s is the oldest", path, truth->files[oldest]->name);
+            return false;
+        }
+    }
+    return true;
+}
+
 bool node_sim_same_era(struct node_sim *node, unsigned era, const struct history *truth, size_t from, bool whole, struct errmsg *em)
 {
     for (size_t i = from; i < truth->n_files; i++) {
@@ -103,7 +141,7 @@ bool node_sim_same_era(struct node_sim *node, unsigned era, const struct history
 
 bool node_sim_same_files(struct node_sim *node, const struct history *truth, bool whole, struct errmsg *em)
 {
-    return node_sim_same_era(node, 1, truth, 0, whole, em);
+    return node_sim_same_era(node, 1, truth, whole ? sim_oldest_file(node->host, truth) : 0, whole, em);
 }
 
 /* ---- for tests ----------------------------------------------------------------------------------------- */

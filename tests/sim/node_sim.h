@@ -26,4 +26,9 @@ bool node_sim_same_files(struct node_sim *node, const struct history *truth, boo
 /* Those of a later era, which begins with the source's file number `from` (counted from 0). */
 bool node_sim_same_era(struct node_sim *node, unsigned era, const struct history *truth, size_t from, bool whole, struct errmsg *em);
 
+/* The first file of a node's list of names (.index), by its place in the truth; 0 while there is none. */
+size_t sim_oldest_file(struct sim_host *host, const struct history *truth);
+/* Is nothing left of the files before it? Else a text that says what. */
+bool sim_purged_are_gone(struct sim_host *host, const struct history *truth, struct errmsg *em);
+
 #endif

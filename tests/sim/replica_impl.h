@@ -45,6 +45,9 @@ struct replica_sim {
     struct rng rng;
     char uuid[UUID_TEXT_SIZE];
     size_t received, seen;
+    size_t from;   /* no file before this one is asked for */
+    bool forgot;   /* since it was set up */
+    unsigned set_ups;
     size_t target; /* of options.targets */
     uint64_t connects, dumps;
 };
@@ -54,6 +57,9 @@ void replica_send(struct replica_run *run);
 void replica_ask_next(struct replica_run *run);
 /* Ends the connection and tries again later. */
 void replica_again(struct replica_run *run, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* Was refused since it lacks what was purged: gets it elsewhere. False: it lacks nothing. */
+bool replica_set_up(struct replica_sim *replica);
 
 /* replica_stream.c */
 void replica_stream_begin(struct replica_run *run);

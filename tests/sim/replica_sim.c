@@ -137,8 +137,10 @@ static void request_dump(struct replica_run *run)
     struct buf set;
     buf_init(&set, 1 << 20);
     if (r->options.by_position) {
-        if (r->received > 0) {
-            const struct history_txn *t = &r->truth->txns[r->received - 1];
+        const struct history_txn *t = r->received > 0 ? &r->truth->txns[r->received - 1] : NULL;
+        if (r->options.oldest && (!t || t->file < r->from)) {
+            snprintf(d.file, sizeof d.file, "%s", r->truth->files[r->from]->name);
+        } else if (t) {
             snprintf(d.file, sizeof d.file, "%s", r->truth->files[t->file]->name);
             d.pos = t->end;
         }
@@ -426,4 +428,28 @@ uint64_t replica_sim_dumps(const struct replica_sim *replica)
 void replica_sim_forget(struct replica_sim *replica, size_t n)
 {
     replica->received -= n < replica->received ? n : replica->received;
+    replica->forgot = replica->forgot || n > 0;
+    replica->from = 0;
+}
+
+bool replica_set_up(struct replica_sim *r)
+{
+    size_t oldest = r->options.oldest ? r->options.oldest(r->options.oldest_arg) : 0;
+    size_t first = oldest < r->truth->n_files ? history_txns_before(r->truth, oldest, 0) : 0;
+    size_t at = r->received > 0 ? r->truth->txns[r->received - 1].file : 0;
+    at = at > r->from ? at : r->from;
+    bool lacks = r->received < first || (r->options.by_position && at < oldest);
+    if (!lacks || !(r->forgot || r->options.forced)) {
+        return false;
+    }
+    r->received = r->received > first ? r->received : first;
+    r->seen = r->received > r->seen ? r->received : r->seen;
+    r->from = oldest;
+    r->set_ups++;
+    return true;
+}
+
+unsigned replica_sim_set_ups(const struct replica_sim *replica)
+{
+    return replica->set_ups;
 }

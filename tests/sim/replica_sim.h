@@ -25,6 +25,10 @@ struct replica_sim_options {
     size_t (*ceiling)(
         void *arg); /* transactions beyond these nobody can have committed yet; NULL: not known */
     void *ceiling_arg;
+    size_t (*oldest)(void *arg); /* the oldest file that was not purged. A replica that is refused since it lacks what was is set up
+                                    again with all before it; it must have forgotten something. NULL: nothing is purged */
+    void *oldest_arg;
+    bool forced; /* purges spare no replica: one may be refused that has forgotten nothing */
     bool tolerate_1236; /* else that error is a breach: it would be the end of a real replica */
 };
 
@@ -36,6 +40,7 @@ void replica_sim_start(struct replica_sim *replica);
 size_t replica_sim_received(const struct replica_sim *replica); /* it has the first so many transactions */
 size_t replica_sim_seen(void *replica); /* the most it ever had (for source_sim_floor) */
 uint64_t replica_sim_connects(const struct replica_sim *replica);
+unsigned replica_sim_set_ups(const struct replica_sim *replica); /* how often it was set up again */
 uint64_t replica_sim_dumps(const struct replica_sim *replica);
 
 /* The replica loses what it received last, as one that did not sync its relay log: `n` transactions. While it

@@ -242,6 +242,10 @@ int replica_stream_packet(struct replica_run *run, const struct packet *p)
         return E_CORRUPT;
     }
     if (s.kind == STREAM_ERROR) {
+        if (s.code == ER_DUMP_FATAL && replica_lives(run) && replica_set_up(r)) {
+            replica_again(run, "set up again: %.200s", s.message);
+            return E_PEER;
+        }
         if (s.code == ER_DUMP_FATAL && !r->options.tolerate_1236) {
             return breach(run, "error 1236, which ends a replica for good: %s", s.message);
         }
