@@ -3,8 +3,9 @@
  * Happy path: of the files that replicas of this node need, and those that the other members name in their reports, the oldest
  * one stays, with all behind it.
  *
- * Failure modes: a member that is reachable and has not said yet what its replicas need: nothing goes. One that cannot be
- * reached has no replicas; what it said last counts as long as a replica that has left does. */
+ * Failure modes: a member that has not said yet what its replicas need: nothing goes, for as long as a replica that has left is
+ * waited for, if it cannot be reached; so long counts what one said last that cannot be reached any more. What a node knows of replicas
+ * that have left is lost when it ends. */
 #include "node/purge.h"
 
 #include "node/serve.h"
@@ -86,12 +87,13 @@ static void look_at_member(const struct control *control, const struct cluster_m
     const struct state *state = cluster_state(control->cluster);
     uint64_t grace = setting_number(state, SETTING_ID_replica_grace) * ENV_S;
     size_t at;
-    if (m->self || (!m->up && (!m->reported || m->age > grace))) {
+    uint64_t known_for = (env_wall(control->loop) - control->started_wall) * 1000;
+    if (m->self || (!m->up && (m->reported ? m->age : known_for) > grace)) {
         return;
     }
     if (!m->reported) {
         plan->n = 0;
-        snprintf(plan->why, sizeof plan->why, "node %llu has not said yet what its replicas need; try again in a second",
+        snprintf(plan->why, sizeof plan->why, "node %llu has not said yet what its replicas need",
                  (unsigned long long)m->id);
     } else if (m->need.era && filelist_find(state->files, m->need.era, m->need.name, &at)) {
         stay(plan, at, m->need.who, m->id);

@@ -9,6 +9,7 @@
  * cluster_check.c, source_sim.h and replica_sim.h hold. Failure: the last lines of the log, the seed, exit 1. */
 #include "raft/mutation.h"
 #include "tests/sim/cluster_world.h"
+#include "tests/sim/node_sim.h"
 
 #include <getopt.h>
 #include <inttypes.h>
@@ -91,6 +92,23 @@ static void check_whole(struct world *w, const char *when)
     cluster_check_files(w);
 }
 
+/* All nodes have the same oldest file, and nothing of those before it. */
+static void check_purged(struct world *w)
+{
+    size_t oldest = world_oldest(w);
+    for (unsigned i = 0; i < w->n_nodes; i++) {
+        struct errmsg em;
+        size_t mine = sim_oldest_file(w->node_hosts[i], w->history);
+        if (mine != oldest) {
+            sim_fail(w->sim, "the oldest file of node%u is %s, of another one %s", i + 1, w->history->files[mine]->name,
+                     w->history->files[oldest]->name);
+        }
+        if (!sim_purged_are_gone(w->node_hosts[i], w->history, &em)) {
+            sim_fail(w->sim, "node%u: something is left of what was purged: %s", i + 1, em.text);
+        }
+    }
+}
+
 static void settle(struct world *w)
 {
     cluster_heal(w);
@@ -119,6 +137,8 @@ static void without_source(struct world *w)
         sim_fail(w->sim, "nobody leads %d s after all nodes had lost their power", LEADER_SECONDS);
     }
     check_whole(w, "after a loss of power, and without a source,");
+    world_run(w, 2 * ENV_S);
+    check_purged(w);
     size_t before = w->history->n_txns;
     sim_crash(w->apps[0], SIM_KILL);
     world_run(w, ENV_MS);
@@ -175,8 +195,10 @@ static void run(uint64_t seed, const struct world_options *options)
     source_sim_load(w.source, transactions);
     for (uint64_t n = options->calm ? 0 : rng_below(w.rng, 12); n > 0; n--) {
         world_run(&w, rng_between(w.rng, 1, rng_chance(w.rng, 30) ? 2 * ENV_S : 100 * ENV_MS));
+        cluster_purge(&w);
         cluster_misfortune(&w);
     }
+    cluster_purge(&w);
     if (w.history->n_txns > 50 && !options->transactions && !options->calm) {
         source_sim_load(w.source, w.history->n_txns + 20); /* it is enough; some more show that things go on */
     }
@@ -184,9 +206,9 @@ static void run(uint64_t seed, const struct world_options *options)
     without_source(&w);
     wiped(&w);
     printf("ok seed=%" PRIu64 " nodes=%u flavour=%s transactions=%zu files=%zu acks=%" PRIu64 " dumps=%" PRIu64
-           " elections=%u node_crashes=%u source_crashes=%u cuts=%u virtual_s=%" PRIu64 " events=%" PRIu64 " hash=%016" PRIx64 "\n",
+           " purged=%zu elections=%u node_crashes=%u source_crashes=%u cuts=%u virtual_s=%" PRIu64 " events=%" PRIu64 " hash=%016" PRIx64 "\n",
            seed, w.n_nodes, flavour_name(w.history->flavour), w.history->n_txns, w.history->n_files, source_sim_acks(w.source), source_sim_dumps(w.source),
-           w.elections, w.node_crashes, w.source_crashes, w.cuts, (uint64_t)(sim_now(w.sim) / ENV_S), sim_events(w.sim), sim_hash(w.sim));
+           world_oldest(&w), w.elections, w.node_crashes, w.source_crashes, w.cuts, (uint64_t)(sim_now(w.sim) / ENV_S), sim_events(w.sim), sim_hash(w.sim));
     fflush(stdout);
     world_free(&w);
 }

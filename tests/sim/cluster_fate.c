@@ -272,6 +272,13 @@ static void leader_is_killed(struct world *w)
     }
 }
 
+void cluster_purge(struct world *w)
+{
+    if (w->janitor && rng_chance(&w->purge_rng, 60)) {
+        admin_sim_repeat(w->janitor);
+    }
+}
+
 void cluster_misfortune(struct world *w)
 {
     switch (w->fate ? w->fate - 1 : (unsigned)rng_below(w->rng, FATES)) {

@@ -1,6 +1,8 @@
 /* cluster_world.c: see cluster_world.h. */
 #include "tests/sim/cluster_world.h"
 
+#include "tests/sim/node_sim.h"
+
 #include "node/daemon.h"
 #include "protocol/base/check.h"
 #include "protocol/base/mem.h"
@@ -18,6 +20,8 @@ static const char *const statements[] = {
     "CHANGE REPLICATION SOURCE TO SOURCE_HOST='db1', SOURCE_PORT=3306, SOURCE_USER='" SOURCE_SIM_USER
     "', SOURCE_PASSWORD='" SOURCE_SIM_PASSWORD "', SOURCE_SSL_MODE='disabled'",
     "START REPLICA", NULL};
+static const char *const purge_statements[] = {"SET GLOBAL holdfast_replica_margin = '1M'", "PURGE BINARY LOGS BEFORE NOW()", NULL};
+static const char *const forced_statements[] = {"PURGE MASTER LOGS BEFORE NOW() FORCE", NULL};
 
 /* ---- a node's process ---- */
 
@@ -115,6 +119,23 @@ void world_node_wipe(struct world *w, size_t i)
 
 /* ---- the world ---- */
 
+size_t world_oldest(void *arg)
+{
+    struct world *w = arg;
+    size_t newest = 0;
+    for (unsigned i = 0; i < w->n_nodes; i++) {
+        size_t at = sim_oldest_file(w->node_hosts[i], w->history);
+        newest = at > newest ? at : newest;
+    }
+    return newest;
+}
+
+/* With every other sixteen seeds, and where no kind of misfortune is asked for: mutations.test knows its seeds. */
+static bool purges(const struct world *w)
+{
+    return !w->fate && w->seed / 16 % 2 == 1;
+}
+
 static size_t durable_by_majority(void *arg)
 {
     struct world *w = arg;
@@ -182,7 +203,10 @@ static void make_replicas(struct world *w)
                                         .by_position = rng_chance(w->rng, 20),
                                         .semi_sync = rng_chance(w->rng, 30),
                                         .ceiling = durable_by_majority,
-                                        .ceiling_arg = w};
+                                        .ceiling_arg = w,
+                                        .oldest = purges(w) ? world_oldest : NULL,
+                                        .oldest_arg = w,
+                                        .forced = true}; /* nodes that die forget who was here */
         snprintf(name, sizeof name, "app%u", i + 1);
         w->apps[i] = sim_host_new(w->sim, name);
         w->replicas[i] = replica_sim_new(w->apps[i], w->history, &o);
@@ -206,6 +230,12 @@ void world_make(struct world *w, uint64_t seed, const struct world_options *opti
     w->tool = sim_host_new(w->sim, "tool1");
     w->admin = admin_sim_new(w->tool, SOCKET, statements);
     admin_sim_roam(w->admin, w->node_hosts, w->n_nodes);
+    if (purges(w)) {
+        rng_init(&w->purge_rng, seed, 31);
+        w->janitor_host = sim_host_new(w->sim, "janitor1");
+        w->janitor = admin_sim_new(w->janitor_host, SOCKET, rng_chance(&w->purge_rng, 50) ? purge_statements : forced_statements);
+        admin_sim_roam(w->janitor, w->node_hosts, w->n_nodes);
+    }
 }
 
 void world_free(struct world *w)
@@ -221,6 +251,7 @@ void world_free(struct world *w)
         replica_sim_free(w->replicas[i]);
     }
     admin_sim_free(w->admin);
+    admin_sim_free(w->janitor);
 }
 
 struct world_node *world_leader(struct world *w)

@@ -50,7 +50,9 @@ struct world {
     struct history *history;
     struct world_node nodes[WORLD_NODES];
     struct replica_sim *replicas[WORLD_REPLICAS];
-    struct admin_sim *admin;
+    struct admin_sim *admin, *janitor; /* janitor: purges; NULL for some seeds */
+    struct sim_host *janitor_host;
+    struct rng purge_rng;
     struct ledger *ledger;
     uint64_t leaders[WORLD_TERMS]; /* id, by term */
     unsigned elections, node_crashes, source_crashes, cuts, checks;
@@ -71,7 +73,10 @@ void cluster_check_files(struct world *w);                              /* what 
 bool cluster_files_are_whole(struct world *w, size_t i, struct errmsg *em); /* ... and is all of it */
 void cluster_check_ack(void *arg, size_t txns, const char *how);        /* the source's witness */
 
+size_t world_oldest(void *world); /* of all nodes' oldest files the newest */
+
 /* cluster_fate.c */
+void cluster_purge(struct world *w); /* now and then, with some seeds */
 void cluster_misfortune(struct world *w);
 void cluster_heal(struct world *w); /* everything is up again, and stays */
 
