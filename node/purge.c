@@ -1,11 +1,11 @@
 /* purge.c: see purge.h.
  *
  * Happy path: of the files that replicas of this node need, and those that the other members name in their reports, the oldest
- * one stays, with all behind it.
+ * one stays, with all behind it. A node that was started a moment ago does not know who will come back: it needs all.
  *
  * Failure modes: a member that has not said yet what its replicas need: nothing goes, for as long as a replica that has left is
  * waited for, if it cannot be reached; so long counts what one said last that cannot be reached any more. What a node knows of replicas
- * that have left is lost when it ends. */
+ * that have left is lost when it ends: one that does not come back within a minute after the next start counts no more. */
 #include "node/purge.h"
 
 #include "node/serve.h"
@@ -14,6 +14,8 @@
 
 #include <stdio.h>
 #include <string.h>
+
+enum { COME_BACK_S = 60 }; /* the time after which replicas try again by default */
 
 struct search {
     uint64_t margin; /* bytes that may be on their way to a replica that is not settled */
@@ -55,8 +57,12 @@ static void search_here(const struct control *control, struct search *s)
     *s = (struct search){.files = state->files,
                          .at = filelist_count(state->files),
                          .margin = setting_number(state, SETTING_ID_replica_margin)};
-    if (control->serve) {
-        serve_each_need(control->serve, setting_number(state, SETTING_ID_replica_grace) * ENV_S, look_at, s);
+    uint64_t grace = setting_number(state, SETTING_ID_replica_grace), up = env_wall(control->loop) - control->started_wall;
+    if (up < (grace < COME_BACK_S ? grace : COME_BACK_S) * 1000000) {
+        s->at = 0;
+        snprintf(s->who, sizeof s->who, "(any that comes back: it was started %llu s ago)", (unsigned long long)(up / 1000000));
+    } else if (control->serve) {
+        serve_each_need(control->serve, grace * ENV_S, look_at, s);
     }
 }
 
@@ -65,7 +71,7 @@ void purge_own_need(const struct control *control, struct cluster_need *need)
     struct search s;
     search_here(control, &s);
     *need = (struct cluster_need){.era = 0};
-    if (s.at < filelist_count(s.files)) {
+    if (s.at + 1 < filelist_count(s.files)) { /* the newest stays in any case */
         struct filelist_file file;
         filelist_get(s.files, s.at, &file);
         need->era = file.era;

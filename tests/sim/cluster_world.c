@@ -20,7 +20,7 @@ static const char *const statements[] = {
     "CHANGE REPLICATION SOURCE TO SOURCE_HOST='db1', SOURCE_PORT=3306, SOURCE_USER='" SOURCE_SIM_USER
     "', SOURCE_PASSWORD='" SOURCE_SIM_PASSWORD "', SOURCE_SSL_MODE='disabled'",
     "START REPLICA", NULL};
-static const char *const purge_statements[] = {"SET GLOBAL holdfast_replica_margin = '1M'", "PURGE BINARY LOGS BEFORE NOW()", NULL};
+static const char *const purge_statements[] = {"SET GLOBAL holdfast_replica_margin = '1M'", "SET GLOBAL holdfast_replica_grace = 2", "PURGE BINARY LOGS BEFORE NOW()", NULL};
 static const char *const forced_statements[] = {"PURGE MASTER LOGS BEFORE NOW() FORCE", NULL};
 
 /* ---- a node's process ---- */

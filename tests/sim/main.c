@@ -28,7 +28,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { SETTLE_SECONDS = 300, OPERATOR_SECONDS = 60, SWEEP_STRUCK = 3 };
+enum { SETTLE_SECONDS = 300, OPERATOR_SECONDS = 60, PURGE_SECONDS = 75, SWEEP_STRUCK = 3 };
 
 /* What happens how often, of all that happens. */
 struct profile {
@@ -76,7 +76,7 @@ static const char *const statements[] = {
     "START REPLICA", NULL};
 
 /* Of all purges of a seed. With a small margin there are files to purge at all. */
-static const char *const purges[] = {"SET GLOBAL holdfast_replica_margin = '1M'", "PURGE BINARY LOGS BEFORE NOW()", NULL};
+static const char *const purges[] = {"SET GLOBAL holdfast_replica_margin = '1M'", "SET GLOBAL holdfast_replica_grace = 2", "PURGE BINARY LOGS BEFORE NOW()", NULL};
 static const char *const forced_purges[] = {"PURGE MASTER LOGS BEFORE NOW() FORCE", NULL};
 
 /* ---- the world ----------------------------------------------------------------------------------------- */
@@ -94,6 +94,7 @@ static void make_janitor(struct world *w, uint64_t seed, struct replica_sim_opti
         return;
     }
     rng_init(&w->purge_rng, seed, 31);
+    ro->grace = 2;
     ro->forced = rng_chance(&w->purge_rng, 40);
     ro->oldest = oldest_file;
     ro->oldest_arg = w;
@@ -402,6 +403,25 @@ static void set_up(struct world *w)
     replica_sim_start(w->replica);
 }
 
+/* The replica has had all of it for so long that nothing is under way: all but the newest file goes. */
+static void purge_in_the_end(struct world *w)
+{
+    const struct history *h = source_sim_history(w->source);
+    sim_run(w->sim, PURGE_SECONDS * ENV_S);
+    if (!sim_run_until(w->sim, admin_sim_done, w->janitor, OPERATOR_SECONDS * ENV_S)) {
+        sim_fail(w->sim, "a purge does not get through");
+    }
+    sim_run(w->sim, ENV_S);
+    admin_sim_repeat(w->janitor);
+    if (!sim_run_until(w->sim, admin_sim_done, w->janitor, OPERATOR_SECONDS * ENV_S)) {
+        sim_fail(w->sim, "the last purge does not get through");
+    }
+    sim_run(w->sim, ENV_S);
+    if (sim_oldest_file(w->node_host, h) + 1 != h->n_files) {
+        sim_fail(w->sim, "the last purge leaves %zu files", h->n_files - sim_oldest_file(w->node_host, h));
+    }
+}
+
 static void check_end(struct world *w)
 {
     struct history *h = source_sim_history(w->source);
@@ -413,6 +433,9 @@ static void check_end(struct world *w)
     }
     if (!files_are_whole(w)) {
         sim_fail(w->sim, "the node's files differ from the source's: %s", w->em.text);
+    }
+    if (w->janitor) {
+        purge_in_the_end(w);
     }
     sim_crash(w->db, SIM_POWER);
     sim_crash(w->node_host, SIM_POWER);

@@ -48,6 +48,7 @@ struct replica_sim {
     size_t from;   /* no file before this one is asked for */
     bool forgot;   /* since it was set up */
     unsigned set_ups;
+    uint64_t served; /* when it was sent something last */
     size_t target; /* of options.targets */
     uint64_t connects, dumps;
 };

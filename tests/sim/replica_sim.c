@@ -439,7 +439,8 @@ bool replica_set_up(struct replica_sim *r)
     size_t at = r->received > 0 ? r->truth->txns[r->received - 1].file : 0;
     at = at > r->from ? at : r->from;
     bool lacks = r->received < first || (r->options.by_position && at < oldest);
-    if (!lacks || !(r->forgot || r->options.forced)) {
+    bool away = sim_now(r->sim) - r->served > r->options.grace * ENV_S * 3 / 4;
+    if (!lacks || !(r->forgot || r->options.forced || away)) {
         return false;
     }
     r->received = r->received > first ? r->received : first;

@@ -28,6 +28,7 @@ struct replica_sim_options {
     size_t (*oldest)(void *arg); /* the oldest file that was not purged. A replica that is refused since it lacks what was is set up
                                     again with all before it; it must have forgotten something. NULL: nothing is purged */
     void *oldest_arg;
+    uint64_t grace; /* seconds that it may be away */
     bool forced; /* purges spare no replica: one may be refused that has forgotten nothing */
     bool tolerate_1236; /* else that error is a breach: it would be the end of a real replica */
 };

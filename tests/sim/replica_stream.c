@@ -241,6 +241,9 @@ int replica_stream_packet(struct replica_run *run, const struct packet *p)
     if (judge_sequence(run, p, s.kind == STREAM_EVENT && s.wants_ack)) {
         return E_CORRUPT;
     }
+    if (s.kind == STREAM_EVENT) {
+        r->served = sim_now(r->sim);
+    }
     if (s.kind == STREAM_ERROR) {
         if (s.code == ER_DUMP_FATAL && replica_lives(run) && replica_set_up(r)) {
             replica_again(run, "set up again: %.200s", s.message);
