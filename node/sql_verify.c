@@ -6,6 +6,7 @@
  *
  * Failure: a second run while one is under way is refused. When the node ends, the run is stopped. */
 #include "node/sql_impl.h"
+#include "storage/filelist.h"
 #include "storage/verify.h"
 
 #include "protocol/base/mem.h"
@@ -43,13 +44,16 @@ static void took(void *owner, const struct verify_result *result)
                                            [VERIFY_INDEX_MADE] = "index made again",
                                            [VERIFY_UNREADABLE] = "unreadable"};
     struct verify_run *run = owner;
+    const struct filelist *files = cluster_state(run->control->cluster)->files;
+    size_t at;
+    bool purged = !filelist_find(files, result->file->era, result->file->name, &at); /* while it was being read */
     table_row(run->table);
     table_text(run->table, result->file->name);
     table_number(run->table, result->file->era);
     table_number(run->table, result->file->size);
     table_number(run->table, result->events);
-    table_text(run->table, verdicts[result->verdict]);
-    table_text(run->table, result->text);
+    table_text(run->table, purged ? "sound" : verdicts[result->verdict]);
+    table_text(run->table, purged ? "it was purged meanwhile" : result->text);
 }
 
 static void answer(struct verify_run *run)

@@ -110,6 +110,17 @@ static enum verify_verdict compare(const struct look *l, const struct buf *have,
     return VERIFY_INDEX_DAMAGED;
 }
 
+/* The file may have been purged while it was read: then nobody else removes its index. */
+static int drop_if_purged(const struct look *l, const char *path, struct errmsg *em)
+{
+    struct env_file *file;
+    int rv = env_open(l->env, l->path, ENV_READ, &file, em);
+    if (!rv) {
+        env_close(file);
+    }
+    return rv == E_NOTFOUND ? env_unlink(l->env, path, em) : rv;
+}
+
 /* Puts the index that the scan has made in place of the one on disk; beside the storage env, which may do the same
  * under another temporary name: both have the same bytes. */
 static int put_index(const struct look *l, const char *path, struct errmsg *em)
@@ -125,6 +136,7 @@ static int put_index(const struct look *l, const char *path, struct errmsg *em)
         env_close(file);
         rv = rv ? rv : env_rename(l->env, made, path, em);
         rv = rv ? rv : env_sync_dir(l->env, dir, em);
+        rv = rv ? rv : drop_if_purged(l, path, em);
     }
     mem_free(made);
     mem_free(dir);
