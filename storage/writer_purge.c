@@ -151,7 +151,11 @@ void writer_find_older(struct writer *w, struct store_older *older)
             older->more = true;
             return;
         }
-        if (time_of(w, &walk.file, &time, &older->em) || time == 0 || time >= older->time) {
+        if (time_of(w, &walk.file, &time, &older->em)) {
+            env_log(w->env, ENV_ERROR, "binlog file cannot be looked at, nothing from it on is old why=\"%s\"", older->em.text);
+            return;
+        }
+        if (time == 0 || time >= older->time) {
             return;
         }
         take_file(older, &walk.file);
