@@ -17,6 +17,7 @@
 #include "node/serve.h"
 #include "node/settings.h"
 #include "node/source.h"
+#include "node/source_reach.h"
 #include "node/view.h"
 
 #include "protocol/base/buf.h"
@@ -38,6 +39,7 @@ struct daemon {
     struct pem_request *reloading;
     struct cluster *cluster;
     struct source *source;
+    struct source_reach *reach;
     struct monitor *monitor;
     struct serve *serve;
     struct control control;
@@ -255,9 +257,19 @@ static void cluster_need(void *owner, struct cluster_need *need)
     }
 }
 
-static const struct cluster_handler cluster_handler = {
-    .need = cluster_need,
-    .leading = cluster_is_leading, .applied = cluster_applied, .led_by = cluster_led_by, .refused = cluster_refused, .asked = cluster_asked};
+static enum cluster_reach cluster_reaches(void *owner)
+{
+    struct daemon *d = owner;
+    return d->reach ? source_reach_now(d->reach) : CLUSTER_REACH_UNKNOWN;
+}
+
+static const struct cluster_handler cluster_handler = {.leading = cluster_is_leading,
+                                                       .applied = cluster_applied,
+                                                       .led_by = cluster_led_by,
+                                                       .refused = cluster_refused,
+                                                       .asked = cluster_asked,
+                                                       .need = cluster_need,
+                                                       .reach = cluster_reaches};
 
 /* ---- the certificate towards clients ---- */
 
@@ -312,6 +324,10 @@ static int open_parts(struct daemon *d, struct errmsg *em)
         return rv;
     }
     d->source = source_new(d->loop, d->cluster);
+    rv = source_reach_new(d->loop, d->cluster, d->source, &d->reach, em);
+    if (rv) {
+        return rv;
+    }
     d->monitor = monitor_new(d->loop, d->cluster, d->source);
     d->control = (struct control){.loop = d->loop,
                                   .config = config,
@@ -383,6 +399,8 @@ static void stop_parts(struct daemon *d)
     d->stopping = true;
     env_timer_close(&d->patience);
     env_timer_close(&d->handover);
+    source_reach_free(d->reach);
+    d->reach = NULL;
     monitor_stop(d->monitor);
     retention_stop(d->retention);
     source_leading(d->source, false);

@@ -485,6 +485,13 @@ void source_leading(struct source *s, bool leading)
     evaluate(s);
 }
 
+void source_hurry(struct source *s)
+{
+    if (s->status.phase == SOURCE_WAITING) {
+        env_timer_start(&s->timer, 0);
+    }
+}
+
 void source_settings_changed(struct source *s)
 {
     evaluate(s);

@@ -48,6 +48,7 @@ void source_leading(struct source *source, bool leading);
 /* The link has just begun to stream: what the source counts as its replicas may hold connections of ours that are over. */
 bool source_is_new(const struct source *source);
 void source_settings_changed(struct source *source);
+void source_hurry(struct source *source); /* tries at once, if it waits for the next try */
 /* The i-th of the candidates in settings->host ("db1,db2:3307,[::1]:3308"); false when there are no more, or it cannot be read. */
 bool source_candidate(const struct source_settings *settings, size_t i, struct env_addr *addr);
 void source_get_status(const struct source *source, struct source_status *status);

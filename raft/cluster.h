@@ -27,6 +27,8 @@ struct cluster_need {
     char name[FILE_NAME_SIZE];
     char who[128];
 };
+/* Can a member reach the source, as far as it has tried. */
+enum cluster_reach { CLUSTER_REACH_UNKNOWN, CLUSTER_REACH_YES, CLUSTER_REACH_NO };
 
 /* What this node knows of a member: from the configuration, its connection, and its last report. */
 struct cluster_member_info {
@@ -43,6 +45,7 @@ struct cluster_member_info {
     uint64_t term, applied, stored, leader_id;
     char note[256];    /* its own trouble, in words; "" */
     struct cluster_need need;
+    enum cluster_reach reach;
 };
 
 struct cluster_options {
@@ -74,6 +77,8 @@ struct cluster_handler {
     void (*note)(void *owner, char *text, size_t size);
     /* May be NULL. What this node tells the others of its replicas' needs. */
     void (*need)(void *owner, struct cluster_need *need);
+    /* May be NULL. */
+    enum cluster_reach (*reach)(void *owner);
 };
 
 int cluster_open(const struct cluster_options *options, const struct cluster_handler *handler, void *owner,

@@ -26,6 +26,7 @@ struct member_report {
     uint64_t term, applied, stored, leader_id;
     char note[256];
     struct cluster_need need;
+    enum cluster_reach reach;
 };
 
 struct question { /* that the leader was asked */

@@ -115,6 +115,7 @@ static void reported_info(const struct cluster *c, const struct member_report *r
     snprintf(info->version, sizeof info->version, "%s", r->version);
     snprintf(info->note, sizeof info->note, "%s", r->note);
     info->need = r->need;
+    info->reach = r->reach;
 }
 
 size_t cluster_infos(const struct cluster *c, struct cluster_member_info *infos, size_t max)
@@ -193,6 +194,7 @@ static void put_report(void *owner, struct buf *b)
     buf_u64(b, need.era);
     buf_lenenc_str(b, need.name);
     buf_lenenc_str(b, need.who);
+    buf_u8(b, c->handler->reach ? c->handler->reach(c->owner) : CLUSTER_REACH_UNKNOWN);
 }
 
 static void get_text(struct cur *body, char *to, size_t size)
@@ -216,6 +218,7 @@ static void take_report(struct cluster *c, uint64_t id, struct cur *body)
     r.need.era = cur_u64(body);
     get_text(body, r.need.name, sizeof r.need.name);
     get_text(body, r.need.who, sizeof r.need.who);
+    r.reach = (enum cluster_reach)cur_u8(body);
     for (size_t i = 0; i < CLUSTER_MEMBERS_MAX && (!place || place->id != id); i++) {
         if (c->reports[i].id == id || (!c->reports[i].id && !place)) {
             place = &c->reports[i];

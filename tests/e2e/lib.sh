@@ -438,13 +438,14 @@ need_build() {
     done
 }
 
-# Writes the configuration of COUNT nodes that form one cluster. Call it once.
+# Writes the configuration of COUNT nodes that form one cluster. Call it once. HF_HOST[N]: where node N listens, if not on loopback;
+# HF_WRAP[N]: what its daemon is started with; HF_RAFT: one more line of [raft].
 hf_setup() { # COUNT
     local id members='' raft=()
     need_build
     for ((id = 1; id <= $1; id++)); do
         raft[id]=$(free_port)
-        members+="${members:+, }$id@127.0.0.1:${raft[id]}"
+        members+="${members:+, }$id@${HF_HOST[id]:-127.0.0.1}:${raft[id]}"
     done
     for ((id = 1; id <= $1; id++)); do
         mkdir -p "$SCRATCH/node$id"
@@ -454,11 +455,12 @@ hf_setup() { # COUNT
 id = $id
 data_dir = $SCRATCH/node$id/data
 [mysql]
-listen = 127.0.0.1:${HF_PORT[id]}
+listen = ${HF_HOST[id]:-127.0.0.1}:${HF_PORT[id]}
 socket = $SCRATCH/node$id/sock
 [raft]
-listen = 127.0.0.1:${raft[id]}
+listen = ${HF_HOST[id]:-127.0.0.1}:${raft[id]}
 initial_cluster = $members
+${HF_RAFT:-}
 [http]
 listen = 127.0.0.1:$(free_port)
 [log]
@@ -466,7 +468,7 @@ level = ${HOLDFAST_LOG:-info}
 CONF
     done
 }
-HF_PORT=()
+HF_PORT=() HF_HOST=() HF_WRAP=() HF_RAFT=
 
 hf_port() { printf '%s\n' "${HF_PORT[$1]}"; }
 hf_pid() { tracked_pid "node$1"; }
@@ -474,8 +476,9 @@ hf_answers() { "$BUILD/holdfast" -S "$SCRATCH/node$1/sock" status; }
 
 # Starts a node and waits until it answers, START_SECONDS at most (30).
 hf_start() { # NODE
-    local end=$((SECONDS + ${START_SECONDS:-30})) dir=$SCRATCH/node$1
-    "$BUILD/holdfastd" --config "$dir/holdfast.conf" </dev/null >>"$dir/holdfastd.log" 2>&1 &
+    local end=$((SECONDS + ${START_SECONDS:-30})) dir=$SCRATCH/node$1 wrap
+    read -r -a wrap <<<"${HF_WRAP[$1]:-}" || true
+    "${wrap[@]}" "$BUILD/holdfastd" --config "$dir/holdfast.conf" </dev/null >>"$dir/holdfastd.log" 2>&1 &
     track $! "node$1"
     disown $!
     until hf_answers "$1" >/dev/null 2>&1; do
