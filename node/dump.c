@@ -189,7 +189,7 @@ static void beat(struct dump *d)
         if (d->at > EVENT_MAGIC_SIZE) { /* never before a file's format description, which may not have come yet */
             dump_put_heartbeat(d, d->at_file, d->at);
         }
-    } else if (d->announced_asked) {
+    } else if (d->announced_asked && dump_put_stand_in(d)) {
         dump_put_heartbeat(d, d->file, d->position);
     }
     if (!dump_is_over(d)) {

@@ -52,6 +52,7 @@ struct dump {
         checksum;         /* of events of our own: as agreed, then as the last format description says */
     bool announced;       /* the place where the reader opened; its first new_file is no news */
     bool announced_asked; /* the place that was asked for and is not there yet */
+    bool stand_in;        /* ... with a format description */
     bool old_format;      /* the last format description does not know HEARTBEAT_V2 */
     bool created_0;       /* no format description may say that the source was restarted */
     bool leaving_out;     /* the transaction that is read, see dump_filter */
@@ -93,6 +94,8 @@ void dump_begin(struct dump *d); /* with all that was asked for filled in */
 
 /* Opens the reader and announces where it begins. False: it has to wait, or the dump is over. */
 bool dump_open(struct dump *d);
+/* Before the first heartbeat of a dump that waits: a format description, as a source would have sent. False: there is none here yet. */
+bool dump_put_stand_in(struct dump *d);
 
 /* ---- dump_send.c: puts packets, does not flush */
 

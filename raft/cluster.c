@@ -114,10 +114,9 @@ static void begin(struct cluster *c, struct proposal *p)
     }
     p->entry.data = NULL;
     buf_free(&p->entry);
-    if (MUTATED(ACK_AT_PROPOSAL) && !p->noop && c->leading) {
-        c->in_flight = NULL;
-        finish(p, 0);
-        pump_later(c);
+    if (MUTATED(ACK_AT_PROPOSAL) && !p->noop && c->leading && p->done) {
+        p->done(p->arg, 0);
+        p->done = NULL;
     }
 }
 

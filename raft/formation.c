@@ -282,6 +282,12 @@ int formation_heard(struct formation *f, uint64_t from, struct cur *body, struct
     return 0;
 }
 
+bool formation_says_formed(struct cur body)
+{
+    struct formation told = {0};
+    return get_state(&body, &told) == 0 && told.phase == FORMATION_FORMED;
+}
+
 bool formation_step(struct formation *f)
 {
     if (f->phase == FORMATION_EMPTY && f->members[0].id == f->self && all_free(f)) {

@@ -52,6 +52,8 @@ void formation_put(const struct formation *f, struct buf *b);
  * it (em). Call formation_step afterwards. */
 int formation_heard(struct formation *f, uint64_t from, struct cur *body, struct errmsg *em);
 
+bool formation_says_formed(struct cur body); /* does such a word say that its sender is through? */
+
 /* Does what can be done now. True: everybody is prepared: write the first entry, then call formation_formed. */
 bool formation_step(struct formation *f);
 void formation_formed(struct formation *f);

@@ -172,8 +172,10 @@ static void form_again(struct env_timer *timer)
 static void on_form(struct net *net, uint64_t from, struct cur *body)
 {
     struct errmsg em;
-    if (formed(net)) { /* it is not through yet: it learns that we are */
-        tell_formation(net, from);
+    if (formed(net)) { /* it may not be through yet: it learns that we are; one that is must not be answered, it would answer too */
+        if (!formation_says_formed(*body)) {
+            tell_formation(net, from);
+        }
         return;
     }
     enum formation_phase before = net->formation->phase;

@@ -13,6 +13,7 @@
 
 #include <getopt.h>
 #include <inttypes.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -321,6 +322,8 @@ static struct plan read_options(int argc, char **argv)
 int main(int argc, char **argv)
 {
     struct plan plan = read_options(argc, argv);
+    mallopt(M_MMAP_THRESHOLD, 32 << 20); /* nodes that start read whole log segments: the same memory serves them all */
+    mallopt(M_TRIM_THRESHOLD, 512 << 20);
     for (uint64_t i = 0; i < plan.count; i++) {
         run(plan.seed + i, &plan.world);
     }

@@ -144,23 +144,27 @@ static bool same_file(struct world *w, struct world_node *node, size_t i, size_t
     const struct history_file *truth = w->history->files[i];
     char path[128];
     struct buf mine;
-    size_t n = truth->bytes.len, at = *from;
+    size_t n = truth->bytes.len;
+    uint64_t size = 0;
     buf_init(&mine, (size_t)1 << 32);
     snprintf(path, sizeof path, "/data/binlog/1/%s", truth->name);
-    int rv = sim_host_read(node->host, path, &mine);
+    int rv = sim_host_read_part(node->host, path, *from, false, &mine, &size);
     if (rv == E_NOTFOUND && !whole) {
         return true;
     }
-    if (rv || mine.len > n || (whole && mine.len < n)) {
-        rv = err_set(em, E_CORRUPT, "%s has %zu bytes, the source's %zu", path, mine.len, n);
+    if (rv || size > n || (whole && size < n)) {
+        rv = err_set(em, E_CORRUPT, "%s has %" PRIu64 " bytes, the source's %zu", path, size, n);
     }
-    for (; !rv && at < mine.len; at++) {
-        uint8_t truly = at == IN_USE_OFFSET ? truth->bytes.data[at] & 0xfe : truth->bytes.data[at];
-        if (mine.data[at] != truly) {
-            rv = err_set(em, E_CORRUPT, "%s differs from the source's file at %zu", path, at);
+    if (!rv && mine.len > 0 && memcmp(mine.data, truth->bytes.data + *from, mine.len) != 0) {
+        for (size_t k = 0; !rv && k < mine.len; k++) {
+            size_t at = *from + k;
+            uint8_t truly = at == IN_USE_OFFSET ? truth->bytes.data[at] & 0xfe : truth->bytes.data[at];
+            if (mine.data[k] != truly) {
+                rv = err_set(em, E_CORRUPT, "%s differs from the source's file at %zu", path, at);
+            }
         }
     }
-    *from = mine.len;
+    *from = (size_t)size;
     buf_free(&mine);
     return rv == 0;
 }

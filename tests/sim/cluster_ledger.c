@@ -143,7 +143,8 @@ static void read_segment(void *arg, const char *name)
     }
     snprintf(path, sizeof path, LOG_DIR "/%s", name);
     buf_init(&b, WAL_SEGMENT);
-    int rv = sim_host_read(r->log->host, path, &b);
+    uint64_t size;
+    int rv = sim_host_read_part(r->log->host, path, 0, true, &b, &size);
     CHECK(rv == 0);
     if (!wal_header_get(b.data, b.len, &header)) {
         sim_fail(r->ledger->sim, "%s: %s has no header", sim_host_name(r->log->host), path);

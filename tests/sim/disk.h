@@ -46,6 +46,7 @@ void disk_truncate(struct disk *disk, struct disk_node *node, uint64_t size, uin
 void disk_sync(struct disk *disk, struct disk_node *node, uint64_t durable);
 void disk_sync_failed(struct disk_node *node);
 uint64_t disk_size(const struct disk_node *node);
+uint64_t disk_extent(const struct disk_node *node); /* behind it there are only zeros */
 
 int disk_mkdir(struct disk *disk, const char *path, uint64_t now);
 int disk_rename(struct disk *disk, const char *from, const char *to, uint64_t now);

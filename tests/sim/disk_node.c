@@ -225,3 +225,8 @@ uint64_t disk_size(const struct disk_node *node)
 {
     return node->cur.size;
 }
+
+uint64_t disk_extent(const struct disk_node *node)
+{
+    return pages_extent(&node->cur);
+}

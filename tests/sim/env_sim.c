@@ -34,13 +34,14 @@ void sim_env_run(struct sim *sim, struct event *event)
     void *arg = event->arg;
     jmp_buf unwind;
     if (env->process->abandoned) {
-        events_again(&sim->events, event, UINT64_MAX);
+        events_park(&sim->events, event);
         return;
     }
-    if (env->clock > event->time) {
-        events_again(&sim->events, event, env->clock);
+    if (env->clock > event->time || (env->held && env->held != event)) {
+        events_wait(&sim->events, event);
         return;
     }
+    env->held = NULL;
     env->clock = event->time;
     sim_hash_add(sim, event->time ^ (uint64_t)env->process->host->id << 56 ^ (uint64_t)env->id << 48 ^
                           (uint64_t)event->kind << 40);
@@ -56,6 +57,7 @@ void sim_env_run(struct sim *sim, struct event *event)
     sim->current = NULL;
     sim->unwind = NULL;
     spend(env);
+    events_next(&sim->events, env);
 }
 
 static void op_fatal(struct env *env, const char *line)
@@ -229,7 +231,7 @@ static void op_timer_stop(struct env_timer *timer)
 {
     struct sim_timer *t = timer->impl;
     if (t->event) {
-        t->event->canceled = true;
+        events_cancel(&env_of(timer->env)->process->sim->events, t->event);
         t->event = NULL;
     }
 }

@@ -79,9 +79,11 @@ void sim_host_uid(struct sim_host *host, uint32_t uid);      /* what peers on lo
 void sim_host_beside(struct sim_host *host, struct sim_host *machine);
 void sim_host_wall(struct sim_host *host, int64_t us); /* its wall clock is wrong by so much */
 
-/* The whole content of a file as a program would read it now, appended. */
 void sim_wipe(struct sim_host *host); /* its disk is a new, empty one; nothing lives there */
+/* The whole content of a file as a program would read it now, appended. */
 int sim_host_read(struct sim_host *host, const char *path, struct buf *out);
+/* ... from a place on, *size being that of all of it; what follows the last byte that is not zero may be left out when `sparse`. */
+int sim_host_read_part(struct sim_host *host, const char *path, uint64_t from, bool sparse, struct buf *out, uint64_t *size);
 
 /* What runs in a process. `arg` is given to all. */
 struct sim_program {

@@ -52,7 +52,7 @@ struct env_listener {
 
 struct env_stream *net_stream_new(struct sim_process *process);
 void net_stream_free(struct env_stream *s);
-void net_stream_cancel(struct event **event);
+void net_stream_cancel(struct env_stream *s, struct event **event);
 bool net_stream_blocked(const struct env_stream *s); /* to its peer nothing gets through */
 uint64_t net_stream_latency(struct env_stream *s);
 void net_stream_kick_move(struct env_stream *s);

@@ -137,6 +137,16 @@ size_t pages_read(const struct pages *p, void *data, size_t n, uint64_t at)
     return got;
 }
 
+uint64_t pages_extent(const struct pages *p)
+{
+    size_t n = p->count;
+    while (n > 0 && !p->v[n - 1]) {
+        n--;
+    }
+    uint64_t end = (uint64_t)n * PAGE_BYTES;
+    return end < p->size ? end : p->size;
+}
+
 void pages_truncate(struct pages *p, uint64_t size)
 {
     if (size >= p->size) {

@@ -18,6 +18,7 @@ void pages_copy(struct pages *to, const struct pages *from); /* `to` is empty be
 void pages_free(struct pages *p);
 void pages_write(struct pages *p, const void *data, size_t n, uint64_t at);  /* data NULL: zeros; grows */
 size_t pages_read(const struct pages *p, void *data, size_t n, uint64_t at); /* short at the end only */
+uint64_t pages_extent(const struct pages *p); /* behind it there are only zeros */
 void pages_truncate(struct pages *p, uint64_t size);
 
 #endif

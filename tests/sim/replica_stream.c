@@ -114,13 +114,15 @@ static int take_format(struct replica_run *run, const struct event_header *heade
         memset(theirs + 71, 0, 4);
         memcpy(theirs + n - 4, mine + n - 4, 4);
     }
-    if (middle) {
+    if (middle) { /* one of another file may stand in for it while this one is waited for */
         memset(theirs + 13, 0, 4);
+        memset(mine, 0, 4);
+        memset(theirs, 0, 4);
     }
     if (memcmp(mine, theirs, n) != 0) {
         return breach(run, "a format description that differs from the source's");
     }
-    if (middle != (run->pos != EVENT_MAGIC_SIZE)) {
+    if (!middle && run->pos != EVENT_MAGIC_SIZE) {
         return breach(run, "a format description with log_pos=%u", (unsigned)header->log_pos);
     }
     run->pos += middle ? 0 : n;
@@ -201,7 +203,7 @@ static int judge_event(struct replica_run *run, const uint8_t *event, size_t n)
         return take_format(run, &header, event, n);
     }
     bool heartbeat = header.type == EVENT_HEARTBEAT || header.type == EVENT_HEARTBEAT_V2;
-    if (!run->has_format && !(heartbeat && run->pos == EVENT_MAGIC_SIZE)) { /* the file may have nothing yet */
+    if (!run->has_format) {
         return breach(run, "%s before the format description", event_type_name(header.type));
     }
     if (heartbeat) {

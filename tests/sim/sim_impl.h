@@ -38,23 +38,28 @@ struct event {
     struct sim_env *env; /* on which it runs; NULL: of the world */
     void (*fn)(void *arg);
     void *arg;
-    bool canceled;
+    size_t place; /* in the heap; SIZE_MAX: it waits behind another one of its env */
+    struct event *next;
+    bool canceled; /* while it waits so */
 };
 
 struct events {
     struct event **heap;
     size_t n, cap;
     uint64_t seq;
+    struct event *parked; /* of processes that were abandoned: what they hold can be reached so */
 };
 
 struct event *events_add(struct events *events, uint64_t time, enum event_kind kind, struct sim_env *env,
                          void (*fn)(void *), void *arg);
-void events_again(struct events *events, struct event *event, uint64_t time); /* one that was taken, later */
+void events_wait(struct events *events, struct event *event); /* one that was taken; its env is busy */
+void events_next(struct events *events, struct sim_env *env); /* its env has run another one: who waits is next */
+void events_park(struct events *events, struct event *event);
+void events_cancel(struct events *events, struct event *event); /* that was not taken: it is gone */
 struct event *events_take(struct events *events);
 const struct event *events_first(struct events *events);
-struct event *events_take_for(struct events *events,
-                              const struct sim_env *env); /* the first of an env, NULL when none */
-void events_drop_for(struct events *events, const struct sim_env *env);
+struct event *events_take_for(struct events *events, struct sim_env *env); /* the first of an env, NULL when none */
+void events_drop_for(struct events *events, struct sim_env *env);
 void events_free(struct events *events);
 
 struct fault {
@@ -92,6 +97,8 @@ struct sim_env {
     struct sim_process *process;
     unsigned id;    /* in the process; 0 is the main env */
     uint64_t clock; /* how far it has come; ahead of the world's while it is busy */
+    struct event *held;                  /* in the heap, for when it is no longer busy */
+    struct event *waiting, *waiting_last; /* behind that one, in order */
     bool joined;
     unsigned timers, streams;
     uint64_t *last_from; /* by sender's id + 1: when its last message arrives; 0 is the world */

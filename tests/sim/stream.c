@@ -33,10 +33,10 @@ struct env_stream *net_stream_new(struct sim_process *process)
     return s;
 }
 
-void net_stream_cancel(struct event **event)
+void net_stream_cancel(struct env_stream *s, struct event **event)
 {
     if (*event) {
-        (*event)->canceled = true;
+        events_cancel(&s->process->sim->events, *event);
         *event = NULL;
     }
 }
@@ -55,11 +55,11 @@ static void drop_in(struct env_stream *s)
 void net_stream_free(struct env_stream *s)
 {
     struct env_stream **at = &s->process->streams;
-    net_stream_cancel(&s->setup);
-    net_stream_cancel(&s->move);
-    net_stream_cancel(&s->read);
-    net_stream_cancel(&s->drained);
-    net_stream_cancel(&s->linger);
+    net_stream_cancel(s, &s->setup);
+    net_stream_cancel(s, &s->move);
+    net_stream_cancel(s, &s->read);
+    net_stream_cancel(s, &s->drained);
+    net_stream_cancel(s, &s->linger);
     if (s->peer) {
         s->peer->peer = NULL;
     }
@@ -87,11 +87,11 @@ void net_stream_bury(struct env_stream *s)
         return;
     }
     s->dead = true;
-    net_stream_cancel(&s->setup);
-    net_stream_cancel(&s->move);
-    net_stream_cancel(&s->read);
-    net_stream_cancel(&s->drained);
-    net_stream_cancel(&s->linger);
+    net_stream_cancel(s, &s->setup);
+    net_stream_cancel(s, &s->move);
+    net_stream_cancel(s, &s->read);
+    net_stream_cancel(s, &s->drained);
+    net_stream_cancel(s, &s->linger);
     if (s->peer) {
         s->peer->peer = NULL;
         s->peer = NULL;
@@ -372,8 +372,8 @@ void sim_stream_close(struct env_stream *s)
     s->released = true;
     s->env->streams--;
     drop_in(s);
-    net_stream_cancel(&s->read);
-    net_stream_cancel(&s->drained);
+    net_stream_cancel(s, &s->read);
+    net_stream_cancel(s, &s->drained);
     if (!s->peer || !s->connected) {
         if (s->peer) {
             net_stream_reset(s, E_RESET, "connection reset by peer");

@@ -69,7 +69,7 @@ bool sim_step(struct sim *sim)
 {
     const struct event *first = events_first(&sim->events);
     CHECK(!sim->current); /* not from inside a callback */
-    if (!first || first->time == UINT64_MAX) {
+    if (!first) {
         return false;
     }
     struct event *event = events_take(&sim->events);
@@ -221,22 +221,29 @@ void sim_wipe(struct sim_host *host)
     host->disk = disk_new();
 }
 
-int sim_host_read(struct sim_host *host, const char *path, struct buf *out)
+int sim_host_read_part(struct sim_host *host, const char *path, uint64_t from, bool sparse, struct buf *out, uint64_t *size)
 {
     struct disk_node *node;
     int rv = disk_open(host->disk, path, false, false, host->sim->now, &node);
     if (rv) {
         return rv;
     }
-    uint64_t size = disk_size(node);
-    uint8_t *to = size > SIZE_MAX ? NULL : buf_extend(out, (size_t)size);
+    *size = disk_size(node);
+    uint64_t end = sparse ? disk_extent(node) : *size, n = end > from ? end - from : 0;
+    uint8_t *to = n > SIZE_MAX ? NULL : buf_extend(out, (size_t)n);
     if (to) {
-        disk_read(node, to, (size_t)size, 0);
+        disk_read(node, to, (size_t)n, from);
     } else {
         rv = E_TOOBIG;
     }
     disk_release(host->disk, node);
     return rv;
+}
+
+int sim_host_read(struct sim_host *host, const char *path, struct buf *out)
+{
+    uint64_t size;
+    return sim_host_read_part(host, path, 0, false, out, &size);
 }
 
 void sim_crash_after(struct sim_host *host, uint64_t n, enum sim_crash kind)

@@ -398,10 +398,15 @@ static void waits_for_more(void)
     UNIT_STR(c.heartbeat_file, "mysql-bin.000002");
     UNIT_UINT(c.heartbeat_pos, node.files[1]->events[2].start);
     UNIT_UINT(c.n_stored, 0);
+    UNIT_UINT(c.types.data[1], EVENT_FORMAT_DESCRIPTION); /* no source sends a heartbeat before one */
+    UNIT_UINT(c.first_log_pos, 0);
+    UNIT_UINT(c.first_created, 0);
+    UNIT_UINT(c.formats, 1);
     put_files(1, 1);
     expected(&want, 1, node.files[1]->events[2].start, NULL);
     WAIT_FOR(c.stored.len >= want.len);
     got_all(&c, &want);
+    UNIT_UINT(c.formats, 2); /* the place's own */
     buf_free(&want);
     expected(&want, 0, 4, NULL);
     WAIT_FOR(early.stored.len >= want.len);
@@ -410,6 +415,28 @@ static void waits_for_more(void)
     buf_free(&want);
     client_close(&c);
     client_close(&early);
+    node_end();
+}
+
+/* A node without any file has no format description to send: it says nothing until it has one. */
+static void says_nothing_before_there_is_a_file(void)
+{
+    struct client c;
+    node_begin(FLAVOUR_MYSQL);
+    load_mysql(1);
+    node_serve();
+    (void)client_open(&c);
+    replica_variables(&c);
+    UNIT_UINT(client_query(&c, "SET @source_heartbeat_period = 5000000"), 0);
+    dump_position(&c, "mysql-bin.000001", (uint32_t)node.files[0]->events[2].start, 0);
+    WAIT_FOR(c.rotates == 1);
+    run_for(30 * ENV_MS);
+    UNIT_UINT(c.heartbeats, 0);
+    UNIT_TRUE(!c.closed && !c.ended);
+    put_files(0, 1);
+    WAIT_FOR(c.heartbeats > 0);
+    UNIT_UINT(c.types.data[2], EVENT_FORMAT_DESCRIPTION); /* behind the second ROTATE */
+    client_close(&c);
     node_end();
 }
 
@@ -723,6 +750,7 @@ UNIT_MAIN("serve", UNIT_TEST(logs_in), UNIT_TEST(logs_in_with_tls), UNIT_TEST(an
           UNIT_TEST(dumps_by_gtid), UNIT_TEST(marks_what_it_skips), UNIT_TEST(dumps_by_position),
           UNIT_TEST(dumps_a_named_file_by_gtid), UNIT_TEST(leaves_tagged_transactions_out),
           UNIT_TEST(dumps_mariadb), UNIT_TEST(leaves_annotations_out), UNIT_TEST(waits_for_more),
+          UNIT_TEST(says_nothing_before_there_is_a_file),
           UNIT_TEST(goes_on_with_the_next_era), UNIT_TEST(refuses_what_can_never_be),
           UNIT_TEST(refuses_anonymous_transactions), UNIT_TEST(newer_dump_ends_the_older),
           UNIT_TEST(slow_reader_is_bounded), UNIT_TEST(closes_with_all_open),
