@@ -3,6 +3,8 @@
  * Failure: a file that cannot be written ends the node: what it would tell the others would not be true after a restart. */
 #include "raft/formation.h"
 
+#include "raft/mutation.h"
+
 #include "protocol/base/check.h"
 #include "protocol/base/crc.h"
 #include "protocol/base/mem.h"
@@ -252,7 +254,7 @@ int formation_heard(struct formation *f, uint64_t from, struct cur *body, struct
         return 0;
     }
     bool same_cluster = f->phase == FORMATION_PREPARED && !strcmp(told.cluster, f->cluster);
-    if (told.phase == FORMATION_FORMED && !same_cluster) {
+    if (told.phase == FORMATION_FORMED && !same_cluster && !MUTATED(INCARNATION)) {
         return err_set(em, E_EXISTS, "node %" PRIu64 " is empty but cluster %s exists; on any member run: holdfast member replace %" PRIu64 " ADDR",
                        f->self, told.cluster, f->self);
     }

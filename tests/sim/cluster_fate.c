@@ -223,20 +223,42 @@ static void clock_jumps(struct world *w)
 
 /* ---- histories that certain rules are there for ---- */
 
+static bool another_leads(struct world *w)
+{
+    for (unsigned i = 0; i < w->n_nodes; i++) {
+        if (i != w->deposed && w->nodes[i].cluster && w->nodes[i].cluster->raft.state == RAFT_LEADER) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* The leader hears nobody for about as long as it takes to be replaced, goes on writing what nobody else gets, and is back, its
- * connections whole, when the others elect. */
+ * connections whole, when the others elect; or right after they have elected, when it is the only one whose disk is quick. */
 static void leader_loses_touch(struct world *w)
 {
     struct world_node *leader = world_leader(w);
+    bool to_the_moment = rng_chance(w->rng, 60);
     w->cuts++;
     for (unsigned i = 0; leader && i < w->n_nodes; i++) {
         if (i != leader->number) {
             cut(w, leader->host, w->node_hosts[i], rng_chance(w->rng, 20));
         }
     }
-    world_run(w, rng_between(w->rng, 900 * ENV_MS, 2200 * ENV_MS));
+    if (leader && to_the_moment) {
+        w->deposed = leader->number;
+        world_until(w, another_leads, 5 * ENV_S);
+        for (unsigned i = 0; i < w->n_nodes; i++) {
+            sim_slow_disk(w->node_hosts[i], i == w->deposed || (w->nodes[i].cluster && w->nodes[i].cluster->raft.state == RAFT_LEADER) ? 1 : 300);
+        }
+    } else {
+        world_run(w, rng_between(w->rng, 900 * ENV_MS, 2200 * ENV_MS));
+    }
     sim_heal_all(w->sim);
     world_run(w, rng_between(w->rng, ENV_MS, ENV_S));
+    for (unsigned i = 0; i < w->n_nodes; i++) {
+        sim_slow_disk(w->node_hosts[i], 1);
+    }
 }
 
 static bool leader_is_inside(struct world *w)

@@ -43,6 +43,7 @@ struct world {
     struct rng *rng;
     uint64_t seed;
     unsigned n_nodes, n_replicas, fate;
+    size_t deposed; /* the leader that was cut off last */
     struct sim_host *db, *tool, *node_hosts[WORLD_NODES], *apps[WORLD_REPLICAS];
     const char *targets[WORLD_NODES];
     char target_texts[WORLD_NODES][32];
