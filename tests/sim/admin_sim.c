@@ -227,6 +227,11 @@ void admin_sim_repeat(struct admin_sim *admin)
     }
 }
 
+void admin_sim_again(struct admin_sim *admin)
+{
+    admin->at = 0;
+}
+
 bool admin_sim_done(void *admin)
 {
     const struct admin_sim *a = admin;

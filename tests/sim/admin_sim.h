@@ -16,6 +16,7 @@ void admin_sim_roam(struct admin_sim *admin, struct sim_host *const *machines, s
 void admin_sim_free(struct admin_sim *admin); /* after sim_free */
 void admin_sim_start(struct admin_sim *admin);
 void admin_sim_repeat(struct admin_sim *admin); /* all of it once more; not while it is at it */
+void admin_sim_again(struct admin_sim *admin); /* from the first statement; nothing of it runs */
 bool admin_sim_done(void *admin);
 
 #endif

@@ -1,14 +1,18 @@
 /* cluster_fate.c: what may happen to a cluster, one misfortune at a time, and how it ends.
  *
  * Crashes of a node, of the leader, of several and of all, by loss of power or of the process; of the source and the replicas; partitions
- * of each kind, also one way; connections that are reset; slow disks and networks; wall clocks that jump. */
+ * of each kind, also one way; connections that are reset; slow disks and networks; wall clocks that jump; leads that are moved. Disks that
+ * fail are in cluster_disk.c. (Nothing is delivered twice: members speak over streams, and what is said again after a new
+ * connection is said by libraft.) */
 #include "tests/sim/cluster_world.h"
 
 #include "tests/sim/env_sim.h"
 
-enum { FATES = 19 };
+#include <stdio.h>
 
-static enum sim_crash any_crash(struct world *w)
+enum { FATES = 24, SWITCHOVER_SECONDS = 3, SWITCHOVER_TRIES = 5 };
+
+enum sim_crash cluster_any_crash(struct world *w)
 {
     return rng_chance(w->rng, 60) ? SIM_POWER : SIM_KILL;
 }
@@ -19,7 +23,7 @@ static uint64_t any_pause(struct world *w)
 }
 
 /* The leader twice as often as chance has it. */
-static size_t any_node(struct world *w)
+size_t cluster_any_node(struct world *w)
 {
     struct world_node *leader = world_leader(w);
     return leader && rng_chance(w->rng, 50) ? leader->number : (size_t)rng_below(w->rng, w->n_nodes);
@@ -28,10 +32,10 @@ static size_t any_node(struct world *w)
 static struct sim_host *any_host(struct world *w)
 {
     uint64_t n = rng_below(w->rng, 10);
-    return n == 0 ? w->db : n <= 2 ? w->apps[rng_below(w->rng, w->n_replicas)] : w->node_hosts[any_node(w)];
+    return n == 0 ? w->db : n <= 2 ? w->apps[rng_below(w->rng, w->n_replicas)] : w->node_hosts[cluster_any_node(w)];
 }
 
-static void start_again(struct world *w, size_t i)
+void cluster_start_again(struct world *w, size_t i)
 {
     if (!sim_host_process(w->node_hosts[i])) {
         world_node_start(w, i);
@@ -43,7 +47,7 @@ static void start_again(struct world *w, size_t i)
 static void crash_node(struct world *w, size_t i)
 {
     struct sim_host *host = w->node_hosts[i];
-    enum sim_crash kind = any_crash(w);
+    enum sim_crash kind = cluster_any_crash(w);
     w->node_crashes++;
     if (rng_chance(w->rng, 15)) {
         sim_stop(host); /* in order */
@@ -58,16 +62,16 @@ static void crash_node(struct world *w, size_t i)
 
 static void one_node(struct world *w)
 {
-    size_t i = any_node(w);
+    size_t i = cluster_any_node(w);
     crash_node(w, i);
     world_run(w, any_pause(w));
-    start_again(w, i);
+    cluster_start_again(w, i);
     if (rng_chance(w->rng, 30)) { /* and once more, while it starts */
         w->node_crashes++;
-        sim_crash_after(w->node_hosts[i], rng_between(w->rng, 1, 40), any_crash(w));
+        sim_crash_after(w->node_hosts[i], rng_between(w->rng, 1, 40), cluster_any_crash(w));
         world_run(w, ENV_S);
         sim_crash_after(w->node_hosts[i], 0, SIM_KILL);
-        start_again(w, i);
+        cluster_start_again(w, i);
     }
 }
 
@@ -77,7 +81,7 @@ static void several_nodes(struct world *w, bool all)
     for (unsigned i = 0; i < w->n_nodes; i++) {
         if (all || rng_chance(w->rng, 60)) {
             w->node_crashes++;
-            sim_crash(w->node_hosts[i], any_crash(w));
+            sim_crash(w->node_hosts[i], cluster_any_crash(w));
             if (!at_once) {
                 world_run(w, rng_between(w->rng, 1, 300 * ENV_MS));
             }
@@ -86,7 +90,7 @@ static void several_nodes(struct world *w, bool all)
     world_run(w, any_pause(w));
     unsigned first = (unsigned)rng_below(w->rng, w->n_nodes);
     for (unsigned i = 0; i < w->n_nodes; i++) {
-        start_again(w, (first + i) % w->n_nodes);
+        cluster_start_again(w, (first + i) % w->n_nodes);
         if (rng_chance(w->rng, 50)) {
             world_run(w, rng_between(w->rng, 1, 2 * ENV_S));
         }
@@ -102,7 +106,7 @@ static void source_or_replica(struct world *w)
         sim_stop(host);
         world_run(w, rng_between(w->rng, ENV_MS, 3 * ENV_S));
     }
-    sim_crash(host, any_crash(w));
+    sim_crash(host, cluster_any_crash(w));
     world_run(w, any_pause(w));
     if (host == w->db) {
         source_sim_start(w->source);
@@ -127,7 +131,7 @@ static void cut(struct world *w, struct sim_host *a, struct sim_host *b, bool on
 /* One node cannot speak, or hear, or both, with some or all of the others. */
 static void isolate(struct world *w)
 {
-    size_t i = any_node(w);
+    size_t i = cluster_any_node(w);
     bool one_way = rng_chance(w->rng, 40), speaks = rng_chance(w->rng, 50);
     unsigned share = rng_chance(w->rng, 60) ? 100 : 50;
     for (unsigned k = 0; k < w->n_nodes; k++) {
@@ -171,10 +175,10 @@ static void partition(struct world *w)
     }
     world_run(w, rng_between(w->rng, ENV_MS, rng_chance(w->rng, 40) ? 8 * ENV_S : 1500 * ENV_MS));
     if (rng_chance(w->rng, 30)) { /* meanwhile */
-        size_t i = any_node(w);
+        size_t i = cluster_any_node(w);
         crash_node(w, i);
         world_run(w, any_pause(w));
-        start_again(w, i);
+        cluster_start_again(w, i);
     }
     sim_heal_all(w->sim);
 }
@@ -202,17 +206,17 @@ static void slow(struct world *w)
         sim_latency(w->sim, 50 * ENV_MS / 1000, 300 * ENV_MS / 1000);
         return;
     }
-    size_t i = any_node(w);
+    size_t i = cluster_any_node(w);
     sim_note(w->sim, "slow disk of node%zu", i + 1);
     sim_slow_disk(w->node_hosts[i], (unsigned)rng_between(w->rng, 2, rng_chance(w->rng, 30) ? 2000 : 50));
     world_run(w, rng_between(w->rng, 10 * ENV_MS, 3 * ENV_S));
     if (rng_chance(w->rng, 50)) { /* what it holds back is lost, or it takes the lead while it does */
-        crash_node(w, any_node(w));
+        crash_node(w, cluster_any_node(w));
         world_run(w, any_pause(w));
     }
     sim_slow_disk(w->node_hosts[i], 1);
     for (unsigned k = 0; k < w->n_nodes; k++) {
-        start_again(w, k);
+        cluster_start_again(w, k);
     }
 }
 
@@ -275,9 +279,9 @@ static void leader_dies_inside(struct world *w)
     if (world_until(w, leader_is_inside, 2 * ENV_S)) {
         size_t i = world_leader(w)->number;
         w->node_crashes++;
-        sim_crash(w->node_hosts[i], any_crash(w));
+        sim_crash(w->node_hosts[i], cluster_any_crash(w));
         world_run(w, any_pause(w));
-        start_again(w, i);
+        cluster_start_again(w, i);
     }
 }
 
@@ -290,7 +294,66 @@ static void leader_is_killed(struct world *w)
         w->node_crashes++;
         sim_crash(w->node_hosts[i], SIM_KILL);
         world_run(w, any_pause(w));
-        start_again(w, i);
+        cluster_start_again(w, i);
+    }
+}
+
+/* ---- the lead is moved ---- */
+
+static bool target_leads(struct world *w)
+{
+    struct world_node *leader = world_leader(w);
+    return leader && leader->number == w->moved_to;
+}
+
+static bool all_level(struct world *w)
+{
+    struct world_node *leader = world_leader(w);
+    for (unsigned i = 0; leader && i < w->n_nodes; i++) {
+        struct cluster *c = w->nodes[i].cluster;
+        if (!c || !sim_host_process(w->node_hosts[i]) || cluster_term(c) != cluster_term(leader->cluster) || c->raft.last_stored + 8 < leader->cluster->raft.last_stored) {
+            return false;
+        }
+    }
+    return leader != NULL;
+}
+
+static void ask_to_move(struct world *w)
+{
+    sim_crash(w->tool2, SIM_KILL);
+    world_run(w, ENV_MS);
+    admin_sim_again(w->mover);
+    admin_sim_start(w->mover);
+}
+
+/* By the operator, who asks any node. One that is planned (all is well) has to succeed; he may have to ask again, since the lead is only
+ * given to a node that is level in time. Otherwise something may happen meanwhile. */
+static void switchover(struct world *w)
+{
+    bool planned = rng_chance(w->rng, 50) && world_until(w, all_level, 5 * ENV_S), moved = false;
+    w->moved_to = (size_t)rng_below(w->rng, w->n_nodes);
+    w->switchovers++;
+    snprintf(w->move, sizeof w->move, "ALTER CLUSTER SWITCHOVER TO %zu", w->moved_to + 1);
+    for (unsigned i = 0; planned && i < SWITCHOVER_TRIES && !moved; i++) {
+        ask_to_move(w);
+        moved = world_until(w, target_leads, SWITCHOVER_SECONDS * ENV_S);
+    }
+    w->planned += planned;
+    if (planned && !moved) {
+        sim_fail(w->sim, "node%zu was to take the lead, all was well, and it does not have it after %d tries", w->moved_to + 1, SWITCHOVER_TRIES);
+    }
+    if (!planned) {
+        ask_to_move(w);
+        world_run(w, rng_between(w->rng, ENV_MS, 200 * ENV_MS));
+        size_t i = rng_chance(w->rng, 50) ? w->moved_to : cluster_any_node(w);
+        if (rng_chance(w->rng, 60)) {
+            crash_node(w, i);
+        }
+        world_run(w, any_pause(w));
+    }
+    sim_crash(w->tool2, SIM_KILL);
+    for (unsigned i = 0; i < w->n_nodes; i++) {
+        cluster_start_again(w, i);
     }
 }
 
@@ -319,6 +382,10 @@ void cluster_misfortune(struct world *w)
     case 12: leader_loses_touch(w); break;
     case 13: leader_dies_inside(w); break;
     case 14: leader_is_killed(w); break;
+    case 15:
+    case 16: switchover(w); break;
+    case 17: cluster_bad_disk(w); break;
+    case 18: cluster_rot(w); break;
     default: one_node(w);
     }
     cluster_check_files(w);
@@ -330,7 +397,7 @@ void cluster_heal(struct world *w)
     for (unsigned i = 0; i < w->n_nodes; i++) {
         sim_crash_after(w->node_hosts[i], 0, SIM_KILL);
         sim_slow_disk(w->node_hosts[i], 1);
-        start_again(w, i);
+        cluster_start_again(w, i);
     }
     if (!sim_host_process(w->db)) {
         source_sim_start(w->source);

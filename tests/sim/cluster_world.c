@@ -31,7 +31,7 @@ static void start(struct sim_process *process, struct env *env, void *arg)
     struct daemon *daemon = NULL;
     struct errmsg em;
     if (daemon_start(env, &node->config, &daemon, &em)) {
-        if (!sim_process_is_ghost(process)) {
+        if (!sim_process_is_ghost(process) && !node->may_fail) {
             sim_fail(node->world->sim, "%s does not start: %s", sim_host_name(node->host), em.text);
         }
         env_fatal(env, "the node does not start: %s", em.text);
@@ -236,6 +236,10 @@ void world_make(struct world *w, uint64_t seed, const struct world_options *opti
         w->janitor = admin_sim_new(w->janitor_host, SOCKET, rng_chance(&w->purge_rng, 50) ? purge_statements : forced_statements);
         admin_sim_roam(w->janitor, w->node_hosts, w->n_nodes);
     }
+    w->moves[0] = w->move;
+    w->tool2 = sim_host_new(w->sim, "tool2");
+    w->mover = admin_sim_new(w->tool2, SOCKET, w->moves);
+    admin_sim_roam(w->mover, w->node_hosts, w->n_nodes);
 }
 
 void world_free(struct world *w)
@@ -252,6 +256,7 @@ void world_free(struct world *w)
     }
     admin_sim_free(w->admin);
     admin_sim_free(w->janitor);
+    admin_sim_free(w->mover);
 }
 
 struct world_node *world_leader(struct world *w)

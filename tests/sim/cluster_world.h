@@ -34,6 +34,7 @@ struct world_node {
     uint64_t committed; /* in this life */
     int state;          /* libraft's, when last looked at; -1: not yet */
     bool led;
+    bool may_fail; /* a start that fails is no breach: its disk is bad */
     size_t *checked; /* bytes of each file that were compared already */
     size_t n_checked;
 };
@@ -43,8 +44,8 @@ struct world {
     struct rng *rng;
     uint64_t seed;
     unsigned n_nodes, n_replicas, fate;
-    size_t deposed; /* the leader that was cut off last */
-    struct sim_host *db, *tool, *node_hosts[WORLD_NODES], *apps[WORLD_REPLICAS];
+    size_t deposed, moved_to; /* the leader that was cut off last; who is to lead */
+    struct sim_host *db, *tool, *tool2, *node_hosts[WORLD_NODES], *apps[WORLD_REPLICAS];
     const char *targets[WORLD_NODES];
     char target_texts[WORLD_NODES][32];
     struct source_sim *source;
@@ -54,9 +55,12 @@ struct world {
     struct admin_sim *admin, *janitor; /* janitor: purges; NULL for some seeds */
     struct sim_host *janitor_host;
     struct rng purge_rng;
+    struct admin_sim *mover; /* who moves the lead */
+    char move[64];
+    const char *moves[2];
     struct ledger *ledger;
     uint64_t leaders[WORLD_TERMS]; /* id, by term */
-    unsigned elections, node_crashes, source_crashes, cuts, checks;
+    unsigned elections, node_crashes, source_crashes, cuts, checks, switchovers, planned, faults, rots, refusals;
 };
 
 void world_make(struct world *w, uint64_t seed, const struct world_options *options);
@@ -80,5 +84,12 @@ size_t world_oldest(void *world); /* of all nodes' oldest files the newest */
 void cluster_purge(struct world *w); /* now and then, with some seeds */
 void cluster_misfortune(struct world *w);
 void cluster_heal(struct world *w); /* everything is up again, and stays */
+size_t cluster_any_node(struct world *w); /* the leader more often than chance has it */
+enum sim_crash cluster_any_crash(struct world *w);
+void cluster_start_again(struct world *w, size_t i); /* if nothing lives there */
+
+/* cluster_disk.c: misfortunes of one node's disk, and how they are mended */
+void cluster_bad_disk(struct world *w); /* full, read-only, failing */
+void cluster_rot(struct world *w);      /* a bit changes while nobody looks */
 
 #endif
