@@ -44,7 +44,7 @@ static void dumped(void *owner, int status, const struct result *result)
 static void bring(struct source *s)
 {
     struct source_nudge *n = &s->nudge;
-    if (!n->ready || !n->wanted || !still_deaf(s)) {
+    if (!n->ready || !n->wanted || !still_deaf(s) || !client_idle(n->client)) { /* it may have ended, and tell so in the loop's next turn */
         return;
     }
     struct binlog_dump dump = {.flags = DUMP_NON_BLOCK, .server_id = n->server_id, .pos = n->wanted};
