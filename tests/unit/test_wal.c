@@ -275,8 +275,8 @@ static void survives_crashes(void)
  * acknowledges survives a loss of power. */
 static void names_are_durable_before_they_are_built_on(void)
 {
-    for (uint64_t seed = unit_seed(); seed < unit_seed() + 4; seed++) {
-        for (uint64_t call = 1; call < 40; call++) {
+    for (uint64_t seed = unit_seed(); seed < unit_seed() + 2; seed++) {
+        for (uint64_t call = 1; call < 32; call++) {
             struct rig *rig = rig_new(seed);
             rig->steps = 3;
             sim_crash_after(rig->host, call, SIM_KILL);
