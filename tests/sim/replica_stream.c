@@ -86,6 +86,9 @@ static int take_rotate(struct replica_run *run, const uint8_t *event, size_t n)
     run->placed = true;
     run->file = file;
     run->pos = rotate.pos;
+    if (replica_lives(run) && file > r->from && r->received >= history_txns_before(r->truth, file, 0)) {
+        r->from = file; /* it does not come back for the end of the file before */
+    }
     run->has_format = false;
     return 0;
 }
