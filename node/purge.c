@@ -5,7 +5,8 @@
  *
  * Failure modes: a member that has not said yet what its replicas need: nothing goes, for as long as a replica that has left is
  * waited for, if it cannot be reached; so long counts what one said last that cannot be reached any more. What a node knows of replicas
- * that have left is lost when it ends: one that does not come back within a minute after the next start counts no more. */
+ * that have left is lost when it ends: one that does not come back within a minute after the next start counts no more. Reports come
+ * once a second: a replica that came to another member within the last one is not known yet. */
 #include "node/purge.h"
 
 #include "node/serve.h"
