@@ -7,11 +7,12 @@
 #include "protocol/base/crc.h"
 #include "protocol/base/err.h"
 #include "protocol/base/mem.h"
+#include "protocol/event.h"
 #include "storage/store.h"
 
 #include <string.h>
 
-enum { STATE_VERSION = 3 };
+enum { STATE_VERSION = 4 };
 
 struct state *state_new(void)
 {
@@ -95,13 +96,14 @@ static void cut_tail(struct state *s, struct state_effect *effect)
         effect->cut_to = s->boundary;
         s->proof.open_start = s->boundary;
         s->proof.open_crc = 0;
+        s->proof.all_crc = s->proof.boundary_crc;
     }
 }
 
 /* Takes `before`. */
 static void add_file(struct state *s, uint64_t era, const char *name, struct gtid_set *before)
 {
-    struct filelist *files = filelist_add(s->files, s->file.size, era, name, before);
+    struct filelist *files = filelist_add(s->files, s->file.size, s->proof.all_crc, era, name, before);
     filelist_unref(s->files);
     gtid_set_free(s->file.before);
     s->files = files;
@@ -199,8 +201,10 @@ static int apply_file(struct state *s, struct cur *body, struct state_effect *ef
     take_head(s, new_era, f.before);
     add_file(s, f.era, f.name, s->executed ? gtid_set_copy(s->executed) : NULL);
     effect->new_file = &s->file;
+    effect->sealed_sum = s->proof.all_crc;
     s->boundary = STORE_MAGIC;
-    s->proof = (struct state_proof){.open_start = STORE_MAGIC};
+    uint32_t magic = crc32c_of(0, EVENT_MAGIC, STORE_MAGIC);
+    s->proof = (struct state_proof){.open_start = STORE_MAGIC, .all_crc = magic, .boundary_crc = magic};
     s->anonymous_before = s->anonymous;
     s->anonymous = false;
     return 0;
@@ -302,6 +306,11 @@ static void take_proof(struct state *s, const struct entry_events *e)
     }
     p->open_crc = sum(s, e, open, e->offset + e->n);
     p->open_start = open;
+    size_t whole = e->boundary > s->boundary ? (size_t)(e->boundary - e->offset) : 0;
+    if (e->boundary > s->boundary) {
+        p->all_crc = p->boundary_crc = crc32c_of(p->all_crc, e->bytes, whole);
+    }
+    p->all_crc = crc32c_of(p->all_crc, e->bytes + whole, e->n - whole);
 }
 
 static int apply_events(struct state *s, struct cur *body, struct state_effect *effect)
@@ -316,8 +325,8 @@ static int apply_events(struct state *s, struct cur *body, struct state_effect *
         return txns;
     }
     struct state_file *file = state_file(s) ? &s->file : NULL;
-    if (txns || !file || file->era != e.era || strcmp(file->name, e.name) != 0 || file->size != e.offset || e.boundary < s->boundary ||
-        e.boundary > e.offset + e.n) {
+    if (txns || !file || file->era != e.era || strcmp(file->name, e.name) != 0 || file->size != e.offset || e.boundary > e.offset + e.n ||
+        (e.boundary != s->boundary && (e.boundary < s->boundary || e.boundary < e.offset))) {
         entry_events_free(&e);
         effect->status = E_CONTRADICTION;
         return 0;
@@ -547,6 +556,8 @@ static void proof_encode(const struct state_proof *p, struct buf *b)
     buf_u32(b, p->last_crc);
     buf_u64(b, p->open_start);
     buf_u32(b, p->open_crc);
+    buf_u32(b, p->all_crc);
+    buf_u32(b, p->boundary_crc);
 }
 
 static void proof_decode(struct cur *c, struct state_proof *p)
@@ -558,6 +569,8 @@ static void proof_decode(struct cur *c, struct state_proof *p)
     p->last_crc = cur_u32(c);
     p->open_start = cur_u64(c);
     p->open_crc = cur_u32(c);
+    p->all_crc = cur_u32(c);
+    p->boundary_crc = cur_u32(c);
 }
 
 void state_encode(const struct state *s, struct buf *b)

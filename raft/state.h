@@ -30,6 +30,7 @@ struct state_proof {
     uint32_t last_crc;
     uint64_t open_start;           /* last boundary, and the sum from there on */
     uint32_t open_crc;
+    uint32_t all_crc, boundary_crc; /* of the whole file, and of it up to the boundary */
 };
 
 struct state {
@@ -66,6 +67,7 @@ struct state_effect {
     bool cut;         /* the newest file ends at cut_to */
     uint64_t cut_to;
     const struct state_file *new_file;
+    uint32_t sealed_sum; /* of the file before that one, all of it */
     bool purge; /* the files before this one are removed: */
     struct entry_purge purge_to;
     struct entry_events events; /* n > 0: write; events.unpacked is the caller's */

@@ -118,11 +118,11 @@ int catalog_load(const char *binlog_dir, const struct filelist *files, struct ca
     return rv;
 }
 
-struct catalog *catalog_extend(const struct catalog *old, uint64_t size, struct catalog_file *file)
+struct catalog *catalog_extend(const struct catalog *old, uint64_t size, uint32_t sum, struct catalog_file *file)
 {
     const struct catalog_entry *before = catalog_newest(old);
     struct catalog *catalog = catalog_new(
-        old->binlog_dir, filelist_add(old->files, size, file->era, file->name, file->state_before), old->first);
+        old->binlog_dir, filelist_add(old->files, size, sum, file->era, file->name, file->state_before), old->first);
     file->ordinal = old->first + old->n;
     file->follows_era = before && before->file->era != file->era;
     if (before) {

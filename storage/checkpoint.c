@@ -22,7 +22,7 @@
 #define CHECKPOINT_MAGIC "HFCP"
 
 enum {
-    CHECKPOINT_VERSION = 2,
+    CHECKPOINT_VERSION = 3,
     LIST_MAX = 1 << 30, /* bytes */
     NAME_MAX_BYTES = 255
 };

@@ -45,6 +45,7 @@ struct filelist {
 
 struct record {
     uint64_t size;
+    uint32_t file_sum;
     uint8_t flags;
     uint64_t era;
     const uint8_t *name, *set; /* set: or the patch */
@@ -137,7 +138,9 @@ static struct part *part_new(size_t first, size_t n, uint64_t era, bool counts, 
 
 static void read_record(struct cur *c, struct record *r)
 {
-    *r = (struct record){.size = cur_lenenc(c), .flags = cur_u8(c)};
+    *r = (struct record){.size = cur_lenenc(c)};
+    r->file_sum = cur_u32(c);
+    r->flags = cur_u8(c);
     bool key = r->flags & KEY;
     if (key) {
         r->era = cur_lenenc(c);
@@ -239,6 +242,7 @@ bool filelist_walk_next(struct filelist_walk *w)
         }
     }
     f->size = w->next < list->n ? cur_lenenc(&c) : 0;
+    f->sum = w->next < list->n ? cur_u32(&c) : 0;
     return true;
 }
 
@@ -494,6 +498,7 @@ int filelist_search(const struct filelist *list, size_t n, bool (*admits)(void *
 
 struct addition {
     uint64_t size, era;
+    uint32_t sum;
     const char *name;
     struct buf set;
 };
@@ -501,6 +506,7 @@ struct addition {
 static void put_key(const struct addition *a, bool follows, struct buf *out)
 {
     buf_lenenc(out, a->size);
+    buf_u32(out, a->sum);
     buf_u8(out, (uint8_t)(KEY | (follows ? FOLLOWS : 0)));
     buf_lenenc(out, a->era);
     buf_lenenc_str(out, a->name);
@@ -531,6 +537,7 @@ static bool put_change(const struct filelist *list, const struct addition *a, bo
     *next_name = count_up(last.name) && strcmp(last.name, a->name) == 0;
     if (ok) {
         buf_lenenc(out, a->size);
+        buf_u32(out, a->sum);
         buf_u8(out, (uint8_t)((*next_name ? NEXT_NAME : 0) | (patch.len ? 0 : SAME_SET)));
         if (!*next_name) {
             buf_lenenc_str(out, a->name);
@@ -555,10 +562,10 @@ static struct filelist *share(const struct filelist *old, size_t without)
     return list;
 }
 
-struct filelist *filelist_add(const struct filelist *old, uint64_t size, uint64_t era, const char *name,
+struct filelist *filelist_add(const struct filelist *old, uint64_t size, uint32_t file_sum, uint64_t era, const char *name,
                               const struct gtid_set *before)
 {
-    struct addition a = {.size = old->n ? size : 0, .era = era, .name = name};
+    struct addition a = {.size = old->n ? size : 0, .sum = old->n ? file_sum : 0, .era = era, .name = name};
     const struct part *last = old->n ? old->parts[old->n_parts - 1] : NULL;
     struct filelist *list;
     struct buf record;
@@ -682,7 +689,7 @@ static bool take(struct loading *l, const struct record *r, const uint8_t *start
     bool key = r->flags & KEY, first = !l->begun;
     uint32_t sum = crc32c_of(l->list->sum, start, (size_t)(end - start) - 4);
     if (sum != r->sum || (first && !key) || (key && (r->era == 0 || r->era < l->era)) ||
-        (first ? r->size != 0 : r->size < SIZE_MIN) || (l->n >= PART_MAX && !key) ||
+        (first ? r->size != 0 || r->file_sum != 0 : r->size < SIZE_MIN) || (l->n >= PART_MAX && !key) ||
         (r->flags & FOLLOWS && r->era == l->era) || !take_name(r, l->name)) {
         return false;
     }

@@ -1,15 +1,15 @@
-/* filelist.h: names, sizes and GTID states of many files, packed: some twenty bytes a file where its name counts up
+/* filelist.h: names, sizes, sums and GTID states of many files, packed: some twenty bytes a file where its name counts up
  * and its GTID state grows by a few numbers, also when that state is long.
  *
  * Bytes, the same in memory, on disk (the list file of storage) and in the manifest. One record a file:
  *
- *     size:lenenc flags:1                     size of the file before it; 0 in the first record
+ *     size:lenenc sum:4 flags:1               size of the file before it, and the CRC32C of its bytes (0: unknown); 0 in the first record
  *     KEY  1: era:lenenc name:str set:str     begins a part, which can be read by itself; FOLLOWS 8 may stand with it
  *     else    [name:str] [patch:str]          left out with NEXT_NAME 2 (the name before, counted up), SAME_SET 4
  *     crc32c:4                                over all records up to here
  *     str     length:lenenc bytes             set: flavour:1 gtid_set_encode's, empty for none; patch: storage/patch.h
  *
- * The size of the last file is not in it: it grows. A list is immutable and counted; adding makes a new one that
+ * Size and sum of the last file are not in it: it grows. A list is immutable and counted; adding makes a new one that
  * shares all parts but the last. Any thread may read one that it holds. Parts are made so that one is read in
  * microseconds; its patches are looked at when a set is asked for, so that is where E_CORRUPT may come from. */
 #ifndef HOLDFAST_STORAGE_FILELIST_H
@@ -27,9 +27,9 @@ struct filelist *filelist_new(void); /* empty */
 struct filelist *filelist_ref(const struct filelist *list);
 void filelist_unref(struct filelist *list); /* NULL is fine */
 
-/* The list with one more file behind the others; `size` is that of the one before. `before` is the GTID state
+/* The list with one more file behind the others; `size` and `sum` (0: unknown) are those of the one before. `before` is the GTID state
  * before it (NULL: none). The name is one that can be (checkpoint_name_ok), era is not below the last one. */
-struct filelist *filelist_add(const struct filelist *list, uint64_t size, uint64_t era, const char *name,
+struct filelist *filelist_add(const struct filelist *list, uint64_t size, uint32_t sum, uint64_t era, const char *name,
                               const struct gtid_set *before);
 
 /* The list without the files before file `at`, which is there. E_CORRUPT: the list's bytes cannot be. */
@@ -45,6 +45,7 @@ struct filelist_file {
     bool follows_era; /* the first of its era, which is not the first one */
     char name[FILELIST_NAME_SIZE];
     uint64_t size; /* 0 for the last one */
+    uint32_t sum;  /* 0: unknown */
 };
 
 /* File `at`, which is there. */

@@ -31,6 +31,7 @@ struct store_job {
     enum job_kind kind;
     uint64_t index;
     uint64_t offset, boundary;
+    uint32_t sum; /* JOB_FILE: of the file before */
     const uint8_t *bytes;
     size_t n;
     struct store_txns txns;    /* JOB_WRITE: next is NULL when there is no list */
@@ -171,7 +172,7 @@ void catalog_file_unref(struct catalog_file *file);
 /* The list without the files before file `at`. */
 int catalog_purge(const struct catalog *old, size_t at, struct catalog **out, struct errmsg *em);
 /* A list with `file` behind the others (takes the reference); the one before is sealed with `size`. */
-struct catalog *catalog_extend(const struct catalog *old, uint64_t size, struct catalog_file *file);
+struct catalog *catalog_extend(const struct catalog *old, uint64_t size, uint32_t sum, struct catalog_file *file);
 
 /* Storage env: puts the writer's catalog into each subscriber's mail; wakes each subscriber. */
 void catalog_mail(struct writer *writer);

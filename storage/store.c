@@ -145,10 +145,11 @@ static void job_post(struct store_job *job)
     env_post(job->store->env, &job->msg);
 }
 
-void store_file(struct store *store, uint64_t index, uint64_t era, const char *name,
+void store_file(struct store *store, uint64_t index, uint32_t sum, uint64_t era, const char *name,
                 const struct gtid_set *state_before)
 {
     struct store_job *job = job_new(store, JOB_FILE, index, NULL, NULL);
+    job->sum = sum;
     job->file = catalog_file_new(store->writer.binlog_dir, era, name, state_before);
     job_post(job);
 }

@@ -72,9 +72,9 @@ uint64_t store_checkpoint_index(const struct store *store);
 bool store_name_ok(const char *name);
 
 /* A new file, the newest from now on; the one before is sealed and synced. It must end with a whole
- * transaction: store_cut first where the source has lost a tail. `state_before` is the GTID state before the
- * first event of the file (copied; NULL: empty). */
-void store_file(struct store *store, uint64_t index, uint64_t era, const char *name,
+ * transaction: store_cut first where the source has lost a tail; `sum` is the CRC32C of all its bytes (0: unknown).
+ * `state_before` is the GTID state before the first event of the new file (copied; NULL: empty). */
+void store_file(struct store *store, uint64_t index, uint32_t sum, uint64_t era, const char *name,
                 const struct gtid_set *state_before);
 
 /* Bytes for the newest file, exactly at its end. `boundary`: offset of the last transaction end at or below

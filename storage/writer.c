@@ -206,7 +206,7 @@ static void do_file(struct writer *w, struct store_job *job)
     writer_index_seal(w);
     sync_newest(w);
     close_newest(w);
-    struct catalog *next = catalog_extend(w->catalog, w->end, job->file);
+    struct catalog *next = catalog_extend(w->catalog, w->end, job->sum, job->file);
     extend_list(w, next);
     create_file(w, job->file);
     job->file = NULL;

@@ -127,7 +127,7 @@ static void put_file(unsigned number, uint64_t size)
     snprintf(name, sizeof name, "bench-bin.%06u", number);
     buf_init(&bytes, 8 << 20);
     buf_init(&txns, 8 << 20);
-    store_file(store, ++at_index, 1, name, before);
+    store_file(store, ++at_index, 0, 1, name, before);
     gtid_set_free(before);
     put_head(&bytes);
     while (at < size) {

@@ -142,7 +142,7 @@ static uint64_t put_file(unsigned number, uint64_t size)
     snprintf(name, sizeof name, "bench-bin.%06u", number);
     buf_init(&bytes, 8 << 20);
     buf_init(&txns, 8 << 20);
-    store_file(store, ++raft_index, 1, name, before);
+    store_file(store, ++raft_index, 0, 1, name, before);
     gtid_set_free(before);
     put_head(&bytes);
     while (at < size) {

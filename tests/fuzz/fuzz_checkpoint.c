@@ -75,7 +75,7 @@ static void check_list(const struct filelist *list)
         at = 0;
         int rv = filelist_search(list, n, admits, &at, &at, &em);
         MUST(rv == 0 ? at < n : em.text[0]);
-        more = filelist_add(list, 5, w.file.era, "fuzz-bin.000001", NULL);
+        more = filelist_add(list, 5, 0, w.file.era, "fuzz-bin.000001", NULL);
         MUST(filelist_count(more) == n + 1);
         filelist_unref(more);
     }

@@ -101,7 +101,7 @@ static bool prepare(struct env *env, struct cur *in, struct given *g)
     struct filelist *files = filelist_new();
     for (size_t i = 0; i < g->n_files; i++) {
         bool era2 = i && g->flags & NEW_ERA;
-        struct filelist *more = filelist_add(files, i ? g->sizes[i - 1] : 0, era2 ? 2 : 1,
+        struct filelist *more = filelist_add(files, i ? g->sizes[i - 1] : 0, 0, era2 ? 2 : 1,
                                              i ? "b.000002" : "b.000001", i ? g->before : NULL);
         filelist_unref(files);
         files = more;

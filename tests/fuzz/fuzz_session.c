@@ -86,7 +86,7 @@ static void put_log(void)
         put_event(&b, EVENT_GTID, gtid.data, gtid.len);
         put_event(&b, EVENT_QUERY, query, i == 3 ? LARGE : 40);
     }
-    store_file(rig.store, 1, 1, "bin.000001", NULL);
+    store_file(rig.store, 1, 0, 1, "bin.000001", NULL);
     store_write(rig.store, 2, EVENT_MAGIC_SIZE, b.data + EVENT_MAGIC_SIZE, b.len - EVENT_MAGIC_SIZE, b.len, NULL, NULL);
     memory_env_run(rig.env);
     buf_free(&b);

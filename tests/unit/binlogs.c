@@ -182,7 +182,7 @@ void binlog_store_close(struct env *loop, struct store *store)
 
 void binlog_put(struct store *store, const struct binlog *b, uint64_t era, size_t piece, uint64_t *index)
 {
-    store_file(store, ++*index, era, b->name, b->state_before);
+    store_file(store, ++*index, 0, era, b->name, b->state_before);
     for (uint64_t at = STORE_MAGIC; at < b->n;) {
         size_t n = b->n - at < piece ? b->n - at : piece;
         struct store_txns txns = binlog_txns(b, at, at + n);

@@ -117,6 +117,7 @@ static void add(struct model *m, struct rng *rng)
         f.era = last->era + (rng_below(rng, 150) == 0 ? 1 + rng_below(rng, 2) : 0);
         f.follows_era = f.era != last->era;
         last->size = 4 + rng_next(rng) % (rng_below(rng, 3) ? 1u << 30 : 1u << 9);
+        last->sum = (uint32_t)rng_next(rng);
     }
     bool jump = rng_below(rng, 300) == 0;
     unsigned long long number = 1;
@@ -125,7 +126,7 @@ static void add(struct model *m, struct rng *rng)
     }
     snprintf(f.name, sizeof f.name, "%s.%05llu", m->n % 1000 < 500 ? "mysql-bin" : "bin.9", number + (m->n ? 0 : 99700));
     struct filelist *list =
-        filelist_add(m->list, last ? last->size : 0, f.era, f.name, m->n % 97 == 5 ? NULL : m->held);
+        filelist_add(m->list, last ? last->size : 0, last ? last->sum : 0, f.era, f.name, m->n % 97 == 5 ? NULL : m->held);
     filelist_unref(m->list);
     m->list = list;
     m->files = mem_grow(m->files, m->n + 1, sizeof *m->files);
@@ -157,7 +158,7 @@ static void drop(struct model *m)
 
 static bool same_file(const struct filelist_file *a, const struct filelist_file *b)
 {
-    return a->at == b->at && a->era == b->era && a->follows_era == b->follows_era && a->size == b->size &&
+    return a->at == b->at && a->era == b->era && a->follows_era == b->follows_era && a->size == b->size && a->sum == b->sum &&
            strcmp(a->name, b->name) == 0;
 }
 
@@ -272,7 +273,7 @@ static void a_list_that_is_held_stays(void)
     for (unsigned i = 1; i < 300; i++) {
         char name[32];
         snprintf(name, sizeof name, "b.%04u", i);
-        lists[i] = filelist_add(lists[i - 1], 10 + i, 1, name, NULL);
+        lists[i] = filelist_add(lists[i - 1], 10 + i, 0, 1, name, NULL);
     }
     for (unsigned i = 0; i < 300; i++) {
         struct filelist_file f = {.size = 0};
@@ -387,7 +388,7 @@ static void what_cannot_be_is_refused_behind_a_right_sum(void)
                  {"b.000002", 1, 9, 3, false},    {"b.000002", 1, 9, 9, false}, {"b.000002", 2, 9, 9, true},
                  {"b.000002", 1, 9, 0x41, false}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        struct filelist *list = filelist_new(), *one = filelist_add(list, 0, 1, "b.000001", NULL), *two;
+        struct filelist *list = filelist_new(), *one = filelist_add(list, 0, 0, 1, "b.000001", NULL), *two;
         struct gtid_set *before;
         struct errmsg em;
         struct buf b;
@@ -395,6 +396,7 @@ static void what_cannot_be_is_refused_behind_a_right_sum(void)
         filelist_bytes(one, 0, &b);
         size_t at = b.len;
         buf_lenenc(&b, cases[i].size);
+        buf_u32(&b, 77);
         buf_u8(&b, cases[i].flags);
         buf_lenenc(&b, cases[i].era);
         buf_lenenc_str(&b, cases[i].name);
@@ -433,7 +435,7 @@ static double bytes_per_file(unsigned active)
             }
         }
         snprintf(name, sizeof name, "mysql-bin.%06u", i + 1);
-        struct filelist *next = filelist_add(list, UINT64_C(1) << 30, 1, name, held);
+        struct filelist *next = filelist_add(list, UINT64_C(1) << 30, 0, 1, name, held);
         filelist_unref(list);
         list = next;
     }

@@ -108,7 +108,7 @@ static void whatever_pieces_come_the_index_is_the_same(void)
             char *dir = binlog_dir(name);
             struct store *store = binlog_store_with(loop, dir, &o);
             uint64_t index = 1;
-            store_file(store, index, 1, b->name, b->state_before);
+            store_file(store, index, 0, 1, b->name, b->state_before);
             for (uint64_t at = 4; at < b->n;) {
                 uint64_t n = 1 + below(below(3) ? 100 : 6000);
                 n = n < b->n - at ? n : b->n - at;
@@ -126,7 +126,7 @@ static void whatever_pieces_come_the_index_is_the_same(void)
             }
             test_env_run(loop);
             UNIT_TRUE(binlog_index_same(loop, dir, 1, b, &o, false));
-            store_file(store, ++index, 1, "mysql-bin.900000", NULL);
+            store_file(store, ++index, 0, 1, "mysql-bin.900000", NULL);
             binlog_store_close(loop, store);
             UNIT_TRUE(binlog_index_same(loop, dir, 1, b, &o, true));
             mem_free(dir);

@@ -52,7 +52,7 @@ static void replay(struct env *loop, struct store *store)
     uint64_t index = 0;
     for (size_t i = 0; i < N; i++) {
         const struct binlog *b = files[i];
-        store_file(store, ++index, era_of(i), b->name, b->state_before);
+        store_file(store, ++index, 0, era_of(i), b->name, b->state_before);
         for (uint64_t at = 4, round = 0; at < b->n; round++) {
             uint64_t n = 1000 + (at * 7919 + round * 31) % 900;
             n = n < b->n - at ? n : b->n - at;

@@ -286,7 +286,7 @@ static void nothing_is_shown_before_it_is_whole(void)
     const struct binlog *b = load(&f, "mysql-9.7-all-events", "mysql-bin.000001");
     bool right = true;
     size_t shown = 0;
-    store_file(f.store, ++f.index, 1, b->name, b->state_before);
+    store_file(f.store, ++f.index, 0, 1, b->name, b->state_before);
     test_env_run(f.loop);
     UNIT_REQUIRE(reader_open_position(&f.sub, 0, b->name, 4, &r, NULL) == 0);
     UNIT_INT(reader_next(r, &ev, NULL), 0);
@@ -747,7 +747,7 @@ static void large_events_pass(void)
         put_event(&file, EVENT_QUERY, body, sizes[i]);
         ends[i] = file.len;
     }
-    store_file(f.store, 1, 1, b->name, NULL);
+    store_file(f.store, 1, 0, 1, b->name, NULL);
     store_write(f.store, 2, 4, file.data + 4, file.len - 4, file.len, NULL, NULL);
     test_env_run(f.loop);
     for (unsigned i = 0; i < 3; i++) { /* whole; in pieces; in pieces of which nobody wants some */

@@ -649,7 +649,7 @@ static void slow_reader_is_bounded(void)
     uint64_t at = 0;
     node_begin(FLAVOUR_MYSQL);
     load_large(SIZE);
-    store_file(node.store, ++node.index, 1, node.files[0]->name, NULL);
+    store_file(node.store, ++node.index, 0, 1, node.files[0]->name, NULL);
     store_write(node.store, ++node.index, 4, node.files[0]->bytes + 4, node.files[0]->n - 4, node.files[0]->n,
                 NULL, NULL);
     node_serve();

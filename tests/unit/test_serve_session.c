@@ -196,7 +196,7 @@ static size_t put_large_statement(struct buf *file)
     buf_bytes(file, b->bytes, head);
     put_event(file, body, LARGE);
     put_event(file, body, 100);
-    store_file(node.store, ++node.index, 1, b->name, NULL);
+    store_file(node.store, ++node.index, 0, 1, b->name, NULL);
     store_write(node.store, ++node.index, 4, file->data + 4, file->len - 4, file->len, NULL, NULL);
     WAIT_FOR(idle());
     mem_free(body);

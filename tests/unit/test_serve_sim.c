@@ -73,7 +73,7 @@ static void node_start(struct sim_process *process, struct env *env, void *arg)
     UNIT_INT(store_open(env, "/data", &node->store, &em), 0);
     UNIT_INT(serve_open(&node->control, node->store, node->view, &node->serve, &em), 0);
     if (store_checkpoint_index(node->store) == 0) {
-        store_file(node->store, 1, 1, "mysql-bin.000001", NULL);
+        store_file(node->store, 1, 0, 1, "mysql-bin.000001", NULL);
         store_write(node->store, 2, 4, sample + 4, sample_size - 4, sample_size, NULL, NULL);
     }
 }

@@ -4,6 +4,7 @@
 
 #include "protocol/base/crc.h"
 #include "protocol/base/mem.h"
+#include "protocol/event.h"
 #include "raft/state.h"
 #include "tests/sim/rng.h"
 
@@ -177,6 +178,8 @@ static void proof_does_not_depend_on_the_cuts(void)
         UNIT_UINT(s->proof.last_start, ends[TXNS - 2]);
         UNIT_UINT(s->proof.last_crc, crc32c_of(0, bytes + s->proof.last_start - 4, s->proof.last_end - s->proof.last_start));
         UNIT_UINT(s->proof.open_crc, crc32c_of(0, bytes + ends[TXNS - 1] - 4, 4 + N - ends[TXNS - 1]));
+        UNIT_UINT(s->proof.boundary_crc, crc32c_of(crc32c_of(0, EVENT_MAGIC, 4), bytes, ends[TXNS - 1] - 4));
+        UNIT_UINT(s->proof.all_crc, crc32c_of(crc32c_of(0, EVENT_MAGIC, 4), bytes, N));
         state_free(s);
     }
 }

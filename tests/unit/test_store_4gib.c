@@ -92,7 +92,7 @@ static void write_all(struct rig *rig)
     struct store_txns before = binlog_txns(b, 4, rig->from);
     struct store_txn huge = {.end = rig->from + rig->shift};
     uint8_t *zeros = mem_array(PIECE, 1);
-    store_file(rig->store, ++rig->index, 1, b->name, b->state_before);
+    store_file(rig->store, ++rig->index, 0, 1, b->name, b->state_before);
     store_write_txns(rig->store, ++rig->index, 4, b->bytes + 4, rig->from - 4, rig->from, &before, NULL, NULL);
     test_env_run(rig->loop);
     for (uint64_t at = rig->from; at < huge.end;) {
@@ -225,7 +225,7 @@ static void a_file_goes_beyond_4_gib(void)
     check_readers(&rig);
     store_write(rig.store, rig.index, whole, rig.b->bytes + rig.from, 60, whole, NULL, NULL);
     store_cut(rig.store, ++rig.index, whole);
-    store_file(rig.store, ++rig.index, 1, "mysql-bin.000002", NULL);
+    store_file(rig.store, ++rig.index, 0, 1, "mysql-bin.000002", NULL);
     test_env_run(rig.loop);
     (void)end_of(&rig); /* takes the new list */
     UNIT_TRUE(catalog_sealed_size(rig.sub.catalog, 1, &size));

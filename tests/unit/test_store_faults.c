@@ -37,7 +37,7 @@ static void replay(struct env *loop, struct store *store)
     uint64_t index = 0;
     for (size_t i = 0; i < 3; i++) {
         const struct binlog *b = files[i];
-        store_file(store, ++index, 1 + i / 2, b->name, b->state_before);
+        store_file(store, ++index, 0, 1 + i / 2, b->name, b->state_before);
         for (uint64_t at = 4, round = 0; at < b->n; round++) {
             uint64_t n = 100 + (at * 7919 + round * 31) % 900;
             n = n < b->n - at ? n : b->n - at;
@@ -221,11 +221,11 @@ static uint64_t calls_of_a_start(unsigned n, uint64_t *reads)
         g.gno = i;
         UNIT_INT(gtid_set_add(held, &g), 0);
         snprintf(name, sizeof name, "mysql-bin.%06u", i);
-        store_file(store, ++index, 1 + i / (n / 2 + 1), name, held);
+        store_file(store, ++index, 0, 1 + i / (n / 2 + 1), name, held);
     }
     store_checkpoint(store, index, NULL, NULL);
     test_env_run(loop);
-    store_file(store, ++index, 3, "later.000001", held); /* is to be removed */
+    store_file(store, ++index, 0, 3, "later.000001", held); /* is to be removed */
     binlog_store_close(loop, store);
     uint64_t before = test_env_calls(loop);
     store = binlog_store(loop, dir);

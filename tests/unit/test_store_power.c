@@ -48,7 +48,7 @@ static void next_file(struct life *life)
     }
     life->rig->files--;
     snprintf(name, sizeof name, "mysql-bin.%06llu", (unsigned long long)++life->at);
-    store_file(life->store, life->at, 1, name, NULL);
+    store_file(life->store, life->at, 0, 1, name, NULL);
     store_checkpoint(life->store, life->at, checkpoint_done, life);
 }
 
