@@ -52,6 +52,9 @@ struct control_request {
     uint32_t roles;
     uint32_t connection_id;
     uint64_t wait_until; /* sql_wait.c's, monotonic; 0 at first */
+    struct {             /* SWITCHOVER's, see sql_cluster.c; 0 at first */
+        uint64_t from, until;
+    } move;
     struct reply reply;
     void (*done)(struct control_request *request); /* on `worker`, never inside control_submit; frees the
                                                       request. On the loop itself it is called from within

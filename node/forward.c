@@ -246,6 +246,12 @@ static void answered(void *arg, int status, struct cur *answer)
         sql_run(f->control, request);
         return;
     }
+    if (status == E_RESET && request->move.from) { /* that is what was wanted, or not: look who leads now */
+        e->request = NULL;
+        errand_end(e);
+        sql_switchover_watch(f->control, request);
+        return;
+    }
     if (!status && !get_reply(answer, &request->reply, &e->index)) {
         reply_error(&request->reply, 1105, "HY000", "the leader's answer cannot be read; whether the statement took effect is not known");
     } else if (status == E_NOTLEADER) {
@@ -270,6 +276,7 @@ void forward_request(struct forward *f, struct control_request *request)
     const char *text = sql_statement_text(request->statement, &n);
     e->forward = f;
     e->request = request;
+    sql_switchover_begins(f->control, request);
     e->next = f->errands;
     f->errands = e;
     buf_init(&b, ANSWER_MAX);

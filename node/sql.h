@@ -66,6 +66,10 @@ struct control;
 void sql_run(struct control *control, struct control_request *request);
 /* On the loop: the statement has to wait and is run again soon, until it need not. False: too many wait. */
 bool sql_wait(struct control *control, struct control_request *request);
+/* A SWITCHOVER is sent to the leader; and its answer was lost with the leader: this node answers it, when it knows who leads. Other statements
+ * stay as they are. */
+void sql_switchover_begins(struct control *control, struct control_request *request);
+void sql_switchover_watch(struct control *control, struct control_request *request);
 void sql_wait_stop(struct control *control); /* when the node closes: those that wait are answered */
 /* On the loop, when the node closes: a CHECK BINARY LOGS that is under way is stopped and answered. */
 void sql_verify_stop(struct control *control);

@@ -90,6 +90,88 @@ static const char *refusal(int status)
     }
 }
 
+/* ---- ALTER CLUSTER SWITCHOVER ----
+ *
+ * The leader begins it and the statement waits (node/sql_wait.c) until it is known how it ended: another node leads, or this one gave it up
+ * because the other one did not take over within libraft's time. A member that sent the statement to the leader may lose it just because the
+ * lead moved: then it looks for itself who leads. */
+
+enum { MOVE_S = 5 };
+
+void sql_switchover_begins(struct control *control, struct control_request *request)
+{
+    if (request->statement->row->run == sql_switchover) {
+        request->move.from = cluster_leader(control->cluster);
+    }
+}
+
+void sql_switchover_watch(struct control *control, struct control_request *request)
+{
+    request->move.until = env_now(control->loop) + MOVE_S * ENV_S;
+    sql_run(control, request);
+}
+
+static void begin_move(struct sql_call *call, uint64_t to)
+{
+    struct cluster *cluster = call->control->cluster;
+    if (to == cluster_id(cluster)) {
+        sql_error(call, 1105, "HY000", "node %llu leads already", (unsigned long long)to);
+        return;
+    }
+    int status = cluster_voters(cluster) < 2 ? E_NOTFOUND : cluster_transfer(cluster, to);
+    if (status == E_NOTFOUND && !to) {
+        sql_error(call, 1105, "HY000", "there is no other voter that can be reached");
+    } else if (status) {
+        sql_error(call, 1105, "HY000", "node %llu cannot lead now: %s", (unsigned long long)to, refusal(status));
+    } else {
+        call->request->move.from = cluster_id(cluster);
+        call->request->move.until = env_now(call->control->loop) + MOVE_S * ENV_S;
+        call->must_wait = true;
+    }
+}
+
+static void did_not_move(struct sql_call *call, uint64_t to)
+{
+    struct cluster_member_info infos[CLUSTER_MEMBERS_MAX];
+    struct cluster *cluster = call->control->cluster;
+    unsigned long long from = call->request->move.from, lacks = 0, stored = 0;
+    const struct cluster_member_info *target = NULL;
+    size_t n = cluster_infos(cluster, infos, CLUSTER_MEMBERS_MAX);
+    for (size_t i = 0; i < n; i++) {
+        target = infos[i].id == to ? &infos[i] : target;
+        stored = infos[i].leader ? infos[i].stored : stored;
+    }
+    if (target && target->reported && target->stored < stored) {
+        lacks = stored - target->stored;
+    }
+    if (target && !target->up) {
+        sql_error(call, 1105, "HY000", "the lead did not move: node %llu cannot be reached (%s); node %llu still leads", (unsigned long long)to, target->trouble, from);
+    } else if (lacks) {
+        sql_error(call, 1105, "HY000", "the lead did not move: node %llu was not level in time (it lacked %llu entries of the log when it reported last); node %llu still leads",
+                  (unsigned long long)to, lacks, from);
+    } else {
+        sql_error(call, 1105, "HY000", "the lead did not move: the other node did not take it in time; node %llu still leads. Try again", from);
+    }
+}
+
+static void watch_move(struct sql_call *call, uint64_t to)
+{
+    struct cluster *cluster = call->control->cluster;
+    uint64_t leader = cluster_leader(cluster), from = call->request->move.from;
+    bool over = env_now(call->control->loop) >= call->request->move.until;
+    if (leader && leader != from) {
+        if (to && leader != to) {
+            sql_error(call, 1105, "HY000", "the lead moved, but not to node %llu: node %llu leads now", (unsigned long long)to, (unsigned long long)leader);
+        }
+    } else if (leader && ((cluster_leading(cluster) && !cluster_transferring(cluster)) || over)) {
+        did_not_move(call, to);
+    } else if (over) {
+        sql_error(call, 1105, "HY000", "node %llu gave the lead up, and nobody has it yet; holdfast status shows who answers", (unsigned long long)from);
+    } else {
+        call->must_wait = true;
+    }
+}
+
 void sql_switchover(struct sql_call *call)
 {
     uint64_t to = 0;
@@ -105,17 +187,9 @@ void sql_switchover(struct sql_call *call)
     if (!sql_end(call)) {
         return;
     }
-    struct cluster *cluster = call->control->cluster;
-    if (to == cluster_id(cluster)) {
-        sql_error(call, 1105, "HY000", "node %llu leads already", (unsigned long long)to);
-        return;
-    }
-    int status = cluster_voters(cluster) < 2 ? E_NOTFOUND : cluster_transfer(cluster, to);
-    if (status == E_NOTFOUND && !to) {
-        sql_error(call, 1105, "HY000", "there is no other voter that can be reached");
-    } else if (status) {
-        sql_error(call, 1105, "HY000", "node %llu cannot lead now: %s", (unsigned long long)to, refusal(status));
+    if (call->request->move.until) {
+        watch_move(call, to);
     } else {
-        reply_ok(call->reply);
+        begin_move(call, to);
     }
 }

@@ -345,7 +345,7 @@ static bool for_leader(const struct sql_row *row)
 void sql_run(struct control *control, struct control_request *request)
 {
     struct sql_statement *s = request->statement;
-    if (control->forward && for_leader(s->row) && !cluster_leading(control->cluster)) {
+    if (control->forward && for_leader(s->row) && !cluster_leading(control->cluster) && !request->move.until) {
         forward_request(control->forward, request);
         return;
     }

@@ -1,4 +1,4 @@
-/* sql_wait.c: statements that wait for transactions: WAIT_FOR_EXECUTED_GTID_SET, MASTER_GTID_WAIT.
+/* sql_wait.c: statements that wait for transactions: WAIT_FOR_EXECUTED_GTID_SET, MASTER_GTID_WAIT; and others that wait for what the loop will know.
  *
  * Happy path: the function finds on the loop that the set is not held yet and says so in the call; the request
  * is kept here, and its statement is run again every LOOK_EVERY until the function has its answer: the set is
@@ -36,7 +36,8 @@ static void look(struct env_timer *timer)
     w->n = 0;
     for (size_t i = 0; i < n; i++) {
         struct control_request *r = requests[i];
-        if (r->connection_id && control->serve && !serve_has_session(control->serve, r->connection_id)) {
+        bool visits = r->worker == control->loop; /* another member's: its session is not here */
+        if (!visits && r->connection_id && control->serve && !serve_has_session(control->serve, r->connection_id)) {
             control_reply(r);
         } else {
             sql_run(control, r); /* comes back here while it has to wait */

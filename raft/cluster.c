@@ -174,6 +174,7 @@ static void pump(struct cluster *c)
     }
     look_for_leader(c);
     if (role != RAFT_LEADER) {
+        cluster_net_look(c);
         if (c->noop_term) {
             lost_leadership(c);
         }

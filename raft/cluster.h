@@ -101,6 +101,7 @@ bool cluster_formed(const struct cluster *cluster);
 /* Moves the leadership to another voter, or to the best one (to = 0). E_NOTLEADER, E_NOTFOUND (no such voter, or none that is up), E_BUSY. It has happened
  * when leading(false) is called; when it fails nothing changes. */
 int cluster_transfer(struct cluster *cluster, uint64_t to);
+bool cluster_transferring(const struct cluster *cluster); /* it is under way; it ends after an election timeout */
 
 /* Asks the leader; while there is none, or it is not ready, waits some seconds for one. done(arg, status, answer): 0; E_AGAIN: this node leads by now;
  * E_NOTLEADER: nobody was asked; E_TOOBIG; E_RESET, E_TIMEOUT: it may or may not have done it. Never inside the call. */

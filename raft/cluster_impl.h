@@ -75,9 +75,10 @@ struct cluster {
     struct raft_transfer transfer;
     /* cluster_net.c's */
     struct member_report reports[CLUSTER_MEMBERS_MAX];
-    struct env_timer wake; /* the leader's process has ended: an election without waiting for its timeout */
+    struct env_timer wake; /* the leader's process has ended, or is silent: an election without waiting for libraft's timeout */
     uint64_t gone_leader, gone_at;
     unsigned wake_tries;
+    uint64_t looked_at, looks_since; /* without a break */
     struct question *questions;
     uint64_t ticket;
     struct env_timer patience; /* of questions */
@@ -92,6 +93,7 @@ int cluster_start_raft(struct cluster *c, struct errmsg *em); /* the formation i
 int cluster_net_open(struct cluster *c, const struct cluster_options *o, struct errmsg *em);
 void cluster_net_close(struct cluster *c, void (*closed)(void *arg), void *arg); /* closed: never inside the call */
 void cluster_net_led_by(struct cluster *c, uint64_t id); /* another leader, or none */
+void cluster_net_look(struct cluster *c); /* often, while this node does not lead: is the leader silent? */
 int cluster_net_send(struct cluster *c, const struct raft_message *m);
 uint64_t cluster_net_keep(const struct cluster *c); /* every member has applied up to here: nobody needs the log before it */
 

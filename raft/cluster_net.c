@@ -4,7 +4,8 @@
  * Waking the election. When the process of the leader has ended (both connections did, and a new one is refused), the voters do not
  * wait for an election timeout: the one with the lowest id that is reachable asks for votes at once, the next one a little later,
  * and so on, again and again until a leader is heard. If the leader lives after all, the others' votes are not given and its
- * next heartbeat ends it.
+ * next heartbeat ends it. In the same way a leader that is silent (it was cut off, or its process was stopped) is replaced when it was not heard
+ * for an election timeout: then nobody who has heard as little refuses his vote, and there is no need to add a random time to it.
  *
  * Failure: a question whose leader is lost, or that is not answered in time, ends with an unknown outcome. */
 #include "raft/cluster_impl.h"
@@ -19,6 +20,8 @@ enum {
     WAKE_STEP_MS = 100,
     WAKE_BUSY_MS = 2,     /* entries are being written: soon again */
     WAKE_TRIES = 100,
+    SILENCE_SPREAD_MS = 50, /* the others notice a silence as much later */
+    LOOKS_MS = 200,         /* who has not looked for so long was stopped, or busy: what it did not hear may wait to be read */
     ASK_S = 60,        /* for the leader to do it */
     LEADER_WAIT_S = 3, /* for there to be one */
     ASK_LOOK_MS = 20,
@@ -411,18 +414,40 @@ static void wake(struct env_timer *timer)
     env_timer_start(timer, WAKE_STEP_MS * ENV_MS * cluster_voters(c));
 }
 
-static void gone(void *owner, uint64_t id)
+static bool may_wake(struct cluster *c, uint64_t leader)
 {
-    struct cluster *c = owner;
-    if (!c->started || !id || id != c->led_by || c->gone_leader == id || !votes_here(c) || raft_state(&c->raft) == RAFT_LEADER) {
-        return;
-    }
-    c->gone_leader = id;
+    return c->started && leader && leader == c->led_by && c->gone_leader != leader && votes_here(c) && raft_state(&c->raft) != RAFT_LEADER;
+}
+
+static void begin_waking(struct cluster *c, uint64_t leader, uint64_t in_ms)
+{
+    c->gone_leader = leader;
     c->gone_at = env_now(c->loop);
     c->wake_tries = 0;
     rio_leader_gone(c->rio);
-    env_log(c->loop, ENV_WARN, "raft: the leader's process has ended node=%llu", (unsigned long long)id);
-    env_timer_start(&c->wake, rank(c) * WAKE_STEP_MS * ENV_MS);
+    env_timer_start(&c->wake, (in_ms + rank(c) * WAKE_STEP_MS) * ENV_MS);
+}
+
+static void gone(void *owner, uint64_t id)
+{
+    struct cluster *c = owner;
+    if (may_wake(c, id)) {
+        env_log(c->loop, ENV_WARN, "raft: the leader's process has ended node=%llu", (unsigned long long)id);
+        begin_waking(c, id, 0);
+    }
+}
+
+void cluster_net_look(struct cluster *c)
+{
+    uint64_t now = env_now(c->loop), before = c->looked_at;
+    c->looked_at = now;
+    if (now - before > LOOKS_MS * ENV_MS) {
+        c->looks_since = now;
+    }
+    if (now - rio_heard(c->rio) >= ELECTION_MS * ENV_MS && now - c->looks_since >= LOOKS_MS * ENV_MS && may_wake(c, c->led_by)) {
+        env_log(c->loop, ENV_WARN, "raft: the leader is silent node=%llu", (unsigned long long)c->led_by);
+        begin_waking(c, c->led_by, SILENCE_SPREAD_MS);
+    }
 }
 
 /* ---- the network's other callbacks ---- */
@@ -525,4 +550,9 @@ int cluster_transfer(struct cluster *c, uint64_t to)
     }
     int rv = raft_transfer(&c->raft, &c->transfer, to, NULL);
     return rv == 0 ? 0 : rv == RAFT_NOTLEADER ? E_NOTLEADER : E_NOTFOUND;
+}
+
+bool cluster_transferring(const struct cluster *c)
+{
+    return c->raft.transfer != NULL;
 }

@@ -1,8 +1,9 @@
 /* cluster_check.c: what must hold at every moment, whatever happens to the cluster.
  *
  * After each event: a majority of disks has what any node takes for committed; one leader a term; a node's term never goes back and its vote in a term never changes, also over a crash; a new
- * leader has everything that was ever acknowledged or seen by a replica. At each acknowledgement: a majority of disks has it. Now
- * and then, and in the end: the files and the GTID state of every node. Source and replicas check what they are told themselves. */
+ * leader has everything that was ever acknowledged or seen by a replica; a node's GTID state is that of as many of the source's transactions
+ * as it has applied. At each acknowledgement: a majority of disks has it. At each write to a binlog file: the source's has these bytes there. Now
+ * and then, and in the end: all of the files as they can be read. Source and replicas check what they are told themselves. */
 #include "tests/sim/cluster_world.h"
 #include "tests/sim/node_sim.h"
 
@@ -14,6 +15,7 @@
 
 enum { IN_USE_OFFSET = EVENT_MAGIC_SIZE + 17 };
 
+#define BINLOGS "/data/binlog/1/"
 #define LEAST_LATENCY (50 * ENV_MS / 1000) /* what arrives now was sent before */
 
 /* ---- after each event ---- */
@@ -103,6 +105,35 @@ static void check_candidate(struct world *w, struct world_node *node)
     node->state = raft->state;
 }
 
+/* Its GTID state is that of the transactions which it holds; looked at whenever it has applied something. */
+static void check_gtids(struct world *w, struct world_node *node)
+{
+    const struct state *state = cluster_state(node->cluster);
+    if (state->index == node->index) {
+        return;
+    }
+    node->index = state->index;
+    size_t n = held_by(w, node->cluster);
+    if (!node->counted || n < node->n_counted) { /* begun anew, or a snapshot of another member was taken */
+        gtid_set_free(node->counted);
+        node->counted = gtid_set_new(w->history->flavour);
+        node->n_counted = 0;
+    }
+    while (node->n_counted < n) {
+        gtid_set_add(node->counted, &w->history->txns[node->n_counted++].gtid);
+    }
+    if (state->executed && !gtid_set_equal(node->counted, state->executed)) {
+        struct buf a, b;
+        buf_init(&a, 4096);
+        buf_init(&b, 4096);
+        gtid_set_print(state->executed, &a);
+        gtid_set_print(node->counted, &b);
+        sim_fail(w->sim, "%s: the GTID state is %.200s, but its %zu transactions are %.200s", sim_host_name(node->host), buf_cstr(&a), n, buf_cstr(&b));
+        buf_free(&a);
+        buf_free(&b);
+    }
+}
+
 void cluster_check_step(struct world *w)
 {
     for (unsigned i = 0; i < w->n_nodes; i++) {
@@ -113,6 +144,7 @@ void cluster_check_step(struct world *w)
         check_term(w, node);
         check_commit(w, node);
         check_candidate(w, node);
+        check_gtids(w, node);
         bool leads = cluster_leading(node->cluster);
         if (leads && !node->led) {
             check_new_leader(w, node);
@@ -136,9 +168,41 @@ void cluster_check_ack(void *arg, size_t txns, const char *how)
     }
 }
 
-/* ---- files and GTIDs ---- */
+/* ---- files ---- */
 
-/* Node and source may differ in the in-use bit, which is always 0 here. Bytes before `from` have been compared. */
+/* Node and source may differ in the in-use bit, which is always 0 here. */
+static bool same_bytes(const struct history_file *truth, size_t from, const uint8_t *mine, size_t n, size_t *where)
+{
+    if (from > truth->bytes.len || n > truth->bytes.len - from) {
+        *where = truth->bytes.len;
+        return false;
+    }
+    if (!n || !memcmp(mine, truth->bytes.data + from, n)) {
+        return true;
+    }
+    for (size_t k = 0; k < n; k++) {
+        *where = from + k;
+        if (mine[k] != (*where == IN_USE_OFFSET ? truth->bytes.data[*where] & 0xfe : truth->bytes.data[*where])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+void cluster_check_write(struct world *w, struct sim_host *host, const char *path, const void *data, size_t n, uint64_t at)
+{
+    const size_t dir = sizeof BINLOGS - 1;
+    size_t file, where = 0;
+    if (strncmp(path, BINLOGS, dir) != 0 || !history_find(w->history, path + dir, &file)) {
+        return;
+    }
+    w->writes++;
+    if (!same_bytes(w->history->files[file], (size_t)at, data, n, &where)) {
+        sim_fail(w->sim, "%s writes %zu bytes at %" PRIu64 " of %s: from %zu on the source has others", sim_host_name(host), n, at, path, where);
+    }
+}
+
+/* Bytes before `from` have been compared. */
 static bool same_file(struct world *w, struct world_node *node, size_t i, size_t *from, bool whole, struct errmsg *em)
 {
     const struct history_file *truth = w->history->files[i];
@@ -147,7 +211,7 @@ static bool same_file(struct world *w, struct world_node *node, size_t i, size_t
     size_t n = truth->bytes.len;
     uint64_t size = 0;
     buf_init(&mine, (size_t)1 << 32);
-    snprintf(path, sizeof path, "/data/binlog/1/%s", truth->name);
+    snprintf(path, sizeof path, BINLOGS "%s", truth->name);
     int rv = sim_host_read_part(node->host, path, *from, false, &mine, &size);
     if (rv == E_NOTFOUND && !whole) {
         return true;
@@ -155,14 +219,9 @@ static bool same_file(struct world *w, struct world_node *node, size_t i, size_t
     if (rv || size > n || (whole && size < n)) {
         rv = err_set(em, E_CORRUPT, "%s has %" PRIu64 " bytes, the source's %zu", path, size, n);
     }
-    if (!rv && mine.len > 0 && memcmp(mine.data, truth->bytes.data + *from, mine.len) != 0) {
-        for (size_t k = 0; !rv && k < mine.len; k++) {
-            size_t at = *from + k;
-            uint8_t truly = at == IN_USE_OFFSET ? truth->bytes.data[at] & 0xfe : truth->bytes.data[at];
-            if (mine.data[k] != truly) {
-                rv = err_set(em, E_CORRUPT, "%s differs from the source's file at %zu", path, at);
-            }
-        }
+    size_t where = 0;
+    if (!rv && !same_bytes(truth, *from, mine.data, mine.len, &where)) {
+        rv = err_set(em, E_CORRUPT, "%s differs from the source's file at %zu", path, where);
     }
     *from = (size_t)size;
     buf_free(&mine);
@@ -178,27 +237,6 @@ bool cluster_files_are_whole(struct world *w, size_t i, struct errmsg *em)
         }
     }
     return true;
-}
-
-static void check_gtids(struct world *w, const struct world_node *node)
-{
-    const struct state *state = cluster_state(node->cluster);
-    size_t n = held_by(w, node->cluster);
-    struct gtid_set *count = gtid_set_new(w->history->flavour);
-    for (size_t i = 0; i < n; i++) {
-        gtid_set_add(count, &w->history->txns[i].gtid);
-    }
-    if (state->executed && !gtid_set_equal(count, state->executed)) {
-        struct buf a, b;
-        buf_init(&a, 4096);
-        buf_init(&b, 4096);
-        gtid_set_print(state->executed, &a);
-        gtid_set_print(count, &b);
-        sim_fail(w->sim, "%s: the GTID state is %.200s, but its %zu transactions are %.200s", sim_host_name(node->host), buf_cstr(&a), n, buf_cstr(&b));
-        buf_free(&a);
-        buf_free(&b);
-    }
-    gtid_set_free(count);
 }
 
 /* So many of the source's files are the node's too. What a loss of power left of one that is in no checkpoint lies there until it is
@@ -226,9 +264,6 @@ void cluster_check_files(struct world *w)
             if (!same_file(w, node, k, &node->checked[k], false, &em)) {
                 sim_fail(w->sim, "%s: %s", sim_host_name(node->host), em.text);
             }
-        }
-        if (node->cluster && cluster_formed(node->cluster)) {
-            check_gtids(w, node);
         }
     }
 }

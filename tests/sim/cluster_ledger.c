@@ -109,9 +109,8 @@ static void take_write(const struct ledger *l, struct node_log *log, const uint8
     }
 }
 
-static void seen(void *arg, struct sim_host *host, const char *path, const void *data, size_t n, uint64_t at, uint64_t durable)
+void ledger_write(struct ledger *l, struct sim_host *host, const char *path, const void *data, size_t n, uint64_t at, uint64_t durable)
 {
-    struct ledger *l = arg;
     if (strncmp(path, LOG_DIR "/", sizeof LOG_DIR) != 0 || at < ENV_BLOCK) {
         return;
     }
@@ -289,13 +288,11 @@ struct ledger *ledger_new(struct sim *sim, struct sim_host *const *nodes, size_t
     for (size_t i = 0; i < n; i++) {
         l->logs[i].host = nodes[i];
     }
-    sim_see_writes(sim, seen, l);
     return l;
 }
 
 void ledger_free(struct ledger *l)
 {
-    sim_see_writes(l->sim, NULL, NULL);
     for (size_t i = 0; i < l->n; i++) {
         mem_free(l->logs[i].entries);
     }

@@ -14,7 +14,10 @@
 struct ledger;
 
 struct ledger *ledger_new(struct sim *sim, struct sim_host *const *nodes, size_t n, const struct history *truth);
-void ledger_free(struct ledger *ledger); /* before sim_free */
+void ledger_free(struct ledger *ledger);
+
+/* Each write of a living process (sim_see_writes). */
+void ledger_write(struct ledger *ledger, struct sim_host *host, const char *path, const void *data, size_t n, uint64_t at, uint64_t durable);
 
 void ledger_crashed(struct ledger *ledger, size_t node); /* what was not durable may be gone */
 void ledger_started(struct ledger *ledger, size_t node); /* what it found on its disk was made durable */

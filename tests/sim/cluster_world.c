@@ -64,7 +64,10 @@ static void forget(struct world_node *node)
 {
     node->cluster = NULL;
     node->led = false;
-    node->n_checked = 0;
+    node->n_checked = node->n_counted = 0;
+    node->index = 0;
+    gtid_set_free(node->counted);
+    node->counted = NULL;
     ledger_crashed(node->world->ledger, node->number);
 }
 
@@ -170,6 +173,13 @@ static void make_source(struct world *w, const struct world_options *options)
              o.rotate, o.large);
 }
 
+static void saw_write(void *arg, struct sim_host *host, const char *path, const void *data, size_t n, uint64_t at, uint64_t durable)
+{
+    struct world *w = arg;
+    ledger_write(w->ledger, host, path, data, n, at, durable);
+    cluster_check_write(w, host, path, data, n, at);
+}
+
 static void make_nodes(struct world *w)
 {
     for (unsigned i = 0; i < w->n_nodes; i++) {
@@ -187,6 +197,7 @@ static void make_nodes(struct world *w)
         w->nodes[i].config.snapshot_bytes = snapshot_bytes;
     }
     w->ledger = ledger_new(w->sim, w->node_hosts, w->n_nodes, w->history);
+    sim_see_writes(w->sim, saw_write, w);
 }
 
 static void make_replicas(struct world *w)
@@ -244,12 +255,14 @@ void world_make(struct world *w, uint64_t seed, const struct world_options *opti
 
 void world_free(struct world *w)
 {
+    sim_see_writes(w->sim, NULL, NULL);
     ledger_free(w->ledger);
     sim_free(w->sim);
     sim_catch_abort(NULL);
     source_sim_free(w->source);
     for (unsigned i = 0; i < w->n_nodes; i++) {
         mem_free(w->nodes[i].checked);
+        gtid_set_free(w->nodes[i].counted);
     }
     for (unsigned i = 0; i < w->n_replicas; i++) {
         replica_sim_free(w->replicas[i]);

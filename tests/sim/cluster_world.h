@@ -37,6 +37,9 @@ struct world_node {
     bool may_fail; /* a start that fails is no breach: its disk is bad */
     size_t *checked; /* bytes of each file that were compared already */
     size_t n_checked;
+    struct gtid_set *counted; /* the GTIDs of the first so many transactions of the source; NULL: none were counted yet */
+    size_t n_counted;
+    uint64_t index; /* the last entry of its state that was looked at */
 };
 
 struct world {
@@ -60,6 +63,7 @@ struct world {
     const char *moves[2];
     struct ledger *ledger;
     uint64_t leaders[WORLD_TERMS]; /* id, by term */
+    uint64_t writes; /* to binlog files */
     unsigned elections, node_crashes, source_crashes, cuts, checks, switchovers, planned, faults, rots, refusals;
 };
 
@@ -74,6 +78,7 @@ bool world_until(struct world *w, bool (*done)(struct world *w), uint64_t ns);
 
 /* cluster_check.c: each breach is a sim_fail */
 void cluster_check_step(struct world *w);
+void cluster_check_write(struct world *w, struct sim_host *host, const char *path, const void *data, size_t n, uint64_t at); /* of any node's disk */
 void cluster_check_files(struct world *w);                              /* what the nodes have is a part of the truth, and agrees with their GTID state */
 bool cluster_files_are_whole(struct world *w, size_t i, struct errmsg *em); /* ... and is all of it */
 void cluster_check_ack(void *arg, size_t txns, const char *how);        /* the source's witness */
