@@ -525,6 +525,7 @@ struct source *source_new(struct env *loop, struct cluster *cluster)
     buf_init(&s->batch.txns, ENTRY_MAX);
     result_init(&s->result, SOURCE_RESULT_MAX);
     int rv = env_timer_open(loop, &s->timer, timer_fired);
+    rv = rv ? rv : source_nudge_open(s);
     CHECK(rv == 0);
     source_phase(s, SOURCE_OFF);
     return s;
@@ -536,6 +537,7 @@ void source_free(struct source *s)
     source_forget_peer(s);
     source_login_end(s);
     env_timer_close(&s->timer);
+    source_nudge_close(s);
     buf_free(&s->batch.bytes);
     buf_free(&s->batch.txns);
     result_free(&s->result);

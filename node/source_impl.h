@@ -73,6 +73,8 @@ struct source_nudge {
     struct client *client; /* NULL: none is needed */
     bool ready;            /* it may ask for its dump */
     uint64_t until;        /* the source may be deaf until then */
+    struct env_timer timer;
+    uint64_t brought;      /* when the last one was; 0: none was */
     uint32_t server_id;
     char file[FILE_NAME_SIZE];
     uint64_t wanted; /* position to acknowledge; 0: nothing new */
@@ -179,6 +181,8 @@ struct gtid_set *source_probe_set(const struct source *s, enum flavour flavour);
 void source_nudge_begin(struct source *s, uint32_t server_id); /* the dump begins */
 void source_nudge_ack(struct source *s, const char *file, uint64_t position); /* an acknowledgement was sent */
 void source_nudge_end(struct source *s);
+int source_nudge_open(struct source *s);
+void source_nudge_close(struct source *s); /* before the source is freed */
 
 /* source_stream.c */
 void source_stream_begin(struct source *s);

@@ -5,17 +5,19 @@
  * follows, in which all commits wait. But the position that a dump is asked from acknowledges what lies before it, at once. So for that
  * first time each acknowledgement is also brought that way, by a short dump on a connection of its own, under a uuid of its own
  * (the same uuid would end the real dump). It asks for what is there and no more, so that it ends at the source too and is not counted
- * among the clients there until the next heartbeat finds nobody.
+ * among the clients there until the next heartbeat finds nobody. But its thread there is only gone when that deaf thread has looked, too: so
+ * they are few a second, or the source might have no connection left for its clients.
  *
  * Nothing depends on it: what goes wrong here ends it, and the commits wait for the second. */
 #include "node/source_impl.h"
 
+#include "protocol/base/check.h"
 #include "protocol/base/mem.h"
 
 #include <stdio.h>
 #include <string.h>
 
-enum { DEAF_MS = 1500, LIMIT_S = 2 };
+enum { DEAF_MS = 1500, LIMIT_S = 2, EVERY_MS = 40 };
 
 static void open_client(struct source *s);
 
@@ -47,12 +49,23 @@ static void bring(struct source *s)
     if (!n->ready || !n->wanted || !still_deaf(s) || !client_idle(n->client)) { /* it may have ended, and tell so in the loop's next turn */
         return;
     }
+    uint64_t next = n->brought + EVERY_MS * ENV_MS, now = env_now(s->loop);
+    if (n->brought && now < next) {
+        env_timer_start(&n->timer, next - now);
+        return;
+    }
+    n->brought = now;
     struct binlog_dump dump = {.flags = DUMP_NON_BLOCK, .server_id = n->server_id, .pos = n->wanted};
     snprintf(dump.file, sizeof dump.file, "%s", n->file);
     n->wanted = 0;
     n->ready = false;
     env_log(s->loop, ENV_DEBUG, "source: acknowledged by a dump of its own file=%s position=%llu", dump.file, (unsigned long long)dump.pos);
     client_dump(n->client, &dump, LIMIT_S * ENV_S, dumped);
+}
+
+static void time_to_bring(struct env_timer *timer)
+{
+    bring(CONTAINER_OF(timer, struct source, nudge.timer));
 }
 
 static void prepared(void *owner, int status, const struct result *result)
@@ -100,7 +113,7 @@ void source_nudge_begin(struct source *s, uint32_t server_id)
     bool old = !strncmp(s->peer.origin.version, "5.", 2); /* each dump thread reads its own acknowledgements there */
     if (s->peer.origin.flavour == FLAVOUR_MYSQL && s->peer.semi_sync && s->peer.semi_sync_on && !old) {
         s->nudge.until = env_now(s->loop) + DEAF_MS * ENV_MS;
-        s->nudge.wanted = 0;
+        s->nudge.wanted = s->nudge.brought = 0;
         s->nudge.server_id = server_id;
         open_client(s);
     }
@@ -117,7 +130,18 @@ void source_nudge_ack(struct source *s, const char *file, uint64_t position)
 
 void source_nudge_end(struct source *s)
 {
+    env_timer_stop(&s->nudge.timer);
     forget_client(s);
+}
+
+int source_nudge_open(struct source *s)
+{
+    return env_timer_open(s->loop, &s->nudge.timer, time_to_bring);
+}
+
+void source_nudge_close(struct source *s)
+{
+    env_timer_close(&s->nudge.timer);
 }
 
 bool source_is_new(const struct source *s)

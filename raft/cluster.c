@@ -106,7 +106,7 @@ static void begin(struct cluster *c, struct proposal *p)
     if (p->noop) {
         rio_noop(c->rio, c->raft.current_term, raft_last_index(&c->raft) + 1);
     }
-    int rv = raft_apply(&c->raft, &c->apply, &buf, 1, NULL);
+    int rv = raft_apply(&c->raft, &c->apply[MUTATED(PACE) ? c->seq % 2 : 0], &buf, 1, NULL);
     if (rv) {
         c->in_flight = NULL;
         finish(p, E_NOTLEADER);
@@ -189,7 +189,7 @@ static void pump(struct cluster *c)
         }
         propose_noop(c);
     }
-    if (!c->in_flight && c->first && !c->raft.transfer) { /* while the lead is handed over libraft takes nothing */
+    if ((!c->in_flight || MUTATED(PACE)) && c->first && !c->raft.transfer) { /* while the lead is handed over libraft takes nothing */
         struct proposal *p = c->first;
         c->first = p->next;
         if (!c->first) {

@@ -53,7 +53,7 @@ struct cluster {
     bool started; /* raft_start was called */
     struct store *store;
     struct state *state;
-    struct raft_apply apply; /* libraft's request for the entry in flight */
+    struct raft_apply apply[2]; /* libraft's request for the entry in flight: the first one */
     struct proposal *in_flight;
     struct proposal *first, **tail;
     struct env_msg pump_msg;

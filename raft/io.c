@@ -173,6 +173,9 @@ bool rio_hasten(struct rio *rio)
     if (rio->closing || !rio->tick || (rio_writing(rio) && !MUTATED(TICK_DRAIN)) || raft->state == RAFT_LEADER || raft->state == RAFT_UNAVAILABLE) {
         return false;
     }
+    if (MUTATED(WAKE)) {
+        return true;
+    }
     rio->hastened_ms += 2u * raft->election_timeout;
     rio->tick(&rio->io);
     rio->handler->turned(rio->owner);
@@ -219,10 +222,9 @@ static void ticked(struct env_timer *timer)
 {
     struct rio *rio = CONTAINER_OF(timer, struct rio, ticker);
     env_timer_start(timer, rio->tick_ns);
-    if (is_follower(rio) && rio_writing(rio) && !MUTATED(TICK_DRAIN)) {
-        return;
+    if (!is_follower(rio) || !rio_writing(rio) || MUTATED(TICK_DRAIN)) {
+        rio->tick(&rio->io);
     }
-    rio->tick(&rio->io);
     rio->handler->turned(rio->owner);
 }
 

@@ -17,7 +17,10 @@
     X(TICK_DRAIN, 256, "a follower may become candidate while its appends are in flight")                                  \
     X(KEEP_LOG, 512, "the log is not kept for members that are behind")                                                    \
     X(SEND_ERROR, 1024, "an append that could not be sent ends with an error")                                             \
-    X(COMPACTED, 2048, "entries that are committed here are not left out of an append")
+    X(COMPACTED, 2048, "entries that are committed here are not left out of an append")                                    \
+    X(WAKE, 4096, "an election waits for its timeout when the leader is dead or silent")                                   \
+    X(PACE, 8192, "more than one entry is uncommitted")                                                                    \
+    X(VOTE_SLOT, 16384, "term and vote are written to one slot only")
 
 enum mutation {
 #define MUTATION_ENUM(name, bit, text) MUTATION_##name = bit,

@@ -36,7 +36,8 @@ static int write_slots(struct vote *vote, struct errmsg *em)
     le_put(vote->block + 20, vote->term, 8);
     le_put(vote->block + 28, vote->voted_for, 8);
     le_put(vote->block + 36, crc32c_of(0, vote->block, SLOT_BYTES - 4), 4);
-    for (uint64_t slot = 0; slot < SLOTS; slot++) {
+    uint64_t slots = MUTATED(VOTE_SLOT) && vote->number > 1 ? 1 : SLOTS;
+    for (uint64_t slot = 0; slot < slots; slot++) {
         int rv = env_pwrite(vote->file, vote->block, ENV_BLOCK, slot * ENV_BLOCK, em);
         if (rv) {
             return err_wrap(em, rv, "cannot store term and vote");

@@ -65,6 +65,14 @@ measure() { # KIND LIMIT_MS FUNCTION
     ok "$1: commits stood still for $pause ms"
 }
 
+# The median of the pauses after KIND, of those that were measured, is no longer than LIMIT_MS.
+median_below() { # KIND LIMIT_MS
+    local median
+    median=$(sed -n "s/^$1 //p" "$SCRATCH/pauses" | sort -n | awk '{ v[NR] = $1 } END { if (NR) print v[int((NR + 1) / 2)] }')
+    [ -z "$median" ] && return
+    [ "$median" -le "$2" ] || fail "$1: at the median commits stood still for $median ms, $2 are allowed"
+    ok "$1: at the median commits stood still for $median ms"
+}
 pauses_summary() {
     awk '{ n[$1]++; v[$1, n[$1]] = $2 } END { for (k in n) { for (i = 1; i <= n[k]; i++) for (j = i + 1; j <= n[k]; j++) if (v[k, j] < v[k, i]) { t = v[k, i]; v[k, i] = v[k, j]; v[k, j] = t }
         printf "pause after %s: median %d ms, worst %d ms, of %d\n", k, v[k, int((n[k] + 1) / 2)], v[k, n[k]], n[k] } }' "$SCRATCH/pauses"

@@ -22,6 +22,8 @@ struct admin_sim {
     size_t at; /* the next one */
     struct sim_host *const *machines;
     size_t n_machines, machine;
+    void (*answered)(void *arg, const char *error);
+    void *answered_arg;
 };
 
 struct admin_run {
@@ -98,6 +100,9 @@ static bool take_packet(struct admin_run *run, const struct packet *p)
         rv = result_packet(&run->result, client_auth_result(run->auth)->caps, p, &em);
         if (rv == RESULT_MORE) {
             return true;
+        }
+        if (run->admin->answered) {
+            run->admin->answered(run->admin->answered_arg, rv == RESULT_DONE ? NULL : em.text);
         }
         if (rv == RESULT_DONE || done_before(run->result.code)) {
             env_log(run->env, ENV_INFO, "done: %s", run->admin->statements[run->admin->at]);
@@ -230,6 +235,12 @@ void admin_sim_repeat(struct admin_sim *admin)
 void admin_sim_again(struct admin_sim *admin)
 {
     admin->at = 0;
+}
+
+void admin_sim_watch(struct admin_sim *admin, void (*answered)(void *arg, const char *error), void *arg)
+{
+    admin->answered = answered;
+    admin->answered_arg = arg;
 }
 
 bool admin_sim_done(void *admin)

@@ -18,5 +18,7 @@ void admin_sim_start(struct admin_sim *admin);
 void admin_sim_repeat(struct admin_sim *admin); /* all of it once more; not while it is at it */
 void admin_sim_again(struct admin_sim *admin); /* from the first statement; nothing of it runs */
 bool admin_sim_done(void *admin);
+/* Told of each answer to a statement. `error` NULL: it was OK. */
+void admin_sim_watch(struct admin_sim *admin, void (*answered)(void *arg, const char *error), void *arg);
 
 #endif

@@ -95,6 +95,16 @@ static void check_commit(struct world *w, struct world_node *node)
     }
 }
 
+/* libraft looks for a quorum at the newest entry that is stored here: with more in flight it may never find one. */
+static void check_pace(struct world *w, const struct world_node *node)
+{
+    const struct raft *raft = &node->cluster->raft;
+    uint64_t last = raft_last_index((struct raft *)(uintptr_t)raft);
+    if (node->led && cluster_leading(node->cluster) && last > raft->commit_index + 1) {
+        sim_fail(w->sim, "%s leads and has %" PRIu64 " entries that are not committed, one is allowed", sim_host_name(node->host), last - (uint64_t)raft->commit_index);
+    }
+}
+
 /* libraft would miss a change of members among the entries that are being written. */
 static void check_candidate(struct world *w, struct world_node *node)
 {
@@ -145,6 +155,7 @@ void cluster_check_step(struct world *w)
         check_commit(w, node);
         check_candidate(w, node);
         check_gtids(w, node);
+        check_pace(w, node);
         bool leads = cluster_leading(node->cluster);
         if (leads && !node->led) {
             check_new_leader(w, node);

@@ -6,10 +6,14 @@
  * connection is said by libraft.) */
 #include "tests/sim/cluster_world.h"
 
+#include "raft/io_impl.h"
 #include "tests/sim/env_sim.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 
+/* Without the hastened elections it takes 1000 to 2000 ms after a leader was heard last, and more when one attempt is not enough. */
+enum { DEAD_MS = 600, SILENT_MS = 1600 };
 enum { FATES = 24, SWITCHOVER_SECONDS = 3, SWITCHOVER_TRIES = 5 };
 
 enum sim_crash cluster_any_crash(struct world *w)
@@ -227,6 +231,18 @@ static void clock_jumps(struct world *w)
 
 /* ---- histories that certain rules are there for ---- */
 
+static bool all_level(struct world *w)
+{
+    struct world_node *leader = world_leader(w);
+    for (unsigned i = 0; leader && i < w->n_nodes; i++) {
+        struct cluster *c = w->nodes[i].cluster;
+        if (!c || !sim_host_process(w->node_hosts[i]) || cluster_term(c) != cluster_term(leader->cluster) || c->raft.last_stored + 8 < leader->cluster->raft.last_stored) {
+            return false;
+        }
+    }
+    return leader != NULL;
+}
+
 static bool another_leads(struct world *w)
 {
     for (unsigned i = 0; i < w->n_nodes; i++) {
@@ -237,21 +253,51 @@ static bool another_leads(struct world *w)
     return false;
 }
 
+/* All follow the leader, all are connected, and no write is still under way on a disk that was slow when it began. */
+static bool all_well(struct world *w)
+{
+    for (unsigned i = 0; i < w->n_nodes; i++) {
+        const struct cluster *c = w->nodes[i].cluster;
+        if (!c || rio_writing(c->rio)) {
+            return false;
+        }
+        for (unsigned k = 0; k < w->n_nodes; k++) {
+            if (k != i && !net_up(c->net, k + 1)) {
+                return false;
+            }
+        }
+    }
+    return all_level(w);
+}
+
+/* All was well when the leader was lost: how long was there none? */
+static void check_pause(struct world *w, bool well, uint64_t since, unsigned most_ms, const char *how)
+{
+    uint64_t pause = sim_now(w->sim) - since;
+    if (well && pause > most_ms * ENV_MS) {
+        sim_fail(w->sim, "node%zu led and %s: for %" PRIu64 " ms nobody else led, %u are allowed", w->deposed + 1, how, (uint64_t)(pause / ENV_MS), most_ms);
+    }
+}
+
 /* The leader hears nobody for about as long as it takes to be replaced, goes on writing what nobody else gets, and is back, its
  * connections whole, when the others elect; or right after they have elected, when it is the only one whose disk is quick. */
 static void leader_loses_touch(struct world *w)
 {
     struct world_node *leader = world_leader(w);
-    bool to_the_moment = rng_chance(w->rng, 60);
+    bool to_the_moment = rng_chance(w->rng, 60), silent = all_well(w);
     w->cuts++;
     for (unsigned i = 0; leader && i < w->n_nodes; i++) {
         if (i != leader->number) {
-            cut(w, leader->host, w->node_hosts[i], rng_chance(w->rng, 20));
+            bool one_way = rng_chance(w->rng, 20);
+            cut(w, leader->host, w->node_hosts[i], one_way);
+            silent = silent && !one_way;
         }
     }
     if (leader && to_the_moment) {
+        uint64_t since = sim_now(w->sim);
         w->deposed = leader->number;
         world_until(w, another_leads, 5 * ENV_S);
+        check_pause(w, silent, since, SILENT_MS, "was cut off");
         for (unsigned i = 0; i < w->n_nodes; i++) {
             sim_slow_disk(w->node_hosts[i], i == w->deposed || (w->nodes[i].cluster && w->nodes[i].cluster->raft.state == RAFT_LEADER) ? 1 : 300);
         }
@@ -289,11 +335,18 @@ static void leader_dies_inside(struct world *w)
 static void leader_is_killed(struct world *w)
 {
     struct world_node *leader = world_leader(w);
+    bool well = all_well(w);
     if (leader) {
-        size_t i = leader->number;
+        uint64_t pause = any_pause(w), since = sim_now(w->sim);
+        size_t i = w->deposed = leader->number;
         w->node_crashes++;
         sim_crash(w->node_hosts[i], SIM_KILL);
-        world_run(w, any_pause(w));
+        if (well && pause > DEAD_MS * ENV_MS) {
+            world_until(w, another_leads, pause);
+            check_pause(w, true, since, DEAD_MS, "was killed");
+            pause = since + pause > sim_now(w->sim) ? since + pause - sim_now(w->sim) : 0;
+        }
+        world_run(w, pause);
         cluster_start_again(w, i);
     }
 }
@@ -306,20 +359,27 @@ static bool target_leads(struct world *w)
     return leader && leader->number == w->moved_to;
 }
 
-static bool all_level(struct world *w)
+/* OK: it was the leader in a term that began after the question. */
+void cluster_check_moved(void *arg, const char *error)
 {
-    struct world_node *leader = world_leader(w);
-    for (unsigned i = 0; leader && i < w->n_nodes; i++) {
-        struct cluster *c = w->nodes[i].cluster;
-        if (!c || !sim_host_process(w->node_hosts[i]) || cluster_term(c) != cluster_term(leader->cluster) || c->raft.last_stored + 8 < leader->cluster->raft.last_stored) {
-            return false;
-        }
+    struct world *w = arg;
+    bool led = false;
+    for (uint64_t term = w->moved_after + 1; term < WORLD_TERMS && !led; term++) {
+        led = w->leaders[term] == w->moved_to + 1;
     }
-    return leader != NULL;
+    w->moved += !error;
+    w->not_moved += error != NULL;
+    if (!error && !led) {
+        sim_fail(w->sim, "%s was answered with OK, and node%zu has not led since", w->move, w->moved_to + 1);
+    }
 }
 
 static void ask_to_move(struct world *w)
 {
+    w->moved_after = 0;
+    for (unsigned i = 0; i < w->n_nodes; i++) {
+        w->moved_after = w->nodes[i].term > w->moved_after && w->leaders[w->nodes[i].term % WORLD_TERMS] ? w->nodes[i].term : w->moved_after;
+    }
     sim_crash(w->tool2, SIM_KILL);
     world_run(w, ENV_MS);
     admin_sim_again(w->mover);

@@ -251,6 +251,7 @@ void world_make(struct world *w, uint64_t seed, const struct world_options *opti
     w->tool2 = sim_host_new(w->sim, "tool2");
     w->mover = admin_sim_new(w->tool2, SOCKET, w->moves);
     admin_sim_roam(w->mover, w->node_hosts, w->n_nodes);
+    admin_sim_watch(w->mover, cluster_check_moved, w);
 }
 
 void world_free(struct world *w)

@@ -59,6 +59,8 @@ struct world {
     struct sim_host *janitor_host;
     struct rng purge_rng;
     struct admin_sim *mover; /* who moves the lead */
+    uint64_t moved_after; /* the highest term with a leader when he asked */
+    unsigned moved, not_moved; /* answers */
     char move[64];
     const char *moves[2];
     struct ledger *ledger;
@@ -88,6 +90,7 @@ size_t world_oldest(void *world); /* of all nodes' oldest files the newest */
 /* cluster_fate.c */
 void cluster_purge(struct world *w); /* now and then, with some seeds */
 void cluster_misfortune(struct world *w);
+void cluster_check_moved(void *world, const char *error); /* the answer to the one who moves the lead */
 void cluster_heal(struct world *w); /* everything is up again, and stays */
 size_t cluster_any_node(struct world *w); /* the leader more often than chance has it */
 enum sim_crash cluster_any_crash(struct world *w);
