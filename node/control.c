@@ -185,6 +185,7 @@ void control_close(struct control *control)
     sql_verify_stop(control);
     sql_purge_stop(control);
     sql_wait_stop(control);
+    sql_check_replica_stop(control);
     for (struct control_change **at = &control->changes; *at;) {
         struct control_change *change = *at;
         if (change->request) {

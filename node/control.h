@@ -12,6 +12,7 @@ struct source;
 struct serve;
 struct monitor;
 struct forward;
+struct errant;
 
 /* Counted on all workers, read on the loop. */
 struct login_counters {
@@ -39,6 +40,8 @@ struct control {
     struct verify_run *verifying; /* sql_verify.c's */
     struct purge_find *purges;    /* sql_purge.c's */
     struct sql_waiting *waiting;  /* sql_wait.c's */
+    struct replica_check *replica_checks; /* sql_check_replica.c's */
+    struct errant *errant;        /* NULL: nobody judges replicas that are ahead (some tests) */
     struct forward *forward;      /* NULL: this node runs everything itself (some tests) */
 };
 

@@ -8,6 +8,7 @@
 #include "build.h"
 #include "node/certificate.h"
 #include "node/control.h"
+#include "node/errant.h"
 #include "node/forward.h"
 #include "node/identity.h"
 #include "node/member_tls.h"
@@ -123,6 +124,7 @@ static void refresh(struct env_msg *msg)
         d->view_stale = false;
         d->gtids_off = view->gtids_off;
         serve_publish(d->serve, view);
+        errant_set_view(d->control.errant, view);
         set_limits(d);
         view_unref(view);
         if (d->leading) { /* all that was committed is applied */
@@ -340,7 +342,9 @@ static int open_parts(struct daemon *d, struct errmsg *em)
     d->forward = forward_new(&d->control);
     d->control.forward = d->forward;
     d->retention = retention_new(&d->control);
+    d->control.errant = errant_new(&d->control);
     struct view *view = make_view(d);
+    errant_set_view(d->control.errant, view);
     rv = serve_open(&d->control, cluster_store(d->cluster), view, &d->serve, em);
     view_unref(view);
     d->control.serve = d->serve;
@@ -381,6 +385,7 @@ static void cluster_closed(void *arg)
     retention_free(d->retention);
     source_free(d->source);
     forward_free(d->forward);
+    errant_free(d->control.errant);
     pem_end(d->reloading);
     certificate_close(&d->certificate);
     mem_free(d);
@@ -403,6 +408,7 @@ static void stop_parts(struct daemon *d)
     d->reach = NULL;
     monitor_stop(d->monitor);
     retention_stop(d->retention);
+    errant_stop(d->control.errant);
     source_leading(d->source, false);
     control_close(&d->control);
     forward_close(d->forward);

@@ -94,7 +94,9 @@ static int cross_era(struct dump *d)
 
 static void reader_failed(struct dump *d, int rv, const struct errmsg *em)
 {
-    if (rv == READER_DIVERGED || rv == READER_HOLE) {
+    if (rv == READER_DIVERGED && d->ahead) {
+        dump_drop(d, rv, em); /* by what is here; the leader has not said so. It comes again */
+    } else if (rv == READER_DIVERGED || rv == READER_HOLE) {
         dump_fail_gtid(d, rv, reader_asked(d->reader));
     } else if (rv == READER_PURGED) {
         dump_fail(d, DUMP_ERROR_NO_NEXT);
@@ -122,7 +124,7 @@ static int advance(struct dump *d, size_t max, struct errmsg *em)
 static void pump(struct dump *d)
 {
     struct errmsg em = {""};
-    if (dump_is_over(d) || (!d->reader && !dump_open(d))) {
+    if (dump_is_over(d) || d->judging || (!d->reader && !dump_open(d))) {
         if (!dump_is_over(d)) {
             flush(d);
         }
@@ -246,7 +248,26 @@ void dump_begin(struct dump *d)
             d->mode == DUMP_BY_POSITION ? "position" : "gtid", d->file[0] ? d->file : "-",
             (unsigned long long)d->position, (int)d->semi_sync);
     worker_dump_begins(d);
+    if (d->mode == DUMP_BY_GTIDS && s->worker->control->errant && !gtid_set_is_empty(d->have) && d->server_id) {
+        d->judging = true;
+        worker_dump_has(d, d->have);
+    }
     pump(d);
+}
+
+void dump_judged(struct dump *d, enum serve_verdict verdict, const struct gtid_set *gtids)
+{
+    d->ahead = verdict != SERVE_LEVEL;
+    if (verdict == SERVE_ERRANT) {
+        if (wire_is_open(d->session->wire)) {
+            session_end(d->session); /* in the middle of an event nothing else can be said */
+        } else {
+            dump_fail_errant(d, gtids);
+        }
+    } else if (d->judging) {
+        d->judging = false;
+        pump(d);
+    }
 }
 
 bool dump_finish_transaction(struct dump *d)

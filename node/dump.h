@@ -20,6 +20,9 @@ void dump_stop(
     enum session_end_reason why); /* puts what the replica is told; the session is ended by the caller */
 void dump_free(struct dump *dump);
 
+/* What it asked with was looked at; gtids: those that nobody else has. It may be over afterwards. */
+void dump_judged(struct dump *dump, enum serve_verdict verdict, const struct gtid_set *gtids);
+
 /* Fills in where it stands. */
 void dump_report(const struct dump *dump, struct serve_replica *replica);
 /* Has it moved since this was asked last? */

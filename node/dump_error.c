@@ -5,6 +5,7 @@
 #include "node/dump_impl.h"
 
 #include "protocol/base/mem.h"
+#include "protocol/gtid_lack.h"
 #include "protocol/result.h"
 #include "storage/filelist.h"
 
@@ -120,6 +121,47 @@ void dump_fail_gtid(struct dump *d, int reader_code, const struct gtid *gtid)
                  "binlog. Since the master's binlog contains GTIDs with higher sequence numbers, it probably "
                  "means that the slave has diverged due to executing extra erroneous transactions",
                  name);
+    }
+    put(d, ER_DUMP_FATAL, false, text);
+    end(d);
+}
+
+/* GTIDs that neither the cluster nor its source has: of MySQL's own text the beginning, which tools look for, then the GTIDs: the end of it is cut by
+ * clients. */
+static void errant_mysql(struct dump *d, const struct gtid_set *gtids, char *text, size_t size)
+{
+    enum { SHOWN = 200 };
+    struct buf set;
+    buf_init(&set, 2 * SHOWN);
+    gtid_lacking_print(gtids, d->have, SHOWN, &set);
+    snprintf(text, size,
+             "Replica has more GTIDs than the source has, using the source's SERVER_UUID. They are %s. No other server has them, so replicating would part "
+             "it from the others for good. On a node: holdfast source check HOST shows what they contain.",
+             buf_cstr(&set));
+    buf_free(&set);
+}
+
+static void errant_mariadb(const struct gtid_set *gtids, char *text, size_t size)
+{
+    char name[GTID_TEXT_SIZE] = "";
+    struct gtid gtid;
+    size_t at = 0;
+    if (gtid_set_next(gtids, &at, &gtid, NULL)) {
+        gtid_text(&gtid, name, sizeof name);
+    }
+    snprintf(text, size,
+             "Error: connecting slave requested to start from GTID %s, which is not in the master's binlog. No other server has it: the slave has diverged due to "
+             "executing extra erroneous transactions. On a node: holdfast source check HOST shows what they contain",
+             name);
+}
+
+void dump_fail_errant(struct dump *d, const struct gtid_set *gtids)
+{
+    char text[1000];
+    if (gtid_set_flavour(gtids) == FLAVOUR_MARIADB) {
+        errant_mariadb(gtids, text, sizeof text);
+    } else {
+        errant_mysql(d, gtids, text, sizeof text);
     }
     put(d, ER_DUMP_FATAL, false, text);
     end(d);

@@ -45,6 +45,9 @@ struct dump {
     size_t n_until;
     struct gtid_set *until_all; /* all that was asked for */
 
+    bool judging; /* what it has is not held here, or not known to be yet: it waits */
+    bool ahead;   /* it has more than is held here, as far as is known */
+
     /* where the stream is */
     struct reader *reader; /* NULL: what was asked for is not there yet */
     struct reader *next_era; /* by position, at the end of an era: looks for what is new in the next one */
@@ -163,6 +166,7 @@ enum dump_error {
 void dump_fail(struct dump *d, enum dump_error error);
 void dump_fail_purged(struct dump *d);
 void dump_fail_gtid(struct dump *d, int reader_code, const struct gtid *gtid); /* READER_DIVERGED, READER_HOLE */
+void dump_fail_errant(struct dump *d, const struct gtid_set *gtids);
 void dump_fail_anonymous(struct dump *d, const struct reader_event *event);
 void dump_finish(struct dump *d); /* EOF, the end of one that does not block */
 void dump_drop(struct dump *d, int code,

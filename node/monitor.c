@@ -39,6 +39,12 @@ struct waiter {
     bool begun; /* the check that is running began after it was asked for */
 };
 
+struct asker {
+    struct asker *next;
+    monitor_told *done;
+    void *arg;
+};
+
 struct monitor {
     struct env *loop;
     struct cluster *cluster;
@@ -59,6 +65,7 @@ struct monitor {
     uint64_t checked_wall;
     uint64_t link_since; /* the streaming that was checked */
     struct waiter *waiters;
+    struct asker *askers, *asking; /* asking: its statement is under way */
 
     struct source_counters counters;
     struct loss loss;
@@ -406,6 +413,91 @@ static void begin_check(struct monitor *m)
     ask_check(m);
 }
 
+/* ---- what the source has ---- */
+
+static void answer_askers(struct asker **list, const struct gtid_set *has, const struct gtid_set *applied, const char *error)
+{
+    struct asker *all = *list;
+    *list = NULL;
+    while (all) {
+        struct asker *a = all;
+        all = a->next;
+        a->done(a->arg, has, applied, error);
+        mem_free(a);
+    }
+}
+
+/* MySQL's gtid_owned, "uuid:7#11:8#12": who owns each does not matter. */
+static void without_owners(char *text)
+{
+    char *to = text;
+    while (*text) {
+        if (*text == '#') {
+            text += 1 + strspn(text + 1, "0123456789");
+        } else {
+            *to++ = *text++;
+        }
+    }
+    *to = 0;
+}
+
+static struct gtid_set *parsed(enum flavour flavour, const char *text)
+{
+    struct gtid_set *set = gtid_set_new(flavour);
+    if (!text || gtid_set_parse(set, text, strlen(text), NULL)) {
+        gtid_set_free(set);
+        return NULL;
+    }
+    return set;
+}
+
+static void told(void *owner, int status, const struct result *r)
+{
+    struct monitor *m = owner;
+    bool mariadb = client_server(m->client)->is_mariadb;
+    enum flavour flavour = mariadb ? FLAVOUR_MARIADB : FLAVOUR_MYSQL;
+    char *second = status || !r->nrows ? NULL : mem_str(result_value(r, 0, 1, NULL) ? result_value(r, 0, 1, NULL) : "");
+    struct gtid_set *has = second ? parsed(flavour, result_value(r, 0, 0, NULL)) : NULL, *more = NULL;
+    if (has) {
+        without_owners(second);
+        more = parsed(flavour, second);
+    }
+    if (more && !mariadb && gtid_set_union(has, more)) {
+        gtid_set_free(more);
+        more = NULL;
+    }
+    answer_askers(&m->asking, more ? has : NULL, mariadb ? more : NULL, more ? NULL : "the source did not tell which transactions it has");
+    gtid_set_free(has);
+    gtid_set_free(more);
+    mem_free(second);
+    if (m->client && client_idle(m->client)) { /* it took the place of this second's sample */
+        client_query(m->client, COUNTERS_QUERY, STATEMENT_LIMIT_S * ENV_S, counters_answer);
+    }
+}
+
+static bool follows(const struct monitor *m)
+{
+    struct source_status link;
+    source_get_status(m->source, &link);
+    return link.phase == SOURCE_STREAMING;
+}
+
+static void ask_gtids(struct monitor *m)
+{
+    bool mariadb = client_server(m->client)->is_mariadb;
+    m->asking = m->askers;
+    m->askers = NULL;
+    client_query(m->client, mariadb ? "SELECT @@GLOBAL.gtid_binlog_state, @@GLOBAL.gtid_slave_pos" : "SELECT @@GLOBAL.gtid_executed, @@GLOBAL.gtid_owned",
+                 STATEMENT_LIMIT_S * ENV_S, told);
+}
+
+void monitor_ask_gtids(struct monitor *m, monitor_told *done, void *arg)
+{
+    struct asker *a = mem_new(sizeof *a);
+    *a = (struct asker){.next = m->askers, .done = done, .arg = arg};
+    m->askers = a;
+}
+
 /* ---- the connection ---- */
 
 static void drop(struct monitor *m)
@@ -415,6 +507,7 @@ static void drop(struct monitor *m)
     m->counters = (struct source_counters){0};
     m->answering = false;
     client_free(client);
+    answer_askers(&m->asking, NULL, NULL, "the source does not answer");
 }
 
 static void forget(struct monitor *m)
@@ -558,7 +651,12 @@ static void ticked(struct env_timer *timer)
     monitor_verdict(m, reason, sizeof reason, &since);
     abandon_windows(m);
     look(m);
-    if (m->client && client_idle(m->client)) {
+    if (!m->client || !follows(m)) {
+        answer_askers(&m->askers, NULL, NULL, "the source is not followed by this node");
+    }
+    if (m->client && client_idle(m->client) && m->askers) {
+        ask_gtids(m);
+    } else if (m->client && client_idle(m->client)) {
         client_query(m->client, COUNTERS_QUERY, STATEMENT_LIMIT_S * ENV_S, counters_answer);
     }
 }
@@ -649,6 +747,8 @@ void monitor_stop(struct monitor *m)
     env_timer_close(&m->tick);
     client_end(client);
     answer_waiters(m, "the node is shutting down");
+    answer_askers(&m->askers, NULL, NULL, "the node is shutting down");
+    answer_askers(&m->asking, NULL, NULL, "the node is shutting down");
 }
 
 void monitor_free(struct monitor *m)

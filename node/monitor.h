@@ -32,6 +32,11 @@ void monitor_get_report(const struct monitor *monitor, struct monitor_report *re
  * node's wall clock; it is kept in memory only, so at the latest when this process started. */
 bool monitor_verdict(struct monitor *monitor, char *reason, size_t size, uint64_t *since);
 
+/* What the source has by now, also what it writes and has not committed yet. done comes once, within seconds, never inside the call; on
+ * error (this node does not follow it, it does not answer) has is NULL. applied: MariaDB's gtid_slave_pos; else NULL. */
+typedef void monitor_told(void *arg, const struct gtid_set *has, const struct gtid_set *applied, const char *error);
+void monitor_ask_gtids(struct monitor *monitor, monitor_told *done, void *arg);
+
 /* A check now, also of a source that is not followed yet. done comes once, never inside the call; error NULL, or why there
  * is no result. */
 typedef void monitor_checked(void *arg, const struct checks *checks, const char *error);

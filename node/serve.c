@@ -8,6 +8,7 @@
  * statements that come after that find the anchor empty and are dropped.
  *
  * Failure: an address that cannot be bound fails serve_open, with nothing left behind. */
+#include "node/errant.h"
 #include "node/worker.h"
 
 #include "protocol/base/check.h"
@@ -57,6 +58,7 @@ struct left {
 
 struct serve {
     struct env *loop;
+    struct errant *errant; /* NULL: nobody judges */
     struct serve_anchor *anchor;
     struct worker *workers[WORKERS_MAX];
     unsigned n_workers;
@@ -278,6 +280,16 @@ static void dump_ends(struct serve *serve, uint32_t connection_id)
     }
 }
 
+/* After the end has begun nobody waits for a verdict. */
+static void take_has(struct serve *serve, struct serve_note *note)
+{
+    if (serve->errant && serve->anchor->serve) {
+        errant_replica(serve->errant, &note->replica, note->have);
+    } else {
+        gtid_set_free(note->have);
+    }
+}
+
 static void name_seat(struct serve *serve, const struct serve_replica *who)
 {
     struct seat *at = *seat(serve, who->connection_id);
@@ -295,8 +307,14 @@ void serve_take_note(struct env_msg *msg)
     struct serve_note *note = CONTAINER_OF(msg, struct serve_note, msg);
     switch (note->kind) {
     case NOTE_DUMP_BEGINS: dump_begins(note->serve, &note->replica); break;
+    case NOTE_DUMP_HAS: take_has(note->serve, note); break;
     case NOTE_DUMP_MOVED: dump_moved(note->serve, &note->replica); break;
-    case NOTE_DUMP_ENDS: dump_ends(note->serve, note->replica.connection_id); break;
+    case NOTE_DUMP_ENDS:
+        dump_ends(note->serve, note->replica.connection_id);
+        if (note->serve->errant) {
+            errant_left(note->serve->errant, note->replica.connection_id);
+        }
+        break;
     case NOTE_SESSION_BEGINS: name_seat(note->serve, &note->replica); break;
     case NOTE_SESSION_ENDED: leave_seat(note->serve, note->replica.connection_id); break;
     }
@@ -317,6 +335,11 @@ void serve_set_limits(struct serve *serve, const struct serve_limits *limits)
     serve->sessions_wanted = limits->connections;
     serve->anchor->queue_each = limits->queue_each ? limits->queue_each : QUEUE_EACH;
     serve->anchor->queue_all = limits->queue_all ? limits->queue_all : QUEUE_ALL;
+}
+
+void serve_judge(struct serve *serve, uint32_t connection_id, enum serve_verdict verdict, struct gtid_set *gtids)
+{
+    worker_judge(worker_of(serve, connection_id), connection_id, verdict, gtids);
 }
 
 bool serve_has_session(const struct serve *serve, uint32_t connection_id)
@@ -482,6 +505,7 @@ int serve_open(struct control *control, struct store *store, struct view *view, 
 {
     struct serve *serve = mem_new(sizeof *serve);
     serve->loop = control->loop;
+    serve->errant = control->errant;
     serve->sessions_max = sessions_max();
     serve->anchor = mem_new(sizeof *serve->anchor);
     atomic_init(&serve->anchor->refs, 1);

@@ -31,6 +31,13 @@ struct serve_replica {
     uint64_t moved; /* when this was last told, by the loop's clock */
 };
 
+/* What errant.c says of a replica that asked with GTIDs. */
+enum serve_verdict {
+    SERVE_LEVEL,  /* all that it has is held here */
+    SERVE_GO_ON,  /* it has more, and nothing is proven against it */
+    SERVE_ERRANT  /* it has what nobody else has, and is to be told so */
+};
+
 int serve_open(struct control *control, struct store *store, struct view *view, struct serve **serve, struct errmsg *em);
 void serve_publish(struct serve *serve, struct view *view); /* a new view; takes a reference */
 /* Connections from the network are dropped until serve_admit (open: admitted): a replica that is answered before the replicated state is
@@ -44,6 +51,8 @@ struct serve_limits {
 };
 void serve_set_limits(struct serve *serve, const struct serve_limits *limits);
 void serve_kill(struct serve *serve, uint32_t connection_id);
+/* gtids: with SERVE_ERRANT; taken. */
+void serve_judge(struct serve *serve, uint32_t connection_id, enum serve_verdict verdict, struct gtid_set *gtids);
 bool serve_has_session(const struct serve *serve, uint32_t connection_id);
 /* Calls each() for every replica that is dumping. */
 void serve_each_replica(struct serve *serve, void (*each)(void *arg, const struct serve_replica *replica), void *arg);

@@ -73,6 +73,7 @@ void sql_switchover_watch(struct control *control, struct control_request *reque
 void sql_wait_stop(struct control *control); /* when the node closes: those that wait are answered */
 /* On the loop, when the node closes: a CHECK BINARY LOGS that is under way is stopped and answered. */
 void sql_verify_stop(struct control *control);
+void sql_check_replica_stop(struct control *control); /* ... and those CHECK REPLICA whose alarm is proposed */
 void sql_purge_stop(struct control *control); /* ... and a PURGE BINARY LOGS that looks for its files */
 
 #endif

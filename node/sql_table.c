@@ -119,6 +119,9 @@ static const struct sql_row rows[] = {
      "CHECK BINARY LOGS REBUILD"},
     {"CHECK REPLICATION SOURCE", "", SQL_MONITOR, ON_LOOP, sql_check_source,
      "the source's settings that the promise depends on, and the statement that mends each", "CHECK REPLICATION SOURCE"},
+    {"CHECK REPLICA", "'name' UUID 'uuid' GTIDS 'set'", SQL_ADMIN, ON_LOOP, sql_check_replica,
+     "which of a replica's transactions neither the cluster nor its source has; an alarm keeps it",
+     "CHECK REPLICA 'db1:3306' UUID '' GTIDS '3e11fa47-71ca-11e1-9e33-c80aa9429562:1-5'"},
     {"SHOW ALARMS", "", SQL_MONITOR, ON_LOOP, sql_show_alarms, "what an operator has to know of, also when it is over",
      "SHOW ALARMS"},
     {"ACKNOWLEDGE ALARM", "n", SQL_ADMIN, ON_LOOP, sql_acknowledge_alarm, "it was read: status does not show it any more",
@@ -333,7 +336,7 @@ static bool for_leader(const struct sql_row *row)
     static void (*const handlers[])(struct sql_call *call) = {
         sql_change_source, sql_start_replica, sql_stop_replica, sql_reset_replica, sql_show_replica_status, sql_show_slave_status,
         sql_show_all_slaves, sql_show_named_slave, sql_create_user,
-        sql_alter_user, sql_drop_user, sql_rename_user, sql_set_password, sql_set /* a setting */, sql_grant, sql_revoke, sql_check_source, sql_acknowledge_alarm, sql_purge_logs, sql_show_cluster_status, sql_switchover};
+        sql_alter_user, sql_drop_user, sql_rename_user, sql_set_password, sql_set /* a setting */, sql_grant, sql_revoke, sql_check_source, sql_check_replica, sql_acknowledge_alarm, sql_purge_logs, sql_show_cluster_status, sql_switchover};
     for (size_t i = 0; i < sizeof handlers / sizeof *handlers; i++) {
         if (row->run == handlers[i]) {
             return true;

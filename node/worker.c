@@ -141,7 +141,7 @@ void worker_session_ended(struct session *session)
 
 /* ---- orders ---- */
 
-enum order_kind { ORDER_ACCEPT, ORDER_VIEW, ORDER_END_SESSION, ORDER_ANSWER, ORDER_CLOSE };
+enum order_kind { ORDER_ACCEPT, ORDER_VIEW, ORDER_END_SESSION, ORDER_ANSWER, ORDER_JUDGE, ORDER_CLOSE };
 
 struct order {
     struct env_msg msg;
@@ -153,6 +153,8 @@ struct order {
     struct view *view;
     enum session_end_reason why;
     struct reply reply;
+    enum serve_verdict verdict;
+    struct gtid_set *gtids;
 };
 
 static void take_answer(struct worker *w, uint32_t connection_id, struct reply *reply)
@@ -196,6 +198,13 @@ static void run_order(struct env_msg *msg)
         }
         break;
     case ORDER_ANSWER: take_answer(w, o->connection_id, &o->reply); break;
+    case ORDER_JUDGE:
+        session = *place(w, o->connection_id);
+        if (session && session->dump && !session_is_over(session)) {
+            dump_judged(session->dump, o->verdict, o->gtids);
+        }
+        gtid_set_free(o->gtids);
+        break;
     case ORDER_CLOSE: begin_end(w); break;
     }
     mem_free(o);
@@ -242,6 +251,15 @@ void worker_answer(struct worker *w, uint32_t connection_id, struct reply *reply
     env_post(w->env, &o->msg);
 }
 
+void worker_judge(struct worker *w, uint32_t connection_id, enum serve_verdict verdict, struct gtid_set *gtids)
+{
+    struct order *o = order_new(w, ORDER_JUDGE);
+    o->connection_id = connection_id;
+    o->verdict = verdict;
+    o->gtids = gtids;
+    env_post(w->env, &o->msg);
+}
+
 void worker_close(struct worker *w)
 {
     env_post(w->env, &order_new(w, ORDER_CLOSE)->msg);
@@ -280,6 +298,18 @@ void worker_dump_begins(struct dump *dump)
     dump_link(dump, &w->dumps);
     dump_report(dump, &replica);
     note(w, NOTE_DUMP_BEGINS, &replica);
+}
+
+void worker_dump_has(struct dump *dump, const struct gtid_set *have)
+{
+    struct worker *w = dump_session(dump)->worker;
+    struct serve_note *n = mem_new(sizeof *n);
+    n->msg.run = serve_take_note;
+    n->serve = w->serve;
+    n->kind = NOTE_DUMP_HAS;
+    n->have = gtid_set_copy(have);
+    dump_report(dump, &n->replica);
+    env_post(w->loop, &n->msg);
 }
 
 void worker_dump_moved(struct dump *dump)

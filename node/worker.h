@@ -61,6 +61,7 @@ void worker_set_view(struct worker *worker, struct view *view); /* takes a refer
 void worker_end_session(struct worker *worker, uint32_t connection_id, enum session_end_reason why);
 void worker_answer(struct worker *worker, uint32_t connection_id,
                    struct reply *reply); /* takes the content */
+void worker_judge(struct worker *worker, uint32_t connection_id, enum serve_verdict verdict, struct gtid_set *gtids); /* takes the set */
 void worker_close(struct worker *worker);
 
 /* ---- for sessions, on the worker ---- */
@@ -68,6 +69,7 @@ void worker_close(struct worker *worker);
 /* Runs the statement on the loop; session_answered follows if the session still lives then. */
 void worker_submit(struct session *session, struct sql_statement *statement);
 void worker_dump_begins(struct dump *dump);
+void worker_dump_has(struct dump *dump, const struct gtid_set *have); /* dump_judged follows */
 void worker_dump_moved(struct dump *dump); /* the loop is told of it soon */
 void worker_dump_ends(struct dump *dump);
 void worker_session_begins(struct session *session); /* it is logged in, maybe as somebody else now */
@@ -75,13 +77,14 @@ void worker_session_ended(struct session *session); /* off the list; the session
 
 /* ---- notes: worker -> loop (serve.c) ---- */
 
-enum serve_note_kind { NOTE_DUMP_BEGINS, NOTE_DUMP_MOVED, NOTE_DUMP_ENDS, NOTE_SESSION_BEGINS, NOTE_SESSION_ENDED };
+enum serve_note_kind { NOTE_DUMP_BEGINS, NOTE_DUMP_HAS, NOTE_DUMP_MOVED, NOTE_DUMP_ENDS, NOTE_SESSION_BEGINS, NOTE_SESSION_ENDED };
 
 struct serve_note {
     struct env_msg msg;
     struct serve *serve;
     enum serve_note_kind kind;
     struct serve_replica replica; /* connection_id is always set */
+    struct gtid_set *have;        /* NOTE_DUMP_HAS: what it asked with; its taker's */
 };
 
 void serve_take_note(struct env_msg *msg); /* on the loop; frees it */

@@ -362,6 +362,15 @@ int gtid_set_subtract(struct gtid_set *to, const struct gtid_set *other)
     return 0;
 }
 
+int gtid_set_keep_related(struct gtid_set *set, const struct gtid_set *other)
+{
+    if (set->flavour != other->flavour) {
+        return E_INVALID;
+    }
+    ops_of(set)->keep_related(set, other);
+    return 0;
+}
+
 int gtid_set_intersect(struct gtid_set *to, const struct gtid_set *other)
 {
     if (to->flavour != other->flavour) {

@@ -107,6 +107,10 @@ int gtid_set_subtract(struct gtid_set *to, const struct gtid_set *other);
 int gtid_set_intersect(struct gtid_set *to, const struct gtid_set *other);
 bool gtid_set_subset(const struct gtid_set *a, const struct gtid_set *b);
 
+/* Leaves in `set` what comes from where members of `other` come from: the same uuid, with whatever tag (MariaDB: the same domain). E_INVALID:
+ * another flavour. */
+int gtid_set_keep_related(struct gtid_set *set, const struct gtid_set *other);
+
 /* States only. `state` is what lies before some place in a binlog (a file's GTID_LIST), `position` where a
  * replica stands. True when the replica has all of it, so that the place is early enough to start from: each
  * domain of `state` stands in `position`, and the position's GTID is not before the end of it: either it is

@@ -290,6 +290,19 @@ static void mariadb_intersect(struct gtid_set *to, const struct gtid_set *other)
     domains_settle(to);
 }
 
+static void mariadb_keep_related(struct gtid_set *set, const struct gtid_set *other)
+{
+    struct gtid newest;
+    size_t kept = 0;
+    for (size_t i = 0; i < set->total; i++) {
+        if (gtid_set_newest(other, set->pairs[i].domain, &newest)) {
+            set->pairs[kept++] = set->pairs[i];
+        }
+    }
+    set->total = kept;
+    domains_settle(set);
+}
+
 static bool mariadb_subset(const struct gtid_set *a, const struct gtid_set *b)
 {
     for (size_t i = 0; i < a->total; i++) {
@@ -466,6 +479,7 @@ const struct gtid_set_ops gtid_mariadb_ops = {
     .unite = mariadb_unite,
     .subtract = mariadb_subtract,
     .intersect = mariadb_intersect,
+    .keep_related = mariadb_keep_related,
     .subset = mariadb_subset,
     .parse = mariadb_parse,
     .print = mariadb_print,

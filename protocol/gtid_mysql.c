@@ -394,6 +394,21 @@ static void mysql_intersect(struct gtid_set *to, const struct gtid_set *other)
     combine_with(to, other, intervals_intersect);
 }
 
+/* Tags sort behind their uuid without one. */
+static void mysql_keep_related(struct gtid_set *set, const struct gtid_set *other)
+{
+    for (size_t i = 0; i < set->sid_count; i++) {
+        struct gtid_sid key;
+        bool found;
+        sid_name(&key, set->sids[i].uuid, "");
+        size_t at = sid_place(other, &key, &found);
+        if (at == other->sid_count || memcmp(other->sids[at].uuid, key.uuid, sizeof key.uuid) != 0) {
+            set->sids[i].count = 0;
+        }
+    }
+    set_settle(set);
+}
+
 static bool intervals_within(const struct gtid_sid *a, const struct gtid_sid *b)
 {
     size_t k = 0;
@@ -627,6 +642,7 @@ const struct gtid_set_ops gtid_mysql_ops = {
     .unite = mysql_unite,
     .subtract = mysql_subtract,
     .intersect = mysql_intersect,
+    .keep_related = mysql_keep_related,
     .subset = mysql_subset,
     .parse = mysql_parse,
     .print = mysql_print,

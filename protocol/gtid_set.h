@@ -52,6 +52,7 @@ struct gtid_set_ops {
     int (*unite)(struct gtid_set *to, const struct gtid_set *other);
     void (*subtract)(struct gtid_set *to, const struct gtid_set *other);
     void (*intersect)(struct gtid_set *to, const struct gtid_set *other);
+    void (*keep_related)(struct gtid_set *set, const struct gtid_set *other);
     bool (*subset)(const struct gtid_set *a, const struct gtid_set *b);
     int (*parse)(struct gtid_set *set, struct cur *c, struct errmsg *em);
     void (*print)(const struct gtid_set *set, struct buf *out);

@@ -443,7 +443,7 @@ void entry_alarm_get(struct cur *c, struct alarm *a)
 {
     a->id = cur_u64(c);
     uint8_t kind = cur_u8(c);
-    if (kind != ALARM_LOSS_WINDOW && kind != ALARM_OTHER_CLIENT) {
+    if (kind < ALARM_LOSS_WINDOW || kind > ALARM_ERRANT_REPLICA) {
         cur_fail(c);
         kind = ALARM_LOSS_WINDOW;
     }

@@ -125,7 +125,8 @@ struct entry_purge {
 /* What an operator has to know of, also when it is over. number, name in SQL */
 #define ALARM_KINDS(X)                                                                                                     \
     X(LOSS_WINDOW, 1, "loss_window")    /* commits on the source returned without our acknowledgement */                   \
-    X(OTHER_CLIENT, 2, "other_client")  /* another semi-sync client could acknowledge in our place */
+    X(OTHER_CLIENT, 2, "other_client")  /* another semi-sync client could acknowledge in our place */                      \
+    X(ERRANT_REPLICA, 3, "errant_replica") /* a replica has what neither the cluster nor its source has; `from` names it */
 
 enum alarm_kind {
 #define ALARM_ENUM(name, number, text) ALARM_##name = number,
@@ -141,7 +142,7 @@ struct alarm {
     uint64_t since;     /* wall clock of the leader, microseconds */
     uint64_t until;     /* 0: it goes on */
     bool acknowledged;
-    char source[300];   /* host:port */
+    char source[300];   /* host:port; of an errant replica its own */
     char from[512];     /* what was held when it began, as GTIDs, else file:position; ends in "..." when it is too long */
     char to[512];       /* ... when it ended */
     char text[512];

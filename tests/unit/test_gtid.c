@@ -722,7 +722,39 @@ static void what_a_server_lacks(void)
     lacks(FLAVOUR_MARIADB, "0-1-100,1-1-5", "0-1-50", "0-1-100,1-1-4", 5, "1-1-1 to 1-1-5");
 }
 
-UNIT_MAIN("gtid", UNIT_TEST(what_a_server_lacks), UNIT_TEST(one_gtid_reads_and_prints), UNIT_TEST(one_gtid_refuses), UNIT_TEST(mysql_text),
+/* ---- what comes from the same servers ---- */
+
+static void related(enum flavour flavour, const char *set, const char *other, const char *want)
+{
+    struct gtid_set *a = set_of(flavour, set), *b = set_of(flavour, other), *c = set_of(flavour, want);
+    UNIT_UINT(gtid_set_keep_related(a, b), 0);
+    UNIT_TRUE(gtid_set_equal(a, c));
+    gtid_set_free(a);
+    gtid_set_free(b);
+    gtid_set_free(c);
+}
+
+static void keeps_what_is_related(void)
+{
+    static const char A[] = "3e11fa47-71ca-11e1-9e33-c80aa9429562", B[] = "4e11fa47-71ca-11e1-9e33-c80aa9429562";
+    char both[200], a[100], b[100], tagged[100];
+    snprintf(both, sizeof both, "%s:8-9,%s:3", A, B);
+    snprintf(a, sizeof a, "%s:1-5", A);
+    snprintf(b, sizeof b, "%s:3", B);
+    snprintf(tagged, sizeof tagged, "%s:night:1-5", B);
+    related(FLAVOUR_MYSQL, both, tagged, b);
+    related(FLAVOUR_MYSQL, tagged, b, tagged);
+    related(FLAVOUR_MYSQL, both, "", "");
+    related(FLAVOUR_MYSQL, b, a, "");
+    related(FLAVOUR_MARIADB, "0-1-5,1-1-7,2-1-1", "0-2-4,2-3-9", "0-1-5,2-1-1");
+    related(FLAVOUR_MARIADB, "0-1-5", "", "");
+    struct gtid_set *one = set_of(FLAVOUR_MYSQL, a), *other = set_of(FLAVOUR_MARIADB, "0-1-5");
+    UNIT_TRUE(gtid_set_keep_related(one, other) == E_INVALID);
+    gtid_set_free(one);
+    gtid_set_free(other);
+}
+
+UNIT_MAIN("gtid", UNIT_TEST(keeps_what_is_related), UNIT_TEST(what_a_server_lacks), UNIT_TEST(one_gtid_reads_and_prints), UNIT_TEST(one_gtid_refuses), UNIT_TEST(mysql_text),
           UNIT_TEST(mariadb_text), UNIT_TEST(captured_bytes), UNIT_TEST(hostile_bytes), UNIT_TEST(varints),
           UNIT_TEST(mysql_sets_are_as_the_model), UNIT_TEST(wrong_flavour), UNIT_TEST(large_sets),
           UNIT_TEST(states_are_as_the_model), UNIT_TEST(positions))

@@ -58,9 +58,40 @@ int cmd_switchover(struct cli *cli)
     return rv ? rv : cli_fail(CLI_SERVER, "switchover: node %s still leads after %d s; holdfast status shows whether the other one is reachable and level", before, SWITCH_S);
 }
 
+/* Those that were refused are not connected; the cluster keeps their names until somebody has read them. */
+static void list_errant(struct cli *cli)
+{
+    struct result r;
+    struct errmsg em;
+    bool any = false;
+    cli_result_init(&r);
+    if (cli_try(cli, "SHOW ALARMS", &r, &em)) {
+        result_free(&r); /* it may not be for this account */
+        return;
+    }
+    for (size_t i = 0; i < r.nrows; i++) {
+        const char *kind = result_get(&r, i, "Kind"), *read = result_get(&r, i, "Acknowledged");
+        const char *who = result_get(&r, i, "Source"), *text = result_get(&r, i, "Text");
+        if (kind && who && text && !strcmp(kind, "errant_replica") && !status_yes(read)) {
+            buf_str(&cli->out, any ? "" : "\nErrant:\n");
+            buf_str(&cli->out, "  ");
+            out_plain(&cli->out, who, strlen(who));
+            buf_str(&cli->out, ": ");
+            out_plain(&cli->out, text, strlen(text));
+            buf_str(&cli->out, "\n");
+            any = true;
+        }
+    }
+    result_free(&r);
+}
+
 int cmd_replica_list(struct cli *cli)
 {
-    return cli_list(cli, "SHOW REPLICAS", "No replica is connected to this node.");
+    int rv = cli_list(cli, "SHOW REPLICAS", "No replica is connected to this node.");
+    if (!rv && !cli->json) {
+        list_errant(cli);
+    }
+    return rv;
 }
 
 int cmd_alarm_list(struct cli *cli)

@@ -120,8 +120,9 @@ static void kept_alarms(const struct part *kept, struct alarms *alarms)
         }
         bool open = strcmp(cells[2], "open") == 0;
         if (open || !status_yes(cells[3])) {
-            alarm_add(alarms, "%s on %s since %s%s%s: %s%s%s", cells[1], cells[6], cells[4], open ? "" : " until ",
-                      open ? ", going on" : cells[5], cells[7], open ? "" : ". When it is read: holdfast alarm ack ",
+            bool moment = !open && strcmp(cells[4], cells[5]) == 0;
+            alarm_add(alarms, "%s on %s %s %s%s%s: %s%s%s", cells[1], cells[6], moment ? "at" : "since", cells[4], open || moment ? "" : " until ",
+                      open ? ", going on" : moment ? "" : cells[5], cells[7], open ? "" : ". When it is read: holdfast alarm ack ",
                       open ? "" : cells[0]);
         }
     }
