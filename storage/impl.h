@@ -141,6 +141,7 @@ void writer_index_begin(struct writer *w, const struct catalog_file *file, const
 void writer_index_bytes(struct writer *w, const struct store_job *job);
 void writer_index_flush(struct writer *w); /* the bytes are written */
 void writer_index_cut(struct writer *w);   /* they are cut to w->end */
+void writer_index_checkpoint(struct writer *w); /* all is written: a start will go on from here */
 void writer_index_sync(struct writer *w);
 void writer_index_seal(struct writer *w); /* no more bytes come; ends with writer_index_close */
 void writer_index_close(struct writer *w);

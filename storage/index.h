@@ -15,8 +15,9 @@
  *     flags    1: from here on GTIDs do not tell what stands before: a transaction without one, or numbers of
  *                 a MariaDB server that go back. The sets are empty then.
  *
- * A record is about offsets at or below the last transaction end, which never goes back: nothing is ever
- * taken out of an index but at a start, with the end of its file. Which records there are follows from the
+ * A record is about offsets at or below the last transaction end, which never goes back; only hashes of an open
+ * transaction may stand behind, when a checkpoint was written inside it. These are taken out when it is cut, else
+ * nothing but at a start, with the end of its file. Which records there are follows from the
  * file alone (not from the pieces in which it came), so an index that is made again is the same, byte for
  * byte. HASH stands before the first ENTRY that is at or behind its block's end.
  *
@@ -56,11 +57,12 @@ struct index_builder;
 struct index_builder *index_builder_new(uint64_t era, const char *name, uint32_t step, uint32_t block);
 void index_builder_free(struct index_builder *b); /* NULL is fine */
 
-/* Goes on with what is there: the records up to the last place at or below `limit` are taken, *kept says how
+/* Goes on with what is there: the records up to the last place at or below `limit` (a transaction end) are taken, and the
+ * hashes behind it of blocks that end at or below `size` (that much of the file is as it was then); *kept says how
  * many bytes of `data` they are. NULL: nothing can be used. The next bytes to be given are
  * those from index_builder_at on, the next transaction ends those behind index_builder_place. */
-struct index_builder *index_builder_load(const void *data, size_t n, uint64_t era, const char *name,
-                                         uint32_t step, uint32_t block, uint64_t limit, size_t *kept);
+struct index_builder *index_builder_load(const void *data, size_t n, uint64_t era, const char *name, uint32_t step,
+                                         uint32_t block, uint64_t limit, uint64_t size, size_t *kept);
 
 uint64_t index_builder_at(const struct index_builder *b);    /* of the next byte */
 uint64_t index_builder_place(const struct index_builder *b); /* of the last entry; 4 when there is none */
@@ -74,9 +76,13 @@ void index_builder_settle(struct index_builder *b);
 /* A transaction ends in the bytes given last (or at an end given before: then nothing happens). */
 void index_builder_txn(struct index_builder *b, const struct store_txn *txn);
 
+/* Now, not at the end of the open transaction, for all whole blocks. */
+void index_builder_put_hashes(struct index_builder *b);
+
 /* The file is cut to `end`, which lies at or behind the last transaction end: then the bytes from
- * index_builder_at on are given again up to `end`. */
-void index_builder_cut(struct index_builder *b, uint64_t end);
+ * index_builder_at on are given again up to `end`. So many bytes of the index stay, the output counted; the output
+ * has lost its part of the others. */
+uint64_t index_builder_cut(struct index_builder *b, uint64_t end);
 
 /* No more bytes come. */
 void index_builder_seal(struct index_builder *b);

@@ -3,7 +3,8 @@
  * Happy path: bytes run through the hash of their block; a block that is full leaves its hash in a queue. At
  * the end of a transaction the hashes of the blocks that end at or before it become records, then, when it is
  * a step or more behind the entry before, the entry with what was added since. What does not lie before a
- * transaction's end is not written: it may be cut.
+ * transaction's end may be cut: it is written when it is asked for (a start need not read a huge open transaction
+ * again then), and a cut goes back to what there was at the last transaction's end.
  *
  * Failure modes: none of its own; what GTIDs cannot say (none, going back, of two flavours) makes the index
  * vague from there on. Too large sets end in the error of the output buffer, which its owner looks at. */
@@ -20,7 +21,12 @@
 struct index_builder {
     struct buf out;
     uint32_t step, block;
-    uint32_t crc; /* of the last record */
+    uint32_t crc;   /* of the last record */
+    uint64_t total; /* bytes of the index so far */
+    struct {        /* the same, where no record is about what may be cut */
+        uint32_t crc;
+        uint64_t total, hashes;
+    } firm;
     /* bytes */
     uint64_t at;
     const uint8_t *last; /* given last, [at - last_n, at) */
@@ -63,7 +69,15 @@ static void end_record(struct index_builder *b, size_t at)
         buf_put_u32(&b->out, at, (uint32_t)n);
         b->crc = crc32c_of(crc32c_of(b->crc, record, 4), record + 8, n);
         buf_put_u32(&b->out, at + 4, b->crc);
+        b->total += 8 + n;
     }
+}
+
+static void be_firm(struct index_builder *b)
+{
+    b->firm.crc = b->crc;
+    b->firm.total = b->total;
+    b->firm.hashes = b->hashes_put;
 }
 
 static void put_set(struct index_builder *b, const struct gtid_set *set)
@@ -231,23 +245,40 @@ void index_builder_txn(struct index_builder *b, const struct store_txn *txn)
     if (txn->end - b->place >= b->step) {
         put_entry(b, txn->end);
     }
+    if (b->hashes_put * b->block <= txn->end) { /* else it is looked at again, at a start */
+        be_firm(b);
+    }
 }
 
-/* The next bytes are those before `end`, from the beginning of its block on, and some more before these for
- * the next tail. */
-static void go_back(struct index_builder *b, uint64_t end)
+void index_builder_put_hashes(struct index_builder *b)
 {
-    b->hash_from = end - end % b->block;
-    b->n_full = (size_t)(b->hash_from / b->block - b->hashes_put);
+    put_hashes(b, b->at);
+}
+
+/* The next bytes are those from the block on, and some more before these for the next tail. */
+static void go_back(struct index_builder *b, uint64_t block)
+{
+    b->hash_from = block * b->block;
+    b->n_full = (size_t)(block - b->hashes_put);
     b->at = b->hash_from < INDEX_TAIL ? 0 : b->hash_from - INDEX_TAIL;
     b->last_n = b->kept_n = 0;
     hash_begin(b);
 }
 
-void index_builder_cut(struct index_builder *b, uint64_t end)
+uint64_t index_builder_cut(struct index_builder *b, uint64_t end)
 {
     CHECK(end >= b->end && end <= b->at);
-    go_back(b, end);
+    if (b->hashes_put == b->firm.hashes) {
+        go_back(b, end / b->block);
+    } else {
+        uint64_t taken_back = b->total - b->firm.total;
+        b->out.len -= taken_back < b->out.len ? (size_t)taken_back : b->out.len;
+        b->crc = b->firm.crc;
+        b->total = b->firm.total;
+        b->hashes_put = b->firm.hashes;
+        go_back(b, b->hashes_put);
+    }
+    return b->total;
 }
 
 void index_builder_seal(struct index_builder *b)
@@ -292,6 +323,8 @@ struct index_builder *index_builder_new(uint64_t era, const char *name, uint32_t
     if (!b->out.err) {
         b->crc = crc32c_of(0, b->out.data, b->out.len);
         buf_u32(&b->out, b->crc);
+        b->total = b->out.len;
+        be_firm(b);
     }
     return b;
 }
@@ -368,8 +401,26 @@ static bool take_entry(struct index_builder *b, struct index_walk *w, const stru
     return true;
 }
 
-struct index_builder *index_builder_load(const void *data, size_t n, uint64_t era, const char *name,
-                                         uint32_t step, uint32_t block, uint64_t limit, size_t *kept)
+/* Takes the hashes behind the last entry, of blocks that end at or before `to`. */
+static void take_hashes(struct index_builder *b, struct index_walk *good, uint64_t to)
+{
+    struct index_walk w = *good;
+    struct index_record record;
+    while (index_walk_next(&w, &record, NULL) == 1 && record.kind == INDEX_HASH && w.hashes * b->block <= to) {
+        *good = w;
+    }
+}
+
+/* The records before `w` are taken. */
+static void take_up_to(struct index_builder *b, const struct index_walk *w, const void *data)
+{
+    b->crc = w->crc;
+    b->hashes_put = w->hashes;
+    b->total = (uint64_t)(w->c.p - (const uint8_t *)data);
+}
+
+struct index_builder *index_builder_load(const void *data, size_t n, uint64_t era, const char *name, uint32_t step,
+                                         uint32_t block, uint64_t limit, uint64_t size, size_t *kept)
 {
     struct index_walk w;
     struct index_record record;
@@ -387,10 +438,18 @@ struct index_builder *index_builder_load(const void *data, size_t n, uint64_t er
             good = w;
         }
     }
-    b->crc = good.crc;
     b->end = b->place = good.place;
-    b->hashes_put = good.place / block;
-    *kept = (size_t)(good.c.p - (const uint8_t *)data);
-    go_back(b, b->place);
+    bool hashes = limit >= b->place && limit - b->place < step; /* else entries are missing in front of them */
+    if (hashes) {
+        take_hashes(b, &good, limit < size ? limit : size);
+    }
+    take_up_to(b, &good, data);
+    be_firm(b);
+    if (hashes) {
+        take_hashes(b, &good, size);
+        take_up_to(b, &good, data);
+    }
+    *kept = (size_t)b->total;
+    go_back(b, b->hashes_put);
     return b;
 }

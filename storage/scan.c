@@ -94,9 +94,11 @@ static int step(struct scan *s, struct errmsg *em)
         bool damage = where == E_MALFORMED || where == E_UNSUPPORTED || where == E_INVALID;
         return err_wrap(em, damage ? E_CORRUPT : where, "%s at %llu", s->path, (unsigned long long)s->at);
     }
+    uint64_t had = index_builder_at(s->builder);
+    size_t skip = had < s->at ? 0 : had - s->at < h.size ? (size_t)(had - s->at) : h.size;
     s->at += h.size;
     s->events++;
-    index_builder_bytes(s->builder, event, h.size);
+    index_builder_bytes(s->builder, event + skip, h.size - skip);
     if (where == TXN_END) {
         struct store_txn txn = {.end = s->at, .gtid = s->txn.gtid};
         index_builder_txn(s->builder, &txn);

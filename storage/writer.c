@@ -130,6 +130,7 @@ static void save_checkpoint(struct writer *w, uint64_t index, uint64_t size)
 void writer_checkpoint(struct writer *w, uint64_t index)
 {
     writer_flush(w);
+    writer_index_checkpoint(w);
     sync_newest(w);
     save_checkpoint(w, index, w->end);
 }

@@ -2,8 +2,9 @@
  *
  * Happy path: each write gives its bytes and transaction ends to the builder; what the builder has made is
  * appended behind the bytes' own write and before they become visible. It is synced where the bytes are: at a
- * checkpoint and when the file is sealed. At the start the part that lies below the checkpoint is kept, cut
- * there, and what the file has beyond is looked at again: less than a step, when nothing was lost.
+ * checkpoint and when the file is sealed. At a checkpoint the hashes of an open transaction go out too. At the start
+ * the part that lies below the checkpoint is kept, cut there, and what the file has beyond is looked at again: less
+ * than a step and a block, when nothing was lost, however large the transactions are.
  *
  * Failure modes: a failed call on the index is fatal, as on the file itself. An index that is missing, torn
  * or does not fit its file is made again at the start. A file in which events cannot be followed has no
@@ -14,6 +15,8 @@
 #include "storage/scan.h"
 
 #include <stdio.h>
+
+enum { LONG_LOOK = 256 << 20 };
 
 static void die_if(struct writer *w, int rv, const char *doing, const struct errmsg *em)
 {
@@ -59,6 +62,14 @@ void writer_index_flush(struct writer *w)
     x->at += out->len;
     x->dirty = true;
     buf_reset(out);
+}
+
+void writer_index_checkpoint(struct writer *w)
+{
+    if (w->index.builder) {
+        index_builder_put_hashes(w->index.builder);
+        writer_index_flush(w);
+    }
 }
 
 void writer_index_sync(struct writer *w)
@@ -124,10 +135,17 @@ void writer_index_bytes(struct writer *w, const struct store_job *job)
 void writer_index_cut(struct writer *w)
 {
     struct errmsg em;
-    struct index_builder *b = w->index.builder;
+    struct writer_index *x = &w->index;
+    struct index_builder *b = x->builder;
     if (b) {
-        index_builder_cut(b, w->end);
-        die_if(w, scan_raw(w->newest, w->index.path, b, w->end, &em), "read the file of", &em);
+        uint64_t stays = index_builder_cut(b, w->end);
+        if (stays < x->at) {
+            open_file(w);
+            die_if(w, env_truncate(x->file, stays, &em), "truncate", &em);
+            x->at = stays;
+            x->dirty = true;
+        }
+        die_if(w, scan_raw(w->newest, x->path, b, w->end, &em), "read the file of", &em);
     }
 }
 
@@ -145,7 +163,7 @@ void writer_index_seal(struct writer *w)
 
 /* What can be used of it, else a new one. */
 static struct index_builder *load(struct writer *w, struct env *env, const struct catalog_file *file,
-                                  uint64_t boundary, struct env_file *bytes, size_t *kept)
+                                  const struct checkpoint *cp, struct env_file *bytes, size_t *kept)
 {
     const struct store_options *o = &w->store->options;
     struct buf data;
@@ -154,7 +172,7 @@ static struct index_builder *load(struct writer *w, struct env *env, const struc
     buf_init(&data, INDEX_MAX);
     if (env_read_file(env, w->index.path, &data, NULL) == 0) {
         b = index_builder_load(data.data, data.len, file->era, file->name, o->index_step, o->index_block,
-                               boundary, kept);
+                               cp->boundary, cp->size, kept);
     }
     struct index_place place = {.offset = b ? index_builder_place(b) : 0,
                                 .tail = b ? index_builder_tail(b) : 0};
@@ -178,6 +196,11 @@ static int look_again(struct env *env, const char *path, struct env_file *file, 
                       uint64_t boundary, uint64_t size, struct errmsg *em)
 {
     struct scan *scan;
+    uint64_t from = index_builder_place(b) < index_builder_at(b) ? index_builder_place(b) : index_builder_at(b);
+    if (size - from > LONG_LOOK) { /* it may take a while */
+        env_log(env, ENV_INFO, "index is made again file=%s from=%llu to=%llu", path, (unsigned long long)from,
+                (unsigned long long)size);
+    }
     int rv = scan_open(env, path, b, index_builder_place(b), boundary, &scan, em);
     while (!rv && (rv = scan_step(scan, UINT64_MAX, em)) == 1) {
         rv = 0;
@@ -219,7 +242,7 @@ int writer_index_resume(struct writer *w, struct env *env, const struct catalog_
     int rv = env_make_dir(env, w->store->index_dir, era, em);
     rv = rv ? rv : env_open(env, file->path, ENV_READ, &bytes, em);
     if (!rv) {
-        x->builder = load(w, env, file, cp->boundary, bytes, &kept);
+        x->builder = load(w, env, file, cp, bytes, &kept);
         rv = look_again(env, file->path, bytes, x->builder, cp->boundary, cp->size, em);
         if (rv == E_CORRUPT) {
             env_log(env, ENV_ERROR,

@@ -1,7 +1,8 @@
 /* fuzz_index: the index beside a binlog file.
  *
  * Input: step and block, transactions (length, GTID) with a list of sizes in which their bytes come, then
- * changes to the index that is made of them (flags: 1: its sums are put right afterwards). Properties: the
+ * changes to the index that is made of them (flags: 1: its sums are put right afterwards; 4: hashes are put while
+ * a transaction is open). Properties: the
  * index does not depend on the pieces; it is whole; a builder that goes on from any part of it makes the
  * same; of a damaged one, places are at its file's transaction ends as long as sums decide, and never behind
  * the limit. */
@@ -10,7 +11,7 @@
 #include "storage/index.h"
 #include "tests/fuzz/fuzz.h"
 
-enum { FIX_SUMS = 1, MARIADB = 2, TXNS_MAX = 200, PIECES = 4, HEADER = 24 };
+enum { FIX_SUMS = 1, MARIADB = 2, EARLY = 4, TXNS_MAX = 200, PIECES = 4, HEADER = 24 };
 
 #define NAME "b.000001"
 
@@ -82,6 +83,9 @@ static void give(struct index_builder *b, const struct plan *p, bool cut, struct
             index_builder_txn(b, &p->txns[next++]);
         }
         index_builder_settle(b);
+        if (cut && p->flags & EARLY) {
+            index_builder_put_hashes(b);
+        }
         free(exact);
     }
     while (next < p->n) { /* their bytes were given before the builder was stored */
@@ -105,7 +109,7 @@ static void resume(const struct plan *p, const struct buf *whole, size_t n, uint
 {
     size_t kept = 0;
     struct buf out;
-    struct index_builder *b = index_builder_load(whole->data, n, 1, NAME, p->step, p->block, limit, &kept);
+    struct index_builder *b = index_builder_load(whole->data, n, 1, NAME, p->step, p->block, limit, p->size, &kept);
     if (!b) {
         return;
     }
@@ -203,7 +207,7 @@ static void damaged(const struct plan *p, const struct buf *whole, struct cur *i
     MUST(rv >= 0 || em.text[0]);
     (void)index_check_sealed(data, n, 1, NAME, p->size, NULL);
     search(p, data, n, limit, !(p->flags & FIX_SUMS));
-    index_builder_free(index_builder_load(data, n, 1, NAME, p->step, p->block, limit, &kept));
+    index_builder_free(index_builder_load(data, n, 1, NAME, p->step, p->block, limit, p->size, &kept));
     gtid_set_free(set);
     free(data);
 }
