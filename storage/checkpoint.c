@@ -135,7 +135,7 @@ char *checkpoint_list_path(const char *binlog_dir, uint64_t list)
 }
 
 static int load_list(const struct checkpoint *cp, const struct buf *data, struct filelist **files,
-                     struct filelist **later, struct errmsg *em)
+                     struct filelist **later, bool *torn, struct errmsg *em)
 {
     if (data->len < cp->list_bytes) {
         return err_set(em, E_CORRUPT, "it has %zu bytes; the checkpoint names it with %llu", data->len,
@@ -146,16 +146,19 @@ static int load_list(const struct checkpoint *cp, const struct buf *data, struct
         rv = err_set(em, E_CORRUPT, "it is not what the checkpoint names (%zu files, expected %llu)",
                      filelist_count(*files), (unsigned long long)cp->n);
     }
-    return rv ? rv : filelist_load(data->data, data->len, true, later, em);
+    rv = rv ? rv : filelist_load(data->data, data->len, true, later, em);
+    *torn = !rv && filelist_size(*later) < data->len;
+    return rv;
 }
 
 int checkpoint_load(struct env *env, const char *binlog_dir, struct checkpoint *cp, struct filelist **files,
-                    struct filelist **later, struct errmsg *em)
+                    struct filelist **later, bool *torn, struct errmsg *em)
 {
     struct buf data;
     char *path = mem_printf("%s/checkpoint", binlog_dir);
     *cp = (struct checkpoint){0};
     *files = *later = NULL;
+    *torn = false;
     buf_init(&data, LIST_MAX);
     int rv = env_read_file(env, path, &data, em);
     if (!rv) {
@@ -171,7 +174,7 @@ int checkpoint_load(struct env *env, const char *binlog_dir, struct checkpoint *
             rv = cp->n ? err_set(em, E_CORRUPT, "%s is missing", path) : 0;
         }
         if (!rv) {
-            rv = load_list(cp, &data, files, later, em);
+            rv = load_list(cp, &data, files, later, torn, em);
             rv = rv ? err_wrap(em, rv, "%s", path) : 0;
         }
         mem_free(path);

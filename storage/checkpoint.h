@@ -40,9 +40,9 @@ void checkpoint_encode(const struct checkpoint *cp, struct buf *out);
 int checkpoint_decode(struct checkpoint *cp, const void *data, size_t n, struct errmsg *em);
 
 /* Reads binlog_dir/checkpoint and the files it names; `later` are these and what was added since (both to be
- * unreferenced; NULL on error). E_NOTFOUND when there is no checkpoint. */
+ * unreferenced; NULL on error), *torn: and more, which cannot be read. E_NOTFOUND when there is no checkpoint. */
 int checkpoint_load(struct env *env, const char *binlog_dir, struct checkpoint *cp, struct filelist **files,
-                    struct filelist **later, struct errmsg *em);
+                    struct filelist **later, bool *torn, struct errmsg *em);
 /* Puts it in place durably. The list holds what it names, durably. */
 int checkpoint_save(struct env *env, const char *binlog_dir, const struct checkpoint *cp, struct errmsg *em);
 

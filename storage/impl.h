@@ -159,6 +159,11 @@ void rebuild_drop_all(struct writer *w);
 int recover(struct env *env, const char *data_dir, const char *binlog_dir, const char *index_dir,
             struct checkpoint *cp, struct filelist **files, struct errmsg *em);
 
+/* ---- sweep.c: at the start, on the loop -------------------------------------------------------------------- */
+
+/* Removes binlog files and indexes that `files` does not name. */
+int sweep(struct env *env, const char *binlog_dir, const char *index_dir, const struct filelist *files, struct errmsg *em);
+
 /* ---- store.c ------------------------------------------------------------------------------------------- */
 
 void store_job_done(struct env_msg *msg); /* on the loop */

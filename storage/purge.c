@@ -132,7 +132,7 @@ static int unlink_unused_list(struct env *env, const char *binlog_dir, uint64_t 
     return unlink_if_there(env, checkpoint_list_path(binlog_dir, list), em);
 }
 
-static int load_old(struct env *env, const char *binlog_dir, uint64_t list, struct filelist **old, struct errmsg *em)
+static int load_old(struct env *env, const char *binlog_dir, uint64_t list, struct filelist **old, bool *torn, struct errmsg *em)
 {
     struct buf data;
     char *path = checkpoint_list_path(binlog_dir, list);
@@ -140,18 +140,19 @@ static int load_old(struct env *env, const char *binlog_dir, uint64_t list, stru
     buf_init(&data, OLD_LIST_MAX);
     int rv = env_read_file(env, path, &data, em);
     rv = rv ? rv : filelist_load(data.data, data.len, true, old, em);
+    *torn = *torn || (!rv && filelist_size(*old) < data.len);
     buf_free(&data);
     mem_free(path);
     return rv;
 }
 
 int purge_resume(struct env *env, const char *binlog_dir, const char *index_dir, uint64_t list,
-                 const struct filelist *files, struct errmsg *em)
+                 const struct filelist *files, bool *torn, struct errmsg *em)
 {
     struct purge p;
     struct filelist *old;
     int rv = unlink_unused_list(env, binlog_dir, list + 1, em);
-    rv = rv || list == CHECKPOINT_FIRST_LIST ? rv : load_old(env, binlog_dir, list - 1, &old, em);
+    rv = rv || list == CHECKPOINT_FIRST_LIST ? rv : load_old(env, binlog_dir, list - 1, &old, torn, em);
     if (rv || list == CHECKPOINT_FIRST_LIST) {
         return rv == E_NOTFOUND ? 0 : rv;
     }

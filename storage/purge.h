@@ -32,8 +32,9 @@ bool purge_holds(const struct purge *purge, uint64_t era, const char *name);
 /* The lists of names (.index) of the era that now begins in the middle. */
 int purge_names(struct env *env, const char *binlog_dir, const struct filelist *files, struct errmsg *em);
 
-/* At the start: ends what was begun before the checkpoint that names `list` and these files. */
+/* At the start: ends what was begun before the checkpoint that names `list` and these files. *torn: but for what the damaged end of
+ * the list from before named. */
 int purge_resume(struct env *env, const char *binlog_dir, const char *index_dir, uint64_t list,
-                 const struct filelist *files, struct errmsg *em);
+                 const struct filelist *files, bool *torn, struct errmsg *em);
 
 #endif

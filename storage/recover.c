@@ -1,10 +1,10 @@
 /* recover.c: brings the files to the checkpoint, at the start.
  *
  * Happy path: read the checkpoint and the list of files, look whether the newest file is there and long enough, cut
- * what was written after it, remove the files that the list names behind the checkpoint's part, mend the list of
- * names (.index) of the newest era where it differs; a purge that was under way is ended. Files that were sealed, and eras that ended, are not touched, and no directory
- * is read: the number of calls does not depend on how many files there are. Readers see whether sealed files are
- * whole. Everything after the checkpoint comes again from the log.
+ * what was written after it, remove the files that the list names behind the checkpoint's part, mend the lists of
+ * names (.index) where they differ; a purge that was under way is ended. Files that were sealed are not touched, and no
+ * directory is read (but see storage/sweep.c): the number of calls does not depend on how many files there are. Readers see
+ * whether sealed files are whole. Everything after the checkpoint comes again from the log.
  *
  * Failure modes: the newest file that the checkpoint names is missing or shorter, the list is damaged, or the
  * checkpoint is missing although there are eras: this node's data is damaged, the daemon must not start, and nothing
@@ -29,10 +29,10 @@ static void see_era(void *arg, const char *name)
 }
 
 static int load(struct env *env, const char *binlog_dir, struct checkpoint *cp, struct filelist **files,
-                struct filelist **later, struct errmsg *em)
+                struct filelist **later, bool *torn, struct errmsg *em)
 {
     bool any = false;
-    int rv = checkpoint_load(env, binlog_dir, cp, files, later, em);
+    int rv = checkpoint_load(env, binlog_dir, cp, files, later, torn, em);
     if (rv != E_NOTFOUND) {
         return rv;
     }
@@ -130,16 +130,6 @@ static int remove_all_later(struct env *env, const char *binlog_dir, const char 
 
 /* ---- the list of names --------------------------------------------------------------------------------- */
 
-/* As the servers keep it beside their files. */
-static void put_names(const struct filelist *files, struct buf *names)
-{
-    struct filelist_walk w;
-    filelist_walk_begin(&w, files, filelist_newest_era(files));
-    while (filelist_walk_next(&w)) {
-        buf_printf(names, "./%s\n", w.file.name);
-    }
-}
-
 /* Cuts it behind the newest file's line. E_CORRUPT: up to there it is not what it should be. */
 static int cut_names(struct env *env, const char *path, const struct buf *want, struct errmsg *em)
 {
@@ -163,29 +153,49 @@ static int cut_names(struct env *env, const char *path, const struct buf *want, 
     return rv;
 }
 
-static int mend_names(struct env *env, const char *binlog_dir, const struct filelist *files,
-                      const struct filelist_file *newest, struct errmsg *em)
+/* `names`: those of the era, as the servers keep them beside their files; `last` is the last one. */
+static int mend_names_of(struct env *env, const char *binlog_dir, const struct filelist_file *last,
+                         const struct buf *names, struct errmsg *em)
 {
-    struct buf names;
-    char *dir = mem_printf("%s/%llu", binlog_dir, (unsigned long long)newest->era);
-    char *path = writer_names_path(dir, newest->name);
-    buf_init(&names, NAMES_MAX);
-    put_names(files, &names);
-    int rv = names.err ? err_set(em, names.err, "%s: %s", path, err_text(names.err)) : cut_names(env, path, &names, em);
+    char *dir = mem_printf("%s/%llu", binlog_dir, (unsigned long long)last->era);
+    char *path = writer_names_path(dir, last->name);
+    int rv = names->err ? err_set(em, names->err, "%s: %s", path, err_text(names->err)) : cut_names(env, path, names, em);
     if (rv == E_CORRUPT) {
         env_log(env, ENV_WARN, "the list of names was missing or damaged and is written again file=%s", path);
-        rv = env_replace_file(env, dir, strrchr(path, '/') + 1, names.data, names.len, em);
+        rv = env_replace_file(env, dir, strrchr(path, '/') + 1, names->data, names->len, em);
     }
-    buf_free(&names);
     mem_free(path);
     mem_free(dir);
+    return rv;
+}
+
+static int mend_names(struct env *env, const char *binlog_dir, const struct filelist *files, struct errmsg *em)
+{
+    struct filelist_walk w;
+    struct filelist_file last = {.era = 0};
+    struct buf names;
+    int rv = 0;
+    buf_init(&names, NAMES_MAX);
+    filelist_walk_begin(&w, files, 0);
+    for (bool more = true; more && !rv;) {
+        more = filelist_walk_next(&w);
+        if (last.era && (!more || w.file.era != last.era)) {
+            rv = mend_names_of(env, binlog_dir, &last, &names, em);
+            buf_reset(&names);
+        }
+        if (more) {
+            buf_printf(&names, "./%s\n", w.file.name);
+            last = w.file;
+        }
+    }
+    buf_free(&names);
     return rv;
 }
 
 /* ---- all of it ----------------------------------------------------------------------------------------- */
 
 static int bring_to(struct env *env, const char *binlog_dir, const char *index_dir, const struct checkpoint *cp,
-                    const struct filelist *files, const struct filelist *later, struct errmsg *em)
+                    const struct filelist *files, const struct filelist *later, bool torn, struct errmsg *em)
 {
     struct filelist_file newest;
     int rv = 0;
@@ -196,10 +206,11 @@ static int bring_to(struct env *env, const char *binlog_dir, const char *index_d
         mem_free(path);
     }
     rv = rv ? rv : remove_all_later(env, binlog_dir, index_dir, files, later, em);
-    rv = rv ? rv : purge_resume(env, binlog_dir, index_dir, cp->list, files, em);
-    if (!rv && cp->n > 0) {
-        rv = mend_names(env, binlog_dir, files, &newest, em);
+    rv = rv ? rv : purge_resume(env, binlog_dir, index_dir, cp->list, files, &torn, em);
+    if (!rv && torn) {
+        rv = sweep(env, binlog_dir, index_dir, files, em);
     }
+    rv = rv ? rv : mend_names(env, binlog_dir, files, em);
     return rv ? rv : checkpoint_cut_list(env, binlog_dir, cp, em); /* last: it tells what is to be removed */
 }
 
@@ -207,14 +218,15 @@ int recover(struct env *env, const char *data_dir, const char *binlog_dir, const
             struct checkpoint *cp, struct filelist **files, struct errmsg *em)
 {
     struct filelist *later = NULL;
+    bool torn = false;
     *cp = (struct checkpoint){0};
     *files = NULL;
     int rv = env_make_dir(env, data_dir, "binlog", em);
     rv = rv ? rv : env_make_dir(env, data_dir, "index", em);
     rv = rv ? rv : env_sync_dir(env, data_dir, em); /* a crash may have come between making and syncing */
-    rv = rv ? rv : load(env, binlog_dir, cp, files, &later, em);
+    rv = rv ? rv : load(env, binlog_dir, cp, files, &later, &torn, em);
     rv = rv ? rv : env_sync_dir(env, binlog_dir, em); /* the same: the checkpoint's name may not be durable */
-    rv = rv ? rv : bring_to(env, binlog_dir, index_dir, cp, *files, later, em);
+    rv = rv ? rv : bring_to(env, binlog_dir, index_dir, cp, *files, later, torn, em);
     if (rv) {
         filelist_unref(*files);
         *files = NULL;

@@ -196,10 +196,9 @@ static int look_again(struct env *env, const char *path, struct env_file *file, 
                       uint64_t boundary, uint64_t size, struct errmsg *em)
 {
     struct scan *scan;
-    uint64_t from = index_builder_place(b) < index_builder_at(b) ? index_builder_place(b) : index_builder_at(b);
-    if (size - from > LONG_LOOK) { /* it may take a while */
-        env_log(env, ENV_INFO, "index is made again file=%s from=%llu to=%llu", path, (unsigned long long)from,
-                (unsigned long long)size);
+    uint64_t bytes = boundary - index_builder_place(b) + (size - index_builder_at(b));
+    if (bytes > LONG_LOOK) { /* it may take a while */
+        env_log(env, ENV_INFO, "index is made again file=%s bytes=%llu", path, (unsigned long long)bytes);
     }
     int rv = scan_open(env, path, b, index_builder_place(b), boundary, &scan, em);
     while (!rv && (rv = scan_step(scan, UINT64_MAX, em)) == 1) {

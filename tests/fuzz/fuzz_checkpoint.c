@@ -113,13 +113,13 @@ static void open_store(struct env *env)
     struct checkpoint cp;
     struct filelist *files, *later;
     struct errmsg em = {.text = ""};
-    bool gone = false, closed = false;
+    bool gone = false, closed = false, torn;
     if (store_open(env, "/d", &store, &em)) {
         MUST(em.text[0]);
         return;
     }
-    MUST(checkpoint_load(env, "/d/binlog", &cp, &files, &later, NULL) == 0);
-    MUST(filelist_size(later) == filelist_size(files)); /* it was cut */
+    MUST(checkpoint_load(env, "/d/binlog", &cp, &files, &later, &torn, NULL) == 0);
+    MUST(filelist_size(later) == filelist_size(files) && !torn); /* it was cut */
     struct store_sub sub = {.owner = &gone};
     store_subscribe(store, &sub, env, changed);
     memory_env_run(env);

@@ -149,6 +149,7 @@ int cli_fail(int code, const char *fmt, ...) __attribute__((format(printf, 2, 3)
 
 /* Connects if need be. CLI_OK, CLI_CONNECT, CLI_SERVER (the login was refused). */
 int cli_connect(struct cli *cli);
+void cli_be_patient(struct cli *cli, unsigned seconds); /* so much more than --timeout with each answer from now on */
 
 /* A statement. CLI_OK; else the reason stands on standard error. */
 int cli_query(struct cli *cli, const char *sql, struct result *result);

@@ -90,7 +90,8 @@ const struct command COMMANDS_TABLE[] = {
      "holdfast log purge --before 7d --dry-run\nholdfast log purge --to mysql-bin.000042\n", "", 0, 0, cmd_log_purge},
     {"log verify", "[--rate MIB] [--rebuild]", "reads the binlog files of this node and says whether they are sound",
      "File after file of all eras: the checksum of every event, the hashes that were kept when it was written, and its index. "
-     "Standard error shows how far it is when it is a terminal. --timeout is for one file.\n"
+     "Standard error shows how far it is when it is a terminal. It waits for each file as long as a slow disk needs for it, and "
+     "--timeout longer.\n"
      "\n"
      "A damaged index costs time, no data: it is made again by itself when a replica wants it, or now with --rebuild. A damaged "
      "file is not served beyond the damage: replace the member.\n",

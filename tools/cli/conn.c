@@ -54,6 +54,11 @@ static void begin_step(struct conn *c, unsigned ms)
     c->deadline = now_ms() + ms;
 }
 
+void conn_set_patience(struct conn *c, unsigned answer_ms)
+{
+    c->answer_ms = answer_ms;
+}
+
 static int wait_for(struct conn *c, int fd, short events, struct errmsg *em)
 {
     for (;;) {

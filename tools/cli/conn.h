@@ -37,6 +37,8 @@ void conn_close(struct conn *conn);
  * connection goes on. */
 int conn_query(struct conn *conn, const char *sql, size_t n, struct result *result, struct errmsg *em);
 
+void conn_set_patience(struct conn *conn, unsigned answer_ms); /* with each answer from now on */
+
 const char *conn_version(const struct conn *conn); /* the server's, as it greets */
 
 /* One sentence for a person: what to try after conn_open failed with this code. */

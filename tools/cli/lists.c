@@ -163,6 +163,15 @@ static bool is_sound(const char *state, size_t n)
     return false;
 }
 
+/* As long as a slow disk needs for so many bytes, or the rate that was asked for. */
+static void wait_for_bytes(struct cli *cli, uint64_t bytes)
+{
+    enum { SLOW_DISK = 4, LONGEST = 1000000 }; /* MiB a second, seconds */
+    uint64_t rate = cli->has_rate && cli->rate > 0 && cli->rate < SLOW_DISK ? cli->rate : SLOW_DISK;
+    uint64_t seconds = (bytes >> 20) / rate;
+    cli_be_patient(cli, seconds < LONGEST ? (unsigned)seconds : LONGEST);
+}
+
 /* One file, into the output or the list; *sound is its verdict. */
 static int verify_one(struct cli *cli, const char *era, const char *name, struct json *j, bool *sound)
 {
@@ -236,6 +245,7 @@ static int verify_all(struct cli *cli, const struct result *files, struct json *
         if (terminal) {
             show_bar(done, of, name ? name : "");
         }
+        wait_for_bytes(cli, number_at(files, i, SIZE));
         rv = verify_one(cli, era ? era : "", name ? name : "", j, &sound);
         *bad += !rv && !sound;
         done += number_at(files, i, SIZE);

@@ -119,6 +119,14 @@ int cli_connect(struct cli *cli)
     return rv;
 }
 
+void cli_be_patient(struct cli *cli, unsigned seconds)
+{
+    cli->patience = seconds;
+    if (cli->conn) {
+        conn_set_patience(cli->conn, (cli->timeout + cli->patience) * 1000);
+    }
+}
+
 /* ---- statements ---- */
 
 void cli_result_init(struct result *result)
