@@ -35,7 +35,7 @@ static void begin(struct rig *rig, const char *name, struct binlog *b, struct st
 {
     *rig = (struct rig){.loop = test_env_new(unit_seed()), .dir = binlog_dir(name), .options = options, .b = b};
     rig->store = binlog_store_with(rig->loop, rig->dir, &rig->options);
-    store_file(rig->store, rig->index = 1, 1, b->name, b->state_before);
+    store_file(rig->store, rig->index = 1, 0, 1, b->name, b->state_before);
     rig->at = STORE_MAGIC;
 }
 
@@ -79,7 +79,7 @@ static void restart(struct rig *rig)
 static void end(struct rig *rig)
 {
     UNIT_UINT(rig->at, rig->b->n);
-    store_file(rig->store, ++rig->index, 1, "mysql-bin.900000", NULL);
+    store_file(rig->store, ++rig->index, 0, 1, "mysql-bin.900000", NULL);
     binlog_store_close(rig->loop, rig->store);
     UNIT_TRUE(binlog_same(rig->loop, rig->dir, 1, rig->b));
     UNIT_TRUE(binlog_index_same(rig->loop, rig->dir, 1, rig->b, &rig->options, true));

@@ -28,7 +28,7 @@ static void begin(struct rig *rig, const char *name)
 
 static void add_file(struct rig *rig, uint64_t era, const char *name)
 {
-    store_file(rig->store, ++rig->index, era, name, NULL);
+    store_file(rig->store, ++rig->index, 0, era, name, NULL);
     test_env_run(rig->loop);
 }
 
@@ -97,7 +97,7 @@ static void a_file_that_a_damaged_list_hides_is_removed(void)
     add_file(&rig, 2, "mysql-bin.000001");
     write_file(&rig, "binlog/1/notes.txt", "mine");
     UNIT_TRUE(is_there(&rig, "binlog/2/mysql-bin.000001") && is_there(&rig, "index/2/mysql-bin.000001.idx"));
-    flip(&rig, "binlog/files.1", 28); /* in the second record */
+    flip(&rig, "binlog/files.1", 33); /* in the second record */
     restart(&rig);
     UNIT_TRUE(is_there(&rig, "binlog/1/mysql-bin.000001") && is_there(&rig, "index/1/mysql-bin.000001.idx"));
     UNIT_TRUE(!is_there(&rig, "binlog/1/mysql-bin.000002") && !is_there(&rig, "index/1/mysql-bin.000002.idx"));
@@ -146,7 +146,7 @@ static void what_a_purge_left_is_removed(void)
     UNIT_INT(env_replace_file(rig.loop, path, "files.1", old.data, old.len, NULL), 0);
     mem_free(path);
     write_file(&rig, "binlog/1/mysql-bin.000003", "\376bin");
-    flip(&rig, "binlog/files.1", 28);
+    flip(&rig, "binlog/files.1", 33);
     restart(&rig);
     UNIT_TRUE(!is_there(&rig, "binlog/files.1") && !is_there(&rig, "binlog/1/mysql-bin.000003"));
     UNIT_TRUE(is_there(&rig, "binlog/1/mysql-bin.000005") && is_there(&rig, "binlog/1/mysql-bin.000006"));
