@@ -135,7 +135,7 @@ struct env *env_uv_main(enum env_level level)
         errno = error;
         return NULL;
     }
-    l->owner = pthread_self();
+    loop_take(l);
     return &l->env;
 }
 

@@ -49,7 +49,11 @@ struct loop {
 
     _Atomic(struct env_msg *) inbox; /* newest first; any thread pushes, the owner takes all */
     atomic_size_t posting;           /* threads inside post; see loop_drain_all */
-    uv_async_t wake;
+    atomic_bool asleep;              /* or about to be: who posts must wake it */
+    int wake_fd;
+    uv_poll_t wake;
+    uv_prepare_t before;
+    uv_check_t after;
     struct env_msg stop_msg; /* join's */
 
     uv_idle_t idle; /* active while there is something in `later` */
@@ -80,6 +84,8 @@ int loop_spawn(struct env *env, const char *name, struct env **child);
 void loop_join(struct env *child);
 void loop_post(struct env *to, struct env_msg *msg);
 int loop_init(struct loop *l, const char *name, enum env_level level); /* 0 or an errno */
+void loop_take(struct loop *l);                                        /* this thread will run it */
+void loop_awake(struct loop *l); /* a socket woke it: what is posted from here on needs no wake-up */
 void loop_end(struct loop *l);                                         /* on its thread; the struct stays */
 
 /* env_uv_timer.c */

@@ -103,6 +103,7 @@ static void bytes_came(uv_stream_t *handle, ssize_t n, const uv_buf_t *buf)
 {
     struct link *link = handle->data;
     struct env_stream *stream = link->stream;
+    loop_awake(link->loop);
     if (!stream) {
         if (!link->closing) {
             linger_read(link, n);

@@ -1,9 +1,10 @@
 /* env_uv_thread.c: loops and their threads, and the posts between them.
  *
- * A post pushes onto a stack of one atomic word; who finds it empty wakes the loop, the others know that it
- * is awake already. The loop takes the whole stack, turns it round and runs it, so each sender's messages run
- * in the order of their posts, and one wake-up (one write to an eventfd) serves all that came until it was
- * handled.
+ * A post pushes onto a stack of one atomic word. A loop runs the whole stack, turned round, so each sender's messages run in the order of
+ * their posts: after the turn's sockets and timers, and again until there are none, before it goes to sleep. So what a loop posts to itself, and what
+ * others post while it is awake, costs no system call. A loop that goes to sleep says so (`asleep`), then looks once more; who posts looks at
+ * `asleep` after the push, and the one who finds it set takes it away and writes to the eventfd: one of the two sees the other.
+ * (Not libuv's uv_async: its receiver spins, then yields the processor, while the sender is still inside its call, which on a busy machine is the rule.)
  *
  * The end: join posts a last message and waits for the thread. The thread runs what is left, waits for the
  * lingering streams and frees the loop. A poster may have been interrupted between its push and its wake-up
@@ -15,11 +16,28 @@
 #include "node/env_uv_impl.h"
 #include "protocol/base/mem.h"
 
+#include <errno.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+enum { ROUNDS = 16 }; /* of messages in a turn, before it is the sockets' again */
+
+static _Thread_local struct loop *current; /* what this thread runs */
 
 /* ---- posts ----------------------------------------------------------------------------------- */
+
+static void wake_up(struct loop *l)
+{
+    uint64_t one = 1;
+    ssize_t n;
+    do {
+        n = write(l->wake_fd, &one, sizeof one);
+    } while (n < 0 && errno == EINTR);
+    CHECK(n == sizeof one || errno == EAGAIN); /* full: it will wake */
+}
 
 void loop_post(struct env *to, struct env_msg *msg)
 {
@@ -30,10 +48,9 @@ void loop_post(struct env *to, struct env_msg *msg)
         msg->next = head;
     } while (!atomic_compare_exchange_weak_explicit(&l->inbox, &head, msg, memory_order_seq_cst,
                                                     memory_order_relaxed));
-    if (!head) {
-        /* libuv reads "is a wake-up pending" without a barrier; it must not do so before our push is seen */
-        atomic_thread_fence(memory_order_seq_cst);
-        uv_async_send(&l->wake);
+    /* the loop's own thread is awake, and looks before it sleeps */
+    if (!head && l != current && atomic_load(&l->asleep) && atomic_exchange(&l->asleep, false)) {
+        wake_up(l);
     }
     atomic_fetch_sub_explicit(&l->posting, 1, memory_order_release);
 }
@@ -58,9 +75,43 @@ static bool inbox_run(struct loop *l)
     return any;
 }
 
-static void woken(uv_async_t *wake)
+/* From now on nobody needs to wake it. */
+void loop_awake(struct loop *l)
 {
-    inbox_run(CONTAINER_OF(wake, struct loop, wake));
+    if (atomic_load_explicit(&l->asleep, memory_order_relaxed)) {
+        atomic_store_explicit(&l->asleep, false, memory_order_relaxed);
+    }
+}
+
+static void woken(uv_poll_t *wake, int status, int events)
+{
+    struct loop *l = CONTAINER_OF(wake, struct loop, wake);
+    uint64_t count;
+    (void)events;
+    CHECK(status == 0);
+    loop_awake(l);
+    while (read(l->wake_fd, &count, sizeof count) < 0 && errno == EINTR) {
+    }
+}
+
+/* Behind the sockets. */
+static void turned(uv_check_t *after)
+{
+    struct loop *l = CONTAINER_OF(after, struct loop, after);
+    loop_awake(l);
+    inbox_run(l);
+}
+
+/* Before it sleeps, if it will: libuv has called timers and what waits for the next turn. */
+static void before_sleep(uv_prepare_t *before)
+{
+    struct loop *l = CONTAINER_OF(before, struct loop, before);
+    for (int i = 0; i < ROUNDS && inbox_run(l); i++) {
+    }
+    atomic_store(&l->asleep, true);
+    if (atomic_load(&l->inbox) && atomic_exchange(&l->asleep, false)) {
+        wake_up(l);
+    }
 }
 
 /* ---- next turn ------------------------------------------------------------------------------- */
@@ -111,14 +162,30 @@ int loop_init(struct loop *l, const char *name, enum env_level level)
     if (rv) {
         return -rv;
     }
-    rv = uv_async_init(&l->uv, &l->wake, woken);
+    l->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    rv = l->wake_fd < 0 ? -errno : uv_poll_init(&l->uv, &l->wake, l->wake_fd);
     if (rv) {
+        if (l->wake_fd >= 0) {
+            close(l->wake_fd);
+        }
         CHECK(uv_loop_close(&l->uv) == 0);
         return -rv;
     }
     uv_idle_init(&l->uv, &l->idle);
+    uv_prepare_init(&l->uv, &l->before);
+    uv_check_init(&l->uv, &l->after);
+    uv_unref((uv_handle_t *)&l->before); /* what keeps the loop alive is `wake` */
+    uv_unref((uv_handle_t *)&l->after);
+    CHECK(!uv_poll_start(&l->wake, UV_READABLE, woken) && !uv_prepare_start(&l->before, before_sleep) &&
+          !uv_check_start(&l->after, turned));
     l->read_buf = mem_new(LOOP_READ_BYTES);
     return 0;
+}
+
+void loop_take(struct loop *l)
+{
+    l->owner = pthread_self();
+    current = l;
 }
 
 static void signal_freed(uv_handle_t *handle)
@@ -154,9 +221,13 @@ void loop_end(struct loop *l)
     CHECK(TAILQ_EMPTY(&l->later));
     uv_close((uv_handle_t *)&l->idle, NULL);
     uv_close((uv_handle_t *)&l->wake, NULL);
+    uv_close((uv_handle_t *)&l->before, NULL);
+    uv_close((uv_handle_t *)&l->after, NULL);
     while (uv_run(&l->uv, UV_RUN_DEFAULT)) {
     }
     CHECK(uv_loop_close(&l->uv) == 0);
+    close(l->wake_fd);
+    current = current == l ? NULL : current;
     mem_free(l->read_buf);
 }
 
@@ -170,7 +241,7 @@ static void stop_arrived(struct env_msg *msg)
 static void *thread_main(void *arg)
 {
     struct loop *l = arg;
-    l->owner = pthread_self();
+    loop_take(l);
     char name[16]; /* the kernel's limit */
     snprintf(name, sizeof name, "%.15s", l->name);
     pthread_setname_np(pthread_self(), name);
@@ -199,8 +270,10 @@ int loop_spawn(struct env *env, const char *name, struct env **child)
     error = pthread_create(&l->handle, NULL, thread_main, l);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (error) {
-        l->owner = pthread_self();
+        struct loop *mine = current;
+        loop_take(l);
         loop_end(l);
+        current = mine;
         mem_free(l);
         return err_errno(NULL, error, "spawn");
     }

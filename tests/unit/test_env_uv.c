@@ -138,6 +138,43 @@ static void post_to_oneself_waits(void)
     end();
 }
 
+struct again {
+    struct env_msg msg;
+    struct env_timer timer;
+    unsigned turns;
+    bool fired;
+};
+
+static void again_fired(struct env_timer *timer)
+{
+    CONTAINER_OF(timer, struct again, timer)->fired = true;
+}
+
+/* Until the timer has fired, and then a thousand times without anything that would wake the loop. */
+static void again_arrived(struct env_msg *msg)
+{
+    struct again *a = CONTAINER_OF(msg, struct again, msg);
+    a->turns += a->fired;
+    if (a->turns == 1000) {
+        env_uv_stop(env);
+    } else {
+        env_post(env, msg);
+    }
+}
+
+static void posts_to_oneself_go_on_and_let_timers_run(void)
+{
+    struct again a = {.msg.run = again_arrived};
+    begin();
+    UNIT_INT(env_timer_open(env, &a.timer, again_fired), 0);
+    env_timer_start(&a.timer, 2 * ENV_MS);
+    env_post(env, &a.msg);
+    run();
+    UNIT_UINT(a.turns, 1000);
+    env_timer_close(&a.timer);
+    end();
+}
+
 /* ---- timers ---- */
 
 struct alarm {
@@ -544,7 +581,8 @@ static void level_reaches_all_loops(void)
 }
 
 UNIT_MAIN("env_uv", UNIT_TEST(level_reaches_all_loops), UNIT_TEST(posts_keep_order_and_join_drains), UNIT_TEST(posts_go_to_and_fro),
-          UNIT_TEST(post_to_oneself_waits), UNIT_TEST(timers_fire_in_order_and_never_early),
+          UNIT_TEST(post_to_oneself_waits), UNIT_TEST(posts_to_oneself_go_on_and_let_timers_run),
+          UNIT_TEST(timers_fire_in_order_and_never_early),
           UNIT_TEST(timers_are_not_early_within_a_millisecond), UNIT_TEST(timers_stop_restart_and_close),
           UNIT_TEST(durable_on_disk), UNIT_TEST(durable_in_memory), UNIT_TEST(durable_without_direct_io),
           UNIT_TEST(files_and_names), UNIT_TEST(full_device_is_named), UNIT_TEST(clocks_and_random),
