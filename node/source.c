@@ -312,6 +312,7 @@ static void readable(void *owner, const uint8_t *data, size_t n)
     uint64_t connection = s->connection;
     int rv = wire_feed(s->wire, data, n, &em);
     s->silent = false;
+    s->read_at = env_now(s->loop);
     if (s->status.phase == SOURCE_PROVING) { /* the last transaction may be a large one */
         env_timer_start(&s->timer, SOURCE_CONNECT_S * ENV_S);
     }
@@ -513,6 +514,16 @@ void source_get_status(const struct source *s, struct source_status *status)
         status->received = file->size;
     }
     status->committed = file ? file->size : 0;
+}
+
+const struct latency *source_latency(const struct source *s, enum source_stage stage)
+{
+    return &s->latency[stage];
+}
+
+void source_latency_reset(struct source *s)
+{
+    memset(s->latency, 0, sizeof s->latency);
 }
 
 struct source *source_new(struct env *loop, struct cluster *cluster)

@@ -4,6 +4,7 @@
 #ifndef HOLDFAST_NODE_SOURCE_H
 #define HOLDFAST_NODE_SOURCE_H
 
+#include "protocol/base/latency.h"
 #include "raft/cluster.h"
 
 struct source;
@@ -17,6 +18,16 @@ enum source_phase {
     SOURCE_PROVING,    /* a short dump of its own: is it the history held here, where does it begin */
     SOURCE_STREAMING,
     SOURCE_REFUSED,    /* the follow rule forbids it: an operator has to act */
+};
+
+/* Where an acknowledgement spends its time. */
+enum source_stage {
+    STAGE_RECEIVE, /* from the read of the event that asked for it until the entry is begun: it waits for the entry in flight */
+    STAGE_WAL,     /* until the entry is in this node's log, on its disk */
+    STAGE_PEERS,   /* until a quorum has it; nothing when the others were faster */
+    STAGE_ACK,     /* until the acknowledgement is given to the socket */
+    STAGE_TOTAL,
+    STAGES
 };
 
 struct source_status {
@@ -52,6 +63,8 @@ void source_hurry(struct source *source); /* tries at once, if it waits for the 
 /* The i-th of the candidates in settings->host ("db1,db2:3307,[::1]:3308"); false when there are no more, or it cannot be read. */
 bool source_candidate(const struct source_settings *settings, size_t i, struct env_addr *addr);
 void source_get_status(const struct source *source, struct source_status *status);
+const struct latency *source_latency(const struct source *source, enum source_stage stage);
+void source_latency_reset(struct source *source);
 const char *source_phase_text(enum source_phase phase);
 
 #endif

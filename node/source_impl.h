@@ -64,6 +64,7 @@ struct source_batch {
     uint64_t offset;   /* of bytes[0] */
     uint64_t boundary; /* last transaction end at or below offset + bytes.len */
     uint64_t ack;      /* end of the last event that asked for an acknowledgement; 0: none */
+    uint64_t asked_at; /* when the first one that asked was read */
     uint32_t timestamp; /* of the last event */
     bool complete;     /* a transaction (or what stands between two) ended in it */
 };
@@ -102,6 +103,8 @@ struct source {
     struct pem_request *reading; /* TLS files, for the connection `reading_for` */
     uint64_t reading_for;
     struct result result;
+    uint64_t read_at; /* when the last bytes came */
+    struct latency latency[STAGES];
     uint32_t caps;
     size_t step; /* source_ask.c */
     enum source_probe probe;

@@ -30,7 +30,7 @@ struct flight { /* an entry of events that was proposed */
     struct source *source;
     uint64_t connection;
     char file[FILE_NAME_SIZE];
-    uint64_t ack;
+    uint64_t ack, asked_at;
     size_t bytes;
     uint64_t transactions;
     bool progress; /* more than a part of a transaction, which a loss of the connection takes away again */
@@ -44,8 +44,20 @@ static void begin_batch(struct source *s)
     buf_reset(&s->batch.txns);
     s->batch.offset = s->position;
     s->batch.last = (struct entry_txn){.end = s->position};
-    s->batch.ack = 0;
+    s->batch.ack = s->batch.asked_at = 0;
     s->batch.complete = false;
+}
+
+/* Where the others may have it before this node's own log does, that log's time is nothing. */
+static void measure(struct source *s, const struct flight *f)
+{
+    struct cluster_times t = cluster_times(s->cluster);
+    uint64_t now = env_now(s->loop), stored = t.stored > t.begun ? t.stored : t.begun;
+    latency_add(&s->latency[STAGE_RECEIVE], t.begun - f->asked_at);
+    latency_add(&s->latency[STAGE_WAL], stored - t.begun);
+    latency_add(&s->latency[STAGE_PEERS], t.applied - stored);
+    latency_add(&s->latency[STAGE_ACK], now - t.applied);
+    latency_add(&s->latency[STAGE_TOTAL], now - f->asked_at);
 }
 
 static void acknowledge(struct source *s, const struct flight *f)
@@ -57,6 +69,7 @@ static void acknowledge(struct source *s, const struct flight *f)
         return; /* the wire's error shows at the next read */
     }
     source_send(s);
+    measure(s, f);
     source_nudge_ack(s, f->file, f->ack);
     s->status.acks++;
     s->status.acked = f->ack;
@@ -119,6 +132,7 @@ static void fly(struct source *s, struct buf *entry, size_t bytes, uint64_t tran
     *f = (struct flight){.source = s,
                          .connection = s->connection,
                          .ack = s->batch.ack,
+                         .asked_at = s->batch.asked_at,
                          .bytes = bytes,
                          .transactions = transactions,
                          .progress = progress};
@@ -151,7 +165,7 @@ static void propose_batch(struct source *s)
     buf_reset(&b->bytes);
     buf_reset(&b->txns);
     b->last = (struct entry_txn){.end = b->offset};
-    b->ack = 0;
+    b->ack = b->asked_at = 0;
     b->complete = false;
 }
 
@@ -292,6 +306,7 @@ static void add_event(struct source *s, const struct event_header *h, const uint
     }
     if (wants_ack) {
         s->batch.ack = end;
+        s->batch.asked_at = s->batch.asked_at ? s->batch.asked_at : s->read_at;
         s->status.semi_sync = true; /* maybe it was off when we connected */
     }
     if (s->batch.bytes.len >= ENTRY_EVENTS_TARGET) {

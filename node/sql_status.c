@@ -1,4 +1,4 @@
-/* sql_status.c: SHOW STATUS: one row for each name, the verdict first among ours. All on the loop. */
+/* sql_status.c: SHOW STATUS: one row for each name, the verdict first among ours; and FLUSH STATUS. All on the loop. */
 #include "build.h"
 #include "node/monitor.h"
 #include "node/serve.h"
@@ -221,6 +221,26 @@ static void s_acks(const struct facts *f, struct buf *out)
     put_u64(out, f->source.acks);
 }
 
+/* X(name, stage): of each the median and the 99th percentile, in microseconds. */
+#define ACK_STAGES(X)                                                                                                   \
+    X(receive, STAGE_RECEIVE) X(wal, STAGE_WAL) X(peers, STAGE_PEERS) X(ack, STAGE_ACK) X(total, STAGE_TOTAL)
+
+static void put_quantile(const struct facts *f, enum source_stage stage, unsigned per_mille, struct buf *out)
+{
+    put_u64(out, (latency_quantile(source_latency(f->control->source, stage), per_mille) + 500) / 1000);
+}
+
+#define ACK_STAGE(name, stage)                                                                                          \
+    static void s_ack_##name##_p50(const struct facts *f, struct buf *out) { put_quantile(f, stage, 500, out); }        \
+    static void s_ack_##name##_p99(const struct facts *f, struct buf *out) { put_quantile(f, stage, 990, out); }
+ACK_STAGES(ACK_STAGE)
+#undef ACK_STAGE
+
+static void s_acks_timed(const struct facts *f, struct buf *out)
+{
+    put_u64(out, source_latency(f->control->source, STAGE_TOTAL)->count);
+}
+
 static void s_ack_position(const struct facts *f, struct buf *out)
 {
     put_place(out, f->source.acked_file, f->source.acked);
@@ -314,6 +334,10 @@ static const struct status_row status_rows[] = {
     {"Holdfast_alarms", s_alarms},
     {"Holdfast_alarms_dropped", s_alarms_dropped},
     {"Holdfast_acks", s_acks},
+    {"Holdfast_acks_timed", s_acks_timed},
+#define ACK_STAGE(name, stage) {"Holdfast_ack_" #name "_us_p50", s_ack_##name##_p50}, {"Holdfast_ack_" #name "_us_p99", s_ack_##name##_p99},
+    ACK_STAGES(ACK_STAGE)
+#undef ACK_STAGE
     {"Holdfast_ack_position", s_ack_position},
     {"Holdfast_received_position", s_received_position},
     {"Holdfast_committed_position", s_committed_position},
@@ -360,4 +384,13 @@ void sql_show_status(struct sql_call *call)
     }
     buf_free(&value);
     reply_rows(call->reply, table);
+}
+
+/* The times of acknowledgements begin anew; what is counted once and for all stays. */
+void sql_flush_status(struct sql_call *call)
+{
+    if (sql_end(call)) {
+        source_latency_reset(call->control->source);
+        reply_ok(call->reply);
+    }
 }

@@ -75,6 +75,8 @@ static const struct sql_row rows[] = {
     {"SHOW USERS", "", SQL_ADMIN, ON_LOOP, sql_show_users, "accounts and their roles", "SHOW USERS"},
     {"SHOW SETTINGS", "", SQL_MONITOR, ON_LOOP, sql_show_settings,
      "the settings of the cluster: values, defaults, what may be set (SET GLOBAL holdfast_name = value)", "SHOW SETTINGS"},
+    {"FLUSH [LOCAL|NO_WRITE_TO_BINLOG] STATUS", "", SQL_ADMIN, ON_LOOP, sql_flush_status,
+     "how long acknowledgements take (Holdfast_ack_*_us_*) is counted anew on this node", "FLUSH STATUS"},
     {"FLUSH [LOCAL|NO_WRITE_TO_BINLOG] [BINARY] LOGS", "", SQL_MONITOR, ON_WORKER, sql_flush_logs,
      "accepted with a warning: only the source rotates its binlog", "FLUSH BINARY LOGS"},
     {"KILL [CONNECTION]", "n", SQL_ANYBODY, ON_LOOP, sql_kill,

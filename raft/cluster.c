@@ -103,6 +103,7 @@ static void begin(struct cluster *c, struct proposal *p)
     buf.base = p->entry.data; /* libraft frees it (raft_free is free) when the log drops the entry */
     buf.len = p->entry.len;
     c->in_flight = p;
+    c->times.begun = env_now(c->loop);
     if (p->noop) {
         rio_noop(c->rio, c->raft.current_term, raft_last_index(&c->raft) + 1);
     }
@@ -350,6 +351,8 @@ static int fsm_apply(struct raft_fsm *fsm, const struct raft_buffer *buf, void *
                 raft_state(&c->raft) == RAFT_LEADER;
     if (ours) {
         c->in_flight = NULL;
+        c->times.stored = rio_stored_at(c->rio);
+        c->times.applied = env_now(c->loop);
         finish(p, effect.status);
         if (effect.head.kind == ENTRY_NOOP && effect.head.term == c->noop_term && !c->leading) {
             born(c);
@@ -606,6 +609,11 @@ uint64_t cluster_term(const struct cluster *c)
 uint64_t cluster_id(const struct cluster *c)
 {
     return c->id;
+}
+
+struct cluster_times cluster_times(const struct cluster *c)
+{
+    return c->times;
 }
 
 struct cluster_log_bytes cluster_log_bytes(const struct cluster *c)

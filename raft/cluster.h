@@ -115,6 +115,13 @@ struct cluster_log_bytes {
 };
 struct cluster_log_bytes cluster_log_bytes(const struct cluster *cluster);
 
+/* Of the proposal whose success is being told (inside its done()): when it was begun, stored in the own log, and applied, which is when a quorum
+ * had it. ns of the loop's clock. */
+struct cluster_times {
+    uint64_t begun, stored, applied;
+};
+struct cluster_times cluster_times(const struct cluster *cluster);
+
 const struct state *cluster_state(const struct cluster *cluster);
 struct store *cluster_store(const struct cluster *cluster);
 

@@ -72,6 +72,7 @@ struct cluster {
     size_t n_marks;
     uint64_t bytes_total;
     struct cluster_log_bytes log_bytes;
+    struct cluster_times times; /* of the entry in flight, or the last one that was */
     struct raft_transfer transfer;
     /* cluster_net.c's */
     struct member_report reports[CLUSTER_MEMBERS_MAX];

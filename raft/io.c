@@ -167,6 +167,11 @@ uint64_t rio_heard(const struct rio *rio)
     return rio->heard;
 }
 
+uint64_t rio_stored_at(const struct rio *rio)
+{
+    return rio->stored_at;
+}
+
 bool rio_hasten(struct rio *rio)
 {
     const struct raft *raft = rio->io.data;

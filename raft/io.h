@@ -43,6 +43,8 @@ bool rio_hasten(struct rio *rio);
 void rio_leader_gone(struct rio *rio);
 uint64_t rio_heard(const struct rio *rio); /* when a leader was heard last, ns of the loop's clock; 0: never */
 
+uint64_t rio_stored_at(const struct rio *rio); /* when the last write of the log was done; the same clock */
+
 /* After raft_close's callback, or when raft was never started: ends the wal env and frees everything. */
 void rio_free(struct rio *rio);
 

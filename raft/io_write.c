@@ -79,6 +79,7 @@ static void batch_written(struct env_msg *msg)
     struct item *item = rio->batch.items;
     rio->batch.busy = false;
     rio->batch.items = NULL;
+    rio->stored_at = env_now(rio->loop);
     while (item) {
         struct item *next = item->next;
         if (item->kind == ITEM_APPEND) {

@@ -6,6 +6,7 @@
 #include "protocol/base/cursor.h"
 #include "protocol/base/env.h"
 #include "protocol/base/err.h"
+#include "protocol/base/latency.h"
 
 #include <errno.h>
 #include <string.h>
@@ -163,5 +164,28 @@ static void addresses(void)
     }
 }
 
-UNIT_MAIN("base", UNIT_TEST(buf_keeps_its_maximum), UNIT_TEST(buf_writes_what_cursor_reads), UNIT_TEST(cursor_errors_stick),
+static void latencies(void)
+{
+    static struct latency l;
+    UNIT_UINT(latency_quantile(&l, 500), 0);
+    for (uint64_t ns = 0; ns < (uint64_t)1 << 62; ns = ns < 100 ? ns + 1 : ns + ns / 97) { /* alone, each is found again */
+        static struct latency one;
+        memset(&one, 0, sizeof one);
+        latency_add(&one, ns);
+        uint64_t found = latency_quantile(&one, 990), off = found > ns ? found - ns : ns - found;
+        UNIT_TRUE(off <= ns / 16 + 64 || ns > (uint64_t)1 << 40);
+        UNIT_UINT(one.sum, ns);
+    }
+    for (unsigned i = 1; i <= 1000; i++) {
+        latency_add(&l, i * 1000);
+    }
+    UNIT_UINT(l.count, 1000);
+    UNIT_TRUE(latency_quantile(&l, 500) > 460000 && latency_quantile(&l, 500) < 540000);
+    UNIT_TRUE(latency_quantile(&l, 990) > 920000 && latency_quantile(&l, 990) < 1060000);
+    UNIT_TRUE(latency_quantile(&l, 0) < 1100);
+    latency_add(&l, UINT64_MAX);
+    UNIT_TRUE(latency_quantile(&l, 1000) > (uint64_t)1 << 40);
+}
+
+UNIT_MAIN("base", UNIT_TEST(latencies), UNIT_TEST(buf_keeps_its_maximum), UNIT_TEST(buf_writes_what_cursor_reads), UNIT_TEST(cursor_errors_stick),
           UNIT_TEST(checksums_agree), UNIT_TEST(messages_grow_on_the_way_up), UNIT_TEST(addresses))
