@@ -149,7 +149,22 @@ static int set_member(struct config *c, const char *text, struct errmsg *em)
     return 0;
 }
 
-static int set_initial_cluster(struct config *c, const char *v, struct errmsg *em)
+/* One "HOST:PORT". */
+static int set_join_address(struct config *c, const char *text, struct errmsg *em)
+{
+    struct env_addr addr;
+    if (c->n_join == CLUSTER_MEMBERS_MAX) {
+        return err_set(em, E_INVALID, "more than %d members", CLUSTER_MEMBERS_MAX);
+    }
+    int rv = env_addr_parse(text, DEFAULT_RAFT_PORT, &addr, em);
+    if (!rv) {
+        env_addr_format(&addr, c->join[c->n_join++], sizeof *c->join);
+    }
+    return rv;
+}
+
+/* What stands between commas, one by one. */
+static int set_each(struct config *c, const char *v, int (*set)(struct config *c, const char *text, struct errmsg *em), struct errmsg *em)
 {
     char *copy = mem_str(v), *rest = copy;
     int rv = 0;
@@ -160,11 +175,21 @@ static int set_initial_cluster(struct config *c, const char *v, struct errmsg *e
         }
         rest += strspn(rest, " \t");
         rest[strcspn(rest, " \t")] = 0;
-        rv = set_member(c, rest, em);
+        rv = set(c, rest, em);
         rest = comma ? comma + 1 : NULL;
     }
     mem_free(copy);
     return rv;
+}
+
+static int set_initial_cluster(struct config *c, const char *v, struct errmsg *em)
+{
+    return set_each(c, v, set_member, em);
+}
+
+static int set_join(struct config *c, const char *v, struct errmsg *em)
+{
+    return set_each(c, v, set_join_address, em);
 }
 
 static int set_http_listen(struct config *c, const char *v, struct errmsg *em)
@@ -204,6 +229,7 @@ static const struct {
     {"raft", "ssl_key", set_raft_ssl_key},
     {"raft", "secret_file", set_secret_file},
     {"raft", "initial_cluster", set_initial_cluster},
+    {"raft", "join", set_join},
     {"http", "listen", set_http_listen},
     {"log", "level", set_level},
 };
@@ -240,14 +266,20 @@ static int complete(const char *name, struct config *c, struct errmsg *em)
     if (!c->id) {
         return err_set(em, E_INVALID, "%s: [node] id is missing: a number that no other member of the cluster has", name);
     }
-    if (!c->n_initial) {
-        return err_set(em, E_INVALID, "%s: [raft] initial_cluster is missing: for a single node, initial_cluster = %llu@127.0.0.1:%d", name,
+    if (c->n_initial && c->n_join) {
+        return err_set(em, E_INVALID, "%s: [raft] either initial_cluster (a new cluster) or join (one that exists)", name);
+    }
+    if (c->n_join && !c->raft_listen.port) {
+        return err_set(em, E_INVALID, "%s: [raft] listen is missing: with join, where the other members reach this node", name);
+    }
+    if (!c->n_initial && !c->n_join) {
+        return err_set(em, E_INVALID, "%s: [raft] initial_cluster or join is missing: for a new cluster of a single node, initial_cluster = %llu@127.0.0.1:%d", name,
                        (unsigned long long)c->id, DEFAULT_RAFT_PORT);
     }
     for (size_t i = 0; i < c->n_initial; i++) {
         listed = listed || c->initial[i].id == c->id;
     }
-    if (!listed) {
+    if (!listed && !c->n_join) {
         return err_set(em, E_INVALID, "%s: [raft] initial_cluster does not list this node's id %llu", name, (unsigned long long)c->id);
     }
     int given = !!c->raft_ssl_ca[0] + !!c->raft_ssl_cert[0] + !!c->raft_ssl_key[0];

@@ -18,6 +18,8 @@ struct config {
     char raft_secret_file[1024];
     struct cluster_member initial[CLUSTER_MEMBERS_MAX];
     size_t n_initial;
+    char join[CLUSTER_MEMBERS_MAX][300]; /* host:port of members to ask; instead of initial_cluster */
+    size_t n_join;
     struct env_addr http_listen;
     bool has_http_listen;
     enum env_level level;

@@ -203,6 +203,7 @@ static void cluster_applied(void *owner, const struct state_effect *effect)
     case ENTRY_NOOP:
     case ENTRY_ALARM:
     case ENTRY_PURGE:
+    case ENTRY_MEMBER:
         break;
     }
 }
@@ -313,6 +314,9 @@ static int open_parts(struct daemon *d, struct errmsg *em)
                                       .n_initial = config->n_initial,
                                       .snapshot_bytes = config->snapshot_bytes};
     memcpy(options.initial, config->initial, sizeof options.initial);
+    for (size_t i = 0; i < config->n_join; i++) {
+        options.join[options.n_join++] = config->join[i];
+    }
     int rv = env_mkdir(d->loop, config->data_dir, em);
     rv = rv == E_EXISTS ? 0 : rv;
     rv = rv ? rv : identity_open(d->loop, config->data_dir, config->id, &d->identity, em);

@@ -28,6 +28,8 @@ static int create(struct env *env, const char *data_dir, struct identity *id, st
     identity_uuid(env, id->server_uuid);
     env_random(env, &number, sizeof number);
     env_random(env, &id->incarnation, sizeof id->incarnation);
+    id->incarnation >>= 16; /* what the cluster gives stands before it */
+    id->incarnation += !id->incarnation;
     id->server_id = 0x10000000u + number % 0x60000000u;
     buf_init(&b, IDENTITY_MAX);
     buf_printf(&b, "format=%d\nid=%" PRIu64 "\nincarnation=%016" PRIx64 "\nserver_uuid=%s\nserver_id=%" PRIu32 "\n", IDENTITY_FORMAT,

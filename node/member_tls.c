@@ -26,6 +26,12 @@ static int only_loopback(const struct config *config, struct errmsg *em)
                            config->initial[i].address);
         }
     }
+    for (size_t i = 0; is_loopback(host) && i < config->n_join; i++) {
+        if (!env_addr_parse(config->join[i], 0, &addr, em) && !is_loopback(addr.host)) {
+            return err_set(em, E_INVALID, "members at %s need [raft] ssl_ca, ssl_cert and ssl_key, or a secret_file (the same on each node): without them only loopback is allowed",
+                           config->join[i]);
+        }
+    }
     return is_loopback(host) ? 0
                              : err_set(em, E_INVALID, "[raft] listen = %s needs ssl_ca, ssl_cert and ssl_key, or a secret_file: without them only loopback is allowed", host);
 }

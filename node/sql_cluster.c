@@ -7,18 +7,20 @@
 
 static const char *state_text(const struct cluster_member_info *m)
 {
-    return m->leader ? "leader" : m->up ? "follower" : "unreachable";
+    return m->role == CLUSTER_INVITED ? "awaited" : m->leader ? "leader" : m->up ? "follower" : "unreachable";
 }
 
 /* What is wrong with it, if anything. */
 static void put_note(struct table *table, const struct cluster_member_info *m)
 {
-    table_text(table, !m->up ? m->trouble : m->note);
+    table_text(table, m->wait[0] ? m->wait : !m->up ? m->trouble : m->note);
 }
 
 static void put_member(struct table *table, const struct cluster_member_info *m, uint64_t leader_applied)
 {
-    static const char *const roles[] = {[CLUSTER_VOTER] = "voter", [CLUSTER_STANDBY] = "standby", [CLUSTER_SPARE] = "spare"};
+    static const char *const roles[] = {
+        [CLUSTER_VOTER] = "voter", [CLUSTER_STANDBY] = "standby", [CLUSTER_SPARE] = "spare", [CLUSTER_INVITED] = "none yet"};
+    static const char *const goals[] = {"", [MEMBER_VOTER] = "voter", [MEMBER_STANDBY] = "standby", [MEMBER_GONE] = "removed"};
     table_row(table);
     table_number(table, m->id);
     table_text(table, m->address);
@@ -43,6 +45,7 @@ static void put_member(struct table *table, const struct cluster_member_info *m,
         table_text(table, NULL);
     }
     put_note(table, m);
+    table_text(table, goals[m->goal]);
 }
 
 void sql_show_members(struct sql_call *call)
@@ -59,7 +62,7 @@ void sql_show_members(struct sql_call *call)
         enum table_type type;
     } columns[] = {{"Id", TABLE_NUMBER},    {"Address", TABLE_TEXT}, {"Role", TABLE_TEXT}, {"State", TABLE_TEXT},
                    {"Version", TABLE_TEXT}, {"Applied", TABLE_NUMBER}, {"Self", TABLE_TEXT}, {"Lag", TABLE_NUMBER},
-                   {"Seen", TABLE_TEXT},    {"Note", TABLE_TEXT}};
+                   {"Seen", TABLE_TEXT},    {"Note", TABLE_TEXT}, {"Goal", TABLE_TEXT}};
     for (size_t i = 0; i < sizeof columns / sizeof *columns; i++) {
         table_column(table, columns[i].name, columns[i].type);
     }

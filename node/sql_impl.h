@@ -198,7 +198,8 @@ void sql_time_text(uint64_t wall, char text[SQL_TIME_SIZE]);
             X(show_logs) X(show_replicas) X(show_slave_hosts) X(show_processlist) X(show_grants)             \
                 X(show_users) X(show_settings) X(purge_logs) X(show_create_user) X(set_password) X(rename_user) X(flush_logs) X(kill) X(change_source) X(start_replica) X(stop_replica)        \
                     X(reset_replica) X(create_user) X(alter_user) X(drop_user) X(grant) X(revoke) X(check_source) X(check_replica) X(check_logs) X(show_all_logs) X(show_events)      \
-                        X(show_alarms) X(acknowledge_alarm) X(show_cluster_status) X(switchover) X(flush_status)
+                        X(show_alarms) X(acknowledge_alarm) X(show_cluster_status) X(switchover) X(flush_status)      \
+                            X(add_member) X(replace_member) X(remove_member) X(promote_member) X(demote_member)
 
 #define SQL_HANDLER(name) void sql_##name(struct sql_call *call);
 SQL_HANDLERS(SQL_HANDLER)

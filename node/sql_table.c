@@ -44,6 +44,18 @@ static const struct sql_row rows[] = {
      "SHOW STATUS of the node that leads, from any node", "SHOW CLUSTER STATUS LIKE 'Holdfast_protected%'"},
     {"ALTER CLUSTER SWITCHOVER", "[TO n]", SQL_ADMIN, ON_LOOP, sql_switchover,
      "another node leads; the source is not touched", "ALTER CLUSTER SWITCHOVER TO 2"},
+    {"ALTER CLUSTER ADD MEMBER", "n 'host:port' [AS STANDBY] [DRY RUN]", SQL_ADMIN, ON_LOOP, sql_add_member,
+     "a new member, as soon as it asks: an empty node with join = in its configuration; spare, standby, voter by itself",
+     "ALTER CLUSTER ADD MEMBER 4 '10.0.0.4:4307'"},
+    {"ALTER CLUSTER REPLACE MEMBER", "n ['host:port'] [DRY RUN]", SQL_ADMIN, ON_LOOP, sql_replace_member,
+     "the member gets another data directory, which begins empty; the old one is no part of the cluster any more",
+     "ALTER CLUSTER REPLACE MEMBER 2 '10.0.0.2:4307'"},
+    {"ALTER CLUSTER REMOVE MEMBER", "n [DRY RUN]", SQL_ADMIN, ON_LOOP, sql_remove_member,
+     "one member less; its id is never used again", "ALTER CLUSTER REMOVE MEMBER 4"},
+    {"ALTER CLUSTER PROMOTE MEMBER", "n [DRY RUN]", SQL_ADMIN, ON_LOOP, sql_promote_member,
+     "a standby becomes a voter, as soon as it is level", "ALTER CLUSTER PROMOTE MEMBER 4"},
+    {"ALTER CLUSTER DEMOTE MEMBER", "n [DRY RUN]", SQL_ADMIN, ON_LOOP, sql_demote_member,
+     "a voter becomes a standby: it has everything, and does not count", "ALTER CLUSTER DEMOTE MEMBER 4"},
     {"SHOW CLUSTER MEMBERS", "", SQL_MONITOR, ON_LOOP, sql_show_members,
      "the nodes of the cluster, as this one knows them", "SHOW CLUSTER MEMBERS"},
     {"SHOW REPLICA STATUS", "[FOR CHANNEL '']", SQL_MONITOR, ON_LOOP, sql_show_replica_status,
@@ -338,7 +350,8 @@ static bool for_leader(const struct sql_row *row)
     static void (*const handlers[])(struct sql_call *call) = {
         sql_change_source, sql_start_replica, sql_stop_replica, sql_reset_replica, sql_show_replica_status, sql_show_slave_status,
         sql_show_all_slaves, sql_show_named_slave, sql_create_user,
-        sql_alter_user, sql_drop_user, sql_rename_user, sql_set_password, sql_set /* a setting */, sql_grant, sql_revoke, sql_check_source, sql_check_replica, sql_acknowledge_alarm, sql_purge_logs, sql_show_cluster_status, sql_switchover};
+        sql_alter_user, sql_drop_user, sql_rename_user, sql_set_password, sql_set /* a setting */, sql_grant, sql_revoke, sql_check_source, sql_check_replica, sql_acknowledge_alarm, sql_purge_logs, sql_show_cluster_status, sql_switchover, sql_add_member,
+        sql_replace_member, sql_remove_member, sql_promote_member, sql_demote_member};
     for (size_t i = 0; i < sizeof handlers / sizeof *handlers; i++) {
         if (row->run == handlers[i]) {
             return true;

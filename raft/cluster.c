@@ -34,7 +34,7 @@ static void pump_run(struct env_msg *msg)
     pump(c);
 }
 
-static void pump_later(struct cluster *c)
+void cluster_pump_later(struct cluster *c)
 {
     if (!c->pump_posted) {
         c->pump_posted = true;
@@ -83,7 +83,7 @@ void cluster_propose(struct cluster *c, struct buf *entry, void (*done)(void *ar
     buf_move(&p->entry, entry);
     *c->tail = p;
     c->tail = &p->next;
-    pump_later(c);
+    cluster_pump_later(c);
 }
 
 static void begin(struct cluster *c, struct proposal *p)
@@ -97,7 +97,7 @@ static void begin(struct cluster *c, struct proposal *p)
     entry_own(&p->entry, c->id, c->raft.current_term, p->seq);
     if (p->entry.err) { /* larger than an entry may be */
         finish(p, p->entry.err);
-        pump_later(c);
+        cluster_pump_later(c);
         return;
     }
     buf.base = p->entry.data; /* libraft frees it (raft_free is free) when the log drops the entry */
@@ -174,6 +174,7 @@ static void pump(struct cluster *c)
         env_fatal(c->loop, "raft has stopped: %s; this node ends", raft_errmsg(&c->raft));
     }
     look_for_leader(c);
+    cluster_members_turn(c);
     if (role != RAFT_LEADER) {
         cluster_net_look(c);
         if (c->noop_term) {
@@ -190,7 +191,10 @@ static void pump(struct cluster *c)
         }
         propose_noop(c);
     }
-    if ((!c->in_flight || MUTATED(PACE)) && c->first && !c->raft.transfer) { /* while the lead is handed over libraft takes nothing */
+    if ((c->in_flight && !MUTATED(PACE)) || cluster_members_changing(c) || cluster_members_begin(c)) {
+        return;
+    }
+    if (c->first && !c->raft.transfer) { /* while the lead is handed over libraft takes nothing */
         struct proposal *p = c->first;
         c->first = p->next;
         if (!c->first) {
@@ -218,6 +222,7 @@ static void settle(struct cluster *c)
     env_log(c->loop, ENV_INFO, "raft: leading term=%llu index=%llu", c->raft.current_term,
             (unsigned long long)c->state->index);
     c->handler->leading(c->owner, true);
+    cluster_members_wake(c);
 }
 
 static void propose_setting(struct cluster *c, const char *name, const char *value, void (*done)(void *, int))
@@ -300,6 +305,12 @@ static uint64_t first_to_keep(struct cluster *c)
     return keep < applied ? keep : applied;
 }
 
+/* A snapshot would have members that nobody agreed on. */
+static bool change_is_open(const struct cluster *c)
+{
+    return c->raft.configuration_uncommitted_index || c->raft.configuration_index > raft_last_applied((struct raft *)(uintptr_t)&c->raft) + 1;
+}
+
 /* When enough bytes came in, the next look of libraft takes a snapshot. */
 static void count_for_snapshot(struct cluster *c, size_t n)
 {
@@ -307,7 +318,7 @@ static void count_for_snapshot(struct cluster *c, size_t n)
     c->entries_since++;
     c->bytes_since += n;
     c->bytes_total += n;
-    if (c->bytes_since >= c->snapshot_bytes && !c->raft.configuration_uncommitted_index && !c->raft.snapshot.pending.term) {
+    if (c->bytes_since >= c->snapshot_bytes && !change_is_open(c) && !c->raft.snapshot.pending.term) {
         raft_set_snapshot_threshold(&c->raft, 1);
     }
 }
@@ -316,7 +327,7 @@ static void count_for_snapshot(struct cluster *c, size_t n)
  * last entry that a member behind has, whose term goes before those it gets; and it stays as it is while the snapshot is being stored. */
 static void set_trailing(struct cluster *c)
 {
-    uint64_t trailing = c->entries_since / 2, behind = MUTATED(KEEP_LOG) ? 0 : c->state->index - first_to_keep(c) + 1;
+    uint64_t trailing = c->entries_since / 2, behind = MUTATED(KEEP_LOG) ? 0 : raft_last_applied(&c->raft) - first_to_keep(c) + 1;
     trailing = trailing > behind ? trailing : behind;
     raft_set_snapshot_trailing(&c->raft, (unsigned)(trailing < 1 ? 1 : trailing > INT_MAX ? INT_MAX : trailing));
     c->bytes_since = c->entries_since = 0;
@@ -337,7 +348,10 @@ static int fsm_apply(struct raft_fsm *fsm, const struct raft_buffer *buf, void *
         entry_events_free(&effect.events);
         return 0;
     }
-    if (effect.status) {
+    if (effect.head.kind == ENTRY_MEMBER) {
+        c->members_changed = true;
+        cluster_members_wake(c);
+    } else if (effect.status) {
         env_log(c->loop, ENV_ERROR, "raft: an entry does not continue the files and was left out index=%llu node=%llu",
                 (unsigned long long)index, (unsigned long long)effect.head.node);
     }
@@ -359,7 +373,7 @@ static int fsm_apply(struct raft_fsm *fsm, const struct raft_buffer *buf, void *
         }
     }
     c->handler->applied(c->owner, &effect);
-    pump_later(c);
+    cluster_pump_later(c);
     return 0;
 }
 
@@ -368,6 +382,9 @@ static int fsm_snapshot(struct raft_fsm *fsm, struct raft_buffer *bufs[], unsign
     struct cluster *c = fsm->data;
     struct buf b;
     raft_set_snapshot_threshold(&c->raft, UINT_MAX);
+    if (c->raft.configuration_uncommitted_index) {
+        return RAFT_BUSY; /* the next entry asks again */
+    }
     set_trailing(c);
     buf_init(&b, SNAPSHOT_DATA_MAX);
     state_encode(c->state, &b);
@@ -467,11 +484,11 @@ static int init_raft(struct cluster *c, struct errmsg *em)
 
 int cluster_start_raft(struct cluster *c, struct errmsg *em)
 {
-    int rv = rio_is_empty(c->rio) ? bootstrap(c, em) : 0;
+    int rv = rio_is_empty(c->rio) && c->formation.phase != FORMATION_JOINED ? bootstrap(c, em) : 0;
     if (rv) {
         return rv;
     }
-    if (c->formation.phase != FORMATION_FORMED) {
+    if (!formation_is_member(&c->formation)) {
         if (c->net) {
             net_formed(c->net);
         } else {
@@ -482,18 +499,20 @@ int cluster_start_raft(struct cluster *c, struct errmsg *em)
     if (rv) {
         return err_set(em, E_CORRUPT, "raft cannot start: %s (%s)", raft_errmsg(&c->raft), raft_strerror(rv));
     }
+    rio_change_started(c->rio);
     c->started = true;
-    if (c->net) {
-        net_members(c->net, &c->raft.configuration);
-    }
-    pump_later(c);
+    cluster_members_turn(c);
+    cluster_pump_later(c);
     return 0;
 }
 
 /* What the formation's file says must fit to what the log holds. */
 static int check_formation(struct cluster *c, const struct cluster_options *o, struct errmsg *em)
 {
-    if (c->formation.phase == FORMATION_FORMED && rio_is_empty(c->rio)) {
+    if (c->formation.phase == FORMATION_JOINED && rio_last_index(c->rio)) {
+        formation_formed(&c->formation);
+    }
+    if (c->formation.phase == FORMATION_FORMED && !rio_last_index(c->rio)) {
         return err_set(em, E_CORRUPT, "%s: the log of a member of cluster %s is missing; replace the member", o->data_dir, c->formation.cluster);
     }
     if (c->formation.phase == FORMATION_EMPTY && !rio_is_empty(c->rio)) {
@@ -519,7 +538,21 @@ static int open_formation(struct cluster *c, const struct cluster_options *o, st
 /* A cluster of one is formed at once; in a larger one the others must be heard first, unless the first entry is there already. */
 static bool may_start(struct cluster *c)
 {
-    return c->formation.phase == FORMATION_FORMED || !rio_is_empty(c->rio) || formation_step(&c->formation);
+    return formation_is_member(&c->formation) || !rio_is_empty(c->rio) || formation_step(&c->formation);
+}
+
+/* Whom to ask, should this node have to be taken in: those it was given, or those that it took for the others. */
+static void take_join(struct cluster *c, const struct cluster_options *o)
+{
+    for (size_t i = 0; i < o->n_join; i++) {
+        snprintf(c->ask[c->n_ask++], sizeof *c->ask, "%s", o->join[i]);
+    }
+    for (size_t i = 0; i < o->n_initial && c->n_ask < CLUSTER_MEMBERS_MAX; i++) {
+        if (o->initial[i].id != c->id) {
+            snprintf(c->ask[c->n_ask++], sizeof *c->ask, "%s", o->initial[i].address);
+        }
+    }
+    c->join_tls = o->tls.client ? tls_ctx_ref(o->tls.client) : NULL;
 }
 
 int cluster_open(const struct cluster_options *o, const struct cluster_handler *handler, void *owner, struct cluster **out,
@@ -528,6 +561,7 @@ int cluster_open(const struct cluster_options *o, const struct cluster_handler *
     struct cluster *c = mem_new(sizeof *c);
     c->loop = o->loop;
     c->id = o->id;
+    c->level = o->level ? o->level : MESSAGE_LEVEL;
     c->version = o->version ? o->version : "";
     c->handler = handler;
     c->owner = owner;
@@ -540,6 +574,10 @@ int cluster_open(const struct cluster_options *o, const struct cluster_handler *
     bool start = !rv && may_start(c);
     rv = rv ? rv : cluster_net_open(c, o, em);
     rv = rv || !start ? rv : cluster_start_raft(c, em);
+    take_join(c, o);
+    if (!rv && (c->formation.phase == FORMATION_JOINING || (c->formation.phase == FORMATION_JOINED && !c->raft.configuration.n))) {
+        cluster_join_begin(c);
+    }
     if (rv) { /* the process ends with the message: what was opened goes with it */
         return rv;
     }
@@ -598,7 +636,7 @@ uint64_t cluster_leader(const struct cluster *c)
         return 0;
     }
     raft_leader((struct raft *)(uintptr_t)&c->raft, &id, &address);
-    return id;
+    return id ? id : cluster_net_reported_leader(c);
 }
 
 uint64_t cluster_term(const struct cluster *c)

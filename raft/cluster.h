@@ -19,7 +19,7 @@ struct cluster_member {
     char address[300]; /* host:port */
 };
 
-enum cluster_role { CLUSTER_VOTER, CLUSTER_STANDBY, CLUSTER_SPARE };
+enum cluster_role { CLUSTER_VOTER, CLUSTER_STANDBY, CLUSTER_SPARE, CLUSTER_INVITED /* it has not come yet */ };
 
 /* The oldest binlog file that a member's replicas need, and whose need it is. */
 struct cluster_need {
@@ -46,18 +46,23 @@ struct cluster_member_info {
     char note[256];    /* its own trouble, in words; "" */
     struct cluster_need need;
     enum cluster_reach reach;
+    enum member_goal goal; /* what it is to become; 0: what it is */
+    char wait[256];        /* on the leader: what the way there waits for; "" */
 };
 
 struct cluster_options {
     struct env *loop;
     const char *data_dir;
     uint64_t id;
-    uint64_t incarnation; /* of the data directory; never 0 in production */
+    uint64_t incarnation; /* of the data directory, its random part; never 0 in production */
     const char *version;  /* of this program, told to the others */
+    uint32_t level;       /* feature level of this program; 0: MESSAGE_LEVEL */
     struct env_addr listen; /* port 0: where `initial` has this node */
     struct peers_tls tls;
     struct cluster_member initial[CLUSTER_MEMBERS_MAX];
     size_t n_initial;
+    const char *join[CLUSTER_MEMBERS_MAX]; /* host:port of members to ask, when the data directory is empty; instead of `initial` */
+    size_t n_join;
     uint64_t snapshot_bytes; /* log bytes between two snapshots; 0: the default */
 };
 
@@ -102,6 +107,11 @@ bool cluster_formed(const struct cluster *cluster);
  * when leading(false) is called; when it fails nothing changes. */
 int cluster_transfer(struct cluster *cluster, uint64_t to);
 bool cluster_transferring(const struct cluster *cluster); /* it is under way; it ends after an election timeout */
+
+/* On the leader: may this be planned (`wish`: verb PLAN, id, goal, fresh, address)? 0: *plan is what to propose (entry_put_member). Else why not, for the
+ * operator. What is planned is done by whoever leads, step by step; cluster_infos tells how far it is. */
+int cluster_plan_member(const struct cluster *cluster, const struct entry_member *wish, struct entry_member *plan, struct errmsg *em);
+uint32_t cluster_level(const struct cluster *cluster); /* feature level that entries may have */
 
 /* Asks the leader; while there is none, or it is not ready, waits some seconds for one. done(arg, status, answer): 0; E_AGAIN: this node leads by now;
  * E_NOTLEADER: nobody was asked; E_TOOBIG; E_RESET, E_TIMEOUT: it may or may not have done it. Never inside the call. */

@@ -5,6 +5,7 @@
 #include "raft/cluster.h"
 #include "raft/formation.h"
 #include "raft/io.h"
+#include "raft/join.h"
 #include "raft/net.h"
 
 enum { HEARTBEAT_MS = 20, ELECTION_MS = 1000, KEEP_MARKS = 64 };
@@ -20,6 +21,7 @@ struct proposal {
 
 struct member_report {
     uint64_t id; /* 0: none */
+    uint64_t incarnation;
     uint64_t at;
     char version[64];
     uint32_t level;
@@ -39,9 +41,15 @@ struct question { /* that the leader was asked */
     void *arg;
 };
 
+struct member_claim { /* an empty data directory that asked to be the one that is waited for */
+    uint64_t id, random;
+    uint64_t at;
+};
+
 struct cluster {
     struct env *loop;
     uint64_t id;
+    uint32_t level; /* feature level of this program */
     const char *version;
     const struct cluster_handler *handler;
     void *owner;
@@ -83,6 +91,22 @@ struct cluster {
     struct question *questions;
     uint64_t ticket;
     struct env_timer patience; /* of questions */
+    /* cluster_members.c's */
+    struct raft_change change;
+    uint64_t seen_index, seen_uncommitted; /* libraft's configuration, as the network was told */
+    bool members_changed;                  /* the plans were, or something asks for a new look */
+    struct env_timer members;              /* while there is something to do */
+    bool members_on;
+    bool settling;                         /* a DONE or LEVEL of ours is on its way */
+    uint64_t look_index, level_index;      /* the log's end at the last look, and at the one before */
+    struct member_claim claims[CLUSTER_MEMBERS_MAX];
+    /* cluster_join.c's */
+    struct join *join;
+    struct tls_ctx *join_tls;
+    char ask[CLUSTER_MEMBERS_MAX][MESSAGE_ADDRESS_SIZE]; /* whom to ask */
+    size_t n_ask;
+    struct env_msg invited_msg;
+    bool invited_posted;
     void (*closed)(void *arg);
     void *closed_arg;
 };
@@ -90,7 +114,31 @@ struct cluster {
 /* cluster.c */
 int cluster_start_raft(struct cluster *c, struct errmsg *em); /* the formation is over: the first entry is there, or is written now */
 
+/* Proposes an entry of the cluster's own. */
+void cluster_pump_later(struct cluster *c);
+
+/* cluster_members.c */
+int cluster_members_open(struct cluster *c);
+void cluster_members_close(struct cluster *c);
+void cluster_members_turn(struct cluster *c);   /* libraft's configuration, or the plans, may be others: tells the network */
+bool cluster_members_changing(const struct cluster *c); /* while we lead: a change is on its way, nothing else may be begun */
+bool cluster_members_begin(struct cluster *c);  /* the next change, if there is one; true: it is on its way */
+void cluster_members_wake(struct cluster *c);   /* there may be something to do */
+bool cluster_members_admit(void *owner, const struct message_hello *h, struct message_refusal *why);
+void cluster_members_join(void *owner, struct cur *body, struct buf *answer);
+void cluster_members_wait(const struct cluster *c, uint64_t id, char *text, size_t size); /* what a plan waits for */
+uint64_t cluster_members_incarnation(const struct cluster *c, uint64_t id); /* as libraft's configuration has it; 0: none */
+
+/* cluster_join.c */
+void cluster_join_begin(struct cluster *c); /* asks to be taken in */
+void cluster_join_invited(void *owner);
+void cluster_join_end(struct cluster *c);
+
 /* cluster_net.c */
+uint64_t cluster_net_reported_leader(const struct cluster *c); /* for one that libraft tells nothing: who says that it leads; 0 */
+uint64_t cluster_net_stored(const struct cluster *c, uint64_t id); /* as it was reported last; 0 */
+uint32_t cluster_net_level(const struct cluster *c, uint64_t id, uint64_t incarnation); /* feature level, as reported; 0: not yet */
+uint64_t cluster_net_applied(const struct cluster *c, uint64_t id, uint64_t incarnation, uint64_t *term); /* as it was reported last; 0 */
 int cluster_net_open(struct cluster *c, const struct cluster_options *o, struct errmsg *em);
 void cluster_net_close(struct cluster *c, void (*closed)(void *arg), void *arg); /* closed: never inside the call */
 void cluster_net_led_by(struct cluster *c, uint64_t id); /* another leader, or none */

@@ -25,6 +25,7 @@ enum {
     ASK_S = 60,        /* for the leader to do it */
     LEADER_WAIT_S = 3, /* for there to be one */
     ASK_LOOK_MS = 20,
+    FRESH_S = 3,       /* a report */
     FRAME_MAX = MESSAGE_HEAD + MESSAGE_MAX,
     ASK_MAX = 4 << 20,
 };
@@ -92,11 +93,23 @@ size_t cluster_voters(const struct cluster *c)
     return n;
 }
 
+static bool votes_here(const struct cluster *c)
+{
+    struct formation_member m;
+    int role;
+    for (size_t i = 0; member_at(c, i, &m, &role); i++) {
+        if (m.id == c->id) {
+            return role == RAFT_VOTER;
+        }
+    }
+    return false;
+}
+
 static void own_info(const struct cluster *c, struct cluster_member_info *info)
 {
     info->self = info->up = info->reported = true;
     snprintf(info->version, sizeof info->version, "%s", c->version);
-    info->level = MESSAGE_LEVEL;
+    info->level = c->level;
     info->term = c->raft.current_term;
     info->applied = c->state->index;
     info->stored = c->raft.last_stored;
@@ -121,6 +134,31 @@ static void reported_info(const struct cluster *c, const struct member_report *r
     info->reach = r->reach;
 }
 
+/* What is planned for those in the configuration, and those that have not come yet. */
+static size_t plan_infos(const struct cluster *c, struct cluster_member_info *infos, size_t n, size_t max)
+{
+    const struct state_members *plans = &c->state->members;
+    for (size_t i = 0; i < plans->n_plans; i++) {
+        const struct member_plan *p = &plans->plans[i];
+        size_t at = 0;
+        while (at < n && infos[at].id != p->id) {
+            at++;
+        }
+        if (at == n && (n == max || p->goal == MEMBER_GONE)) {
+            continue;
+        }
+        if (at == n) {
+            infos[n] = (struct cluster_member_info){.id = p->id, .role = CLUSTER_INVITED, .up = net_up(c->net, p->id)};
+            snprintf(infos[n].address, sizeof infos[n].address, "%s", p->address);
+            snprintf(infos[n].trouble, sizeof infos[n].trouble, "%s", net_trouble(c->net, p->id));
+            n++;
+        }
+        infos[at].goal = p->goal;
+        cluster_members_wait(c, p->id, infos[at].wait, sizeof infos[at].wait);
+    }
+    return n;
+}
+
 size_t cluster_infos(const struct cluster *c, struct cluster_member_info *infos, size_t max)
 {
     struct formation_member m;
@@ -141,7 +179,41 @@ size_t cluster_infos(const struct cluster *c, struct cluster_member_info *infos,
             reported_info(c, r, info);
         }
     }
-    return n;
+    return plan_infos(c, infos, n, max);
+}
+
+uint64_t cluster_net_applied(const struct cluster *c, uint64_t id, uint64_t incarnation, uint64_t *term)
+{
+    const struct member_report *r = report_of(c, id);
+    bool known = r && r->incarnation == incarnation;
+    if (term) {
+        *term = known ? r->term : 0;
+    }
+    return known ? r->applied : 0;
+}
+
+uint64_t cluster_net_reported_leader(const struct cluster *c)
+{
+    const struct member_report *best = NULL;
+    for (size_t i = 0; i < CLUSTER_MEMBERS_MAX && !votes_here(c); i++) {
+        const struct member_report *r = &c->reports[i];
+        if (r->id && r->leader_id == r->id && env_now(c->loop) - r->at < FRESH_S * ENV_S && net_up(c->net, r->id) && (!best || r->term > best->term)) {
+            best = r;
+        }
+    }
+    return best ? best->id : 0;
+}
+
+uint64_t cluster_net_stored(const struct cluster *c, uint64_t id)
+{
+    const struct member_report *r = report_of(c, id);
+    return id == c->id ? c->raft.last_stored : r && r->incarnation == cluster_members_incarnation(c, id) ? r->stored : 0;
+}
+
+uint32_t cluster_net_level(const struct cluster *c, uint64_t id, uint64_t incarnation)
+{
+    const struct member_report *r = report_of(c, id);
+    return r && r->incarnation == incarnation ? r->level : 0;
 }
 
 uint64_t cluster_leaderless_since(const struct cluster *c)
@@ -167,7 +239,7 @@ uint64_t cluster_net_keep(const struct cluster *c)
     for (size_t i = 0; member_at(c, i, &m, &role); i++) {
         const struct member_report *r = report_of(c, m.id);
         if (m.id != c->id) {
-            uint64_t applied = r ? r->applied : 0;
+            uint64_t applied = r && r->incarnation == cluster_members_incarnation(c, m.id) ? r->applied : 0;
             keep = keep < applied ? keep : applied;
         }
     }
@@ -183,7 +255,7 @@ static void put_report(void *owner, struct buf *b)
     if (c->handler->note) {
         c->handler->note(c->owner, note, sizeof note);
     }
-    buf_u32(b, MESSAGE_LEVEL);
+    buf_u32(b, c->level);
     buf_lenenc_str(b, c->version);
     buf_u64(b, c->raft.current_term);
     buf_u64(b, c->state->index);
@@ -211,7 +283,7 @@ static void get_text(struct cur *body, char *to, size_t size)
 static void take_report(struct cluster *c, uint64_t id, struct cur *body)
 {
     struct member_report *place = NULL;
-    struct member_report r = {.id = id, .at = env_now(c->loop), .level = cur_u32(body)};
+    struct member_report r = {.id = id, .incarnation = cluster_members_incarnation(c, id), .at = env_now(c->loop), .level = cur_u32(body)};
     get_text(body, r.version, sizeof r.version);
     r.term = cur_u64(body);
     r.applied = cur_u64(body);
@@ -229,6 +301,7 @@ static void take_report(struct cluster *c, uint64_t id, struct cur *body)
     }
     if (cur_ok(body) && place) {
         *place = r;
+        cluster_members_wake(c);
     }
 }
 
@@ -375,18 +448,6 @@ static void heard(void *owner, uint64_t id, enum message_kind kind, struct cur *
 
 /* ---- waking the election ---- */
 
-static bool votes_here(const struct cluster *c)
-{
-    struct formation_member m;
-    int role;
-    for (size_t i = 0; member_at(c, i, &m, &role); i++) {
-        if (m.id == c->id) {
-            return role == RAFT_VOTER;
-        }
-    }
-    return false;
-}
-
 /* How many reachable voters come before this one. */
 static unsigned rank(const struct cluster *c)
 {
@@ -481,7 +542,8 @@ static void raft_message(void *owner, struct raft_message *m)
 }
 
 static const struct net_handler net_handler = {
-    .formed = formed, .refused = refused, .raft = raft_message, .gone = gone, .report = put_report, .heard = heard};
+    .formed = formed, .refused = refused, .raft = raft_message, .gone = gone, .report = put_report, .heard = heard,
+    .admit = cluster_members_admit, .join = cluster_members_join, .invited = cluster_join_invited};
 
 /* ---- what cluster.c calls ---- */
 
@@ -489,7 +551,7 @@ int cluster_net_open(struct cluster *c, const struct cluster_options *o, struct 
 {
     struct net_options options = {.loop = c->loop,
                                   .id = c->id,
-                                  .incarnation = o->incarnation ? o->incarnation : 1,
+                                  .level = c->level,
                                   .formation = &c->formation,
                                   .rio = c->rio,
                                   .listen = o->listen,
@@ -502,6 +564,7 @@ int cluster_net_open(struct cluster *c, const struct cluster_options *o, struct 
     c->leaderless_since = env_wall(c->loop);
     int rv = env_timer_open(c->loop, &c->wake, wake);
     rv = rv ? rv : env_timer_open(c->loop, &c->patience, look_at_questions);
+    rv = rv ? rv : cluster_members_open(c);
     return rv ? err_set(em, rv, "no timer for the cluster") : net_open(&options, &net_handler, c, &c->net, em);
 }
 
@@ -512,6 +575,8 @@ void cluster_net_close(struct cluster *c, void (*closed)(void *arg), void *arg)
     }
     env_timer_close(&c->wake);
     env_timer_close(&c->patience);
+    cluster_members_close(c);
+    cluster_join_end(c);
     net_close(c->net, closed, arg);
     c->net = NULL;
 }

@@ -68,7 +68,7 @@ int entry_read(const void *data, size_t n, struct entry_head *head, struct cur *
     if (!cur_ok(&c) || cur_left(&c) >= 8 || n % 8) {
         return E_MALFORMED;
     }
-    if (version != ENTRY_VERSION || kind < ENTRY_NOOP || kind > ENTRY_PURGE) {
+    if (version != ENTRY_VERSION || kind < ENTRY_NOOP || kind > ENTRY_MEMBER) {
         return E_VERSION;
     }
     head->kind = (enum entry_kind)kind;
@@ -488,5 +488,37 @@ int entry_read_purge(struct cur *body, struct entry_purge *p)
 {
     p->era = cur_u64(body);
     get_text(body, p->name, sizeof p->name);
+    return body_end(body);
+}
+
+void entry_put_member(struct buf *b, const struct entry_member *m)
+{
+    entry_begin(b, ENTRY_MEMBER);
+    buf_u8(b, (uint8_t)m->verb);
+    buf_u64(b, m->id);
+    buf_u8(b, (uint8_t)m->goal);
+    buf_u8(b, (uint8_t)(m->fresh | m->again << 1));
+    buf_u64(b, m->counter);
+    buf_u32(b, m->level);
+    put_text(b, m->address);
+    entry_end(b);
+}
+
+int entry_read_member(struct cur *body, struct entry_member *m)
+{
+    uint8_t verb = cur_u8(body);
+    m->id = cur_u64(body);
+    uint8_t goal = cur_u8(body);
+    uint8_t bits = cur_u8(body);
+    m->fresh = bits & 1;
+    m->again = bits & 2;
+    m->counter = cur_u64(body);
+    m->level = cur_u32(body);
+    get_text(body, m->address, sizeof m->address);
+    if (verb < MEMBER_PLAN || verb > MEMBER_LEVEL || goal > MEMBER_GONE || bits > 3 || (!goal && verb != MEMBER_LEVEL)) {
+        return cur_ok(body) ? E_VERSION : E_MALFORMED;
+    }
+    m->verb = (enum member_verb)verb;
+    m->goal = (enum member_goal)goal;
     return body_end(body);
 }

@@ -29,6 +29,7 @@ enum entry_kind {
     ENTRY_SETTING,  /* name and value */
     ENTRY_ALARM,    /* one begins, ends, or was read by an operator */
     ENTRY_PURGE,    /* the files before one are removed */
+    ENTRY_MEMBER,   /* who is to be a member (raft/state_members.h) */
 };
 
 struct entry_head {
@@ -159,6 +160,28 @@ struct entry_alarm {
     struct alarm alarm; /* END and ACKNOWLEDGE: which one says its id */
 };
 
+enum { MEMBER_ADDRESS_SIZE = 300 }; /* host:port, with its NUL */
+
+/* What a member is to become. */
+enum member_goal { MEMBER_VOTER = 1, MEMBER_STANDBY, MEMBER_GONE };
+
+enum member_verb {
+    MEMBER_PLAN = 1, /* a goal for this id; takes the place of another one */
+    MEMBER_DONE,     /* it is reached, or given up: nothing happens unless goal and counter are those of the plan */
+    MEMBER_LEVEL,    /* entries may be of this feature level from here on: all voters know it */
+};
+
+struct entry_member {
+    enum member_verb verb;
+    uint64_t id;
+    enum member_goal goal;
+    bool fresh;       /* PLAN: with a data directory that the cluster does not know yet */
+    bool again;       /* PLAN: the id is, or was, a member's */
+    uint64_t counter; /* DONE: of the plan */
+    uint32_t level;
+    char address[MEMBER_ADDRESS_SIZE]; /* PLAN, fresh */
+};
+
 /* ---- building ---- */
 void entry_begin(struct buf *b, enum entry_kind kind); /* b is empty */
 void entry_end(struct buf *b);                         /* length and padding; errors stay in b->err */
@@ -174,6 +197,7 @@ void entry_put_users(struct buf *b, const struct entry_user *users, size_t n); /
 void entry_put_setting(struct buf *b, const char *name, const char *value);
 void entry_put_alarm(struct buf *b, const struct entry_alarm *a);
 void entry_put_purge(struct buf *b, const struct entry_purge *p);
+void entry_put_member(struct buf *b, const struct entry_member *m);
 
 /* Packs the bytes of a built EVENTS entry, when that saves an eighth or more; else, and for other kinds, it stays as it is: false. */
 bool entry_pack(struct buf *entry);
@@ -193,6 +217,7 @@ int entry_read_user(struct cur *body, struct entry_user *u); /* the next one; mo
 int entry_read_setting(struct cur *body, struct entry_setting *s);
 int entry_read_alarm(struct cur *body, struct entry_alarm *a);
 int entry_read_purge(struct cur *body, struct entry_purge *p);
+int entry_read_member(struct cur *body, struct entry_member *m);
 
 /* Parts that the snapshot's manifest has in common with the entries. */
 void entry_source_put(struct buf *b, const struct source_settings *s);

@@ -58,7 +58,7 @@ static int get_state(struct cur *c, struct formation *f)
     f->list = cur_u64(c);
     get_text(c, f->cluster, sizeof f->cluster);
     f->n = cur_u16(c);
-    if (phase < FORMATION_EMPTY || phase > FORMATION_FORMED || !f->n || f->n > FORMATION_MEMBERS_MAX) {
+    if (phase < FORMATION_EMPTY || phase > FORMATION_JOINED || !f->n || f->n > FORMATION_MEMBERS_MAX) {
         return E_MALFORMED;
     }
     f->phase = (enum formation_phase)phase;
@@ -138,9 +138,18 @@ static struct formation_member *member(struct formation *f, uint64_t id)
     return NULL;
 }
 
+static void begin_joining(struct formation *f, uint64_t incarnation)
+{
+    f->phase = FORMATION_JOINING;
+    f->n = 1;
+    f->list = 0;
+    f->cluster[0] = 0;
+    f->members[0] = (struct formation_member){.id = f->self, .incarnation = incarnation};
+}
+
 static void begin_empty(struct formation *f, uint64_t incarnation, const struct formation_member *initial, size_t n)
 {
-    CHECK(n && n <= FORMATION_MEMBERS_MAX);
+    CHECK(n <= FORMATION_MEMBERS_MAX);
     f->phase = FORMATION_EMPTY;
     f->n = n;
     f->cluster[0] = 0;
@@ -168,7 +177,9 @@ int formation_open(struct env *loop, const char *dir, uint64_t self, uint64_t in
         f->phase = FORMATION_EMPTY;
     }
     buf_free(&b);
-    if (!rv && f->phase == FORMATION_EMPTY) { /* the configuration may have been corrected meanwhile */
+    if (!rv && f->phase == FORMATION_EMPTY && !n) {
+        begin_joining(f, incarnation);
+    } else if (!rv && f->phase == FORMATION_EMPTY) { /* the configuration may have been corrected meanwhile */
         uint64_t before = f->list;
         begin_empty(f, incarnation, initial, n);
         if (before != f->list) {
@@ -176,7 +187,7 @@ int formation_open(struct env *loop, const char *dir, uint64_t self, uint64_t in
         }
     }
     struct formation_member *me = rv ? NULL : member(f, self);
-    if (!rv && (!me || me->incarnation != incarnation)) {
+    if (!rv && (!me || INCARNATION_RANDOM(me->incarnation) != incarnation)) {
         rv = err_set(em, E_INVALID, "%s does not belong to this data directory (node %" PRIu64 "): was it copied from another one? Replace the member", path, self);
     }
     if (rv) {
@@ -250,7 +261,7 @@ int formation_heard(struct formation *f, uint64_t from, struct cur *body, struct
     if (get_state(body, &told) || !cur_done(body)) {
         return E_MALFORMED;
     }
-    if (f->phase == FORMATION_FORMED) {
+    if (f->phase > FORMATION_PREPARED) {
         return 0;
     }
     bool same_cluster = f->phase == FORMATION_PREPARED && !strcmp(told.cluster, f->cluster);
@@ -287,7 +298,7 @@ int formation_heard(struct formation *f, uint64_t from, struct cur *body, struct
 bool formation_says_formed(struct cur body)
 {
     struct formation told = {0};
-    return get_state(&body, &told) == 0 && told.phase == FORMATION_FORMED;
+    return get_state(&body, &told) == 0 && formation_is_member(&told);
 }
 
 bool formation_step(struct formation *f)
@@ -314,6 +325,38 @@ void formation_formed(struct formation *f)
     f->phase = FORMATION_FORMED;
     store(f);
     env_log(f->loop, ENV_INFO, "raft: cluster %s is formed members=%zu", f->cluster, f->n);
+}
+
+/* ---- joining ---- */
+
+uint64_t formation_incarnation(const struct formation *f)
+{
+    for (size_t i = 0; i < f->n; i++) {
+        if (f->members[i].id == f->self) {
+            return f->members[i].incarnation;
+        }
+    }
+    return 0;
+}
+
+void formation_join(struct formation *f)
+{
+    begin_joining(f, formation_incarnation(f));
+}
+
+void formation_joined(struct formation *f, const char *cluster, const struct formation_member *members, size_t n)
+{
+    bool news = f->phase != FORMATION_JOINED;
+    CHECK(n && n <= FORMATION_MEMBERS_MAX);
+    memcpy(f->members, members, n * sizeof *members);
+    f->n = n;
+    qsort(f->members, n, sizeof *f->members, by_id);
+    snprintf(f->cluster, sizeof f->cluster, "%s", cluster);
+    f->phase = FORMATION_JOINED;
+    store(f);
+    if (news) {
+        env_log(f->loop, ENV_INFO, "raft: a member of cluster %s now members=%zu", f->cluster, n);
+    }
 }
 
 /* ---- addresses ---- */

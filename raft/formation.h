@@ -6,6 +6,13 @@
  * between goes on where it was. Whoever is still EMPTY when a member says that the cluster is formed has lost its data:
  * it must not vote, and is refused.
  *
+ *
+ * A node that is to join a cluster that exists has nothing to agree on: it asks (raft/join.h), and durably writes what it is told (JOINED) before
+ * it takes part.
+ *
+ * An incarnation is one data directory of a member: a counter that the cluster gives (0: since its birth) and a random part that the directory has
+ * from its first start.
+ *
  * Owner: raft/cluster.c; loop env. Files are written on the loop: there is nothing else to do yet. */
 #ifndef HOLDFAST_RAFT_FORMATION_H
 #define HOLDFAST_RAFT_FORMATION_H
@@ -16,7 +23,18 @@
 
 enum { FORMATION_MEMBERS_MAX = 16, FORMATION_ADDRESS = 300 };
 
-enum formation_phase { FORMATION_EMPTY = 1, FORMATION_PREPARED, FORMATION_FORMED };
+enum formation_phase {
+    FORMATION_EMPTY = 1,
+    FORMATION_PREPARED,
+    FORMATION_FORMED,
+    FORMATION_JOINED,  /* and nothing was seen in the log yet */
+    FORMATION_JOINING, /* never in the file */
+};
+
+enum { INCARNATION_RANDOM_BITS = 48 };
+#define INCARNATION_RANDOM(incarnation) ((incarnation) & ((1ull << INCARNATION_RANDOM_BITS) - 1))
+#define INCARNATION_COUNTER(incarnation) ((incarnation) >> INCARNATION_RANDOM_BITS)
+#define INCARNATION_COUNTER_MAX 0xffff
 
 struct formation_member {
     uint64_t id;
@@ -40,7 +58,8 @@ struct formation {
     } heard[FORMATION_MEMBERS_MAX];
 };
 
-/* Reads dir/cluster, or durably makes it: EMPTY. The list of members is the configuration's while EMPTY, the file's later. */
+/* Reads dir/cluster, or durably makes it: EMPTY. The list of members is the configuration's while EMPTY, the file's later. Without a list (n = 0)
+ * it is JOINING. `incarnation`: the random part. */
 int formation_open(struct env *loop, const char *dir, uint64_t self, uint64_t incarnation, const struct formation_member *initial, size_t n,
                    struct formation *f, struct errmsg *em);
 void formation_close(struct formation *f);
@@ -57,6 +76,18 @@ bool formation_says_formed(struct cur body); /* does such a word say that its se
 /* Does what can be done now. True: everybody is prepared: write the first entry, then call formation_formed. */
 bool formation_step(struct formation *f);
 void formation_formed(struct formation *f);
+
+static inline bool formation_is_member(const struct formation *f) /* of a cluster that exists */
+{
+    return f->phase == FORMATION_FORMED || f->phase == FORMATION_JOINED;
+}
+
+uint64_t formation_incarnation(const struct formation *f); /* this node's, as far as it is known */
+
+/* This node is to be taken in by a cluster that exists. */
+void formation_join(struct formation *f);
+/* It was: what it was told, durably. */
+void formation_joined(struct formation *f, const char *cluster, const struct formation_member *members, size_t n);
 
 /* "host:port/incarnation": a member's address as libraft carries it, and back. */
 void formation_address(const struct formation_member *m, char *text, size_t size);

@@ -14,6 +14,9 @@
 #include "protocol/base/check.h"
 #include "protocol/base/mem.h"
 
+#include <stdio.h>
+#include <string.h>
+
 /* ---- term and vote: libraft wants them stored on return -------------------------------------------------------- */
 
 static int io_set_term(struct raft_io *io, raft_term term)
@@ -88,9 +91,53 @@ static void release_held(struct rio *rio)
     }
 }
 
+/* What a member has, as far as it has told us in this term: never less than what it acknowledged. */
+static void note_matched(struct rio *rio, const struct raft_message *m)
+{
+    const struct raft *raft = rio->io.data;
+    struct rio_matched *place = NULL;
+    if (raft->state != RAFT_LEADER || m->append_entries_result.term != raft->current_term || m->append_entries_result.rejected) {
+        return;
+    }
+    if (rio->matched_term != raft->current_term) {
+        memset(rio->matched, 0, sizeof rio->matched);
+        rio->matched_term = raft->current_term;
+    }
+    for (size_t i = 0; i < GUARD_PEERS && (!place || place->id != m->server_id); i++) {
+        if (rio->matched[i].id == m->server_id || (!rio->matched[i].id && !place)) {
+            place = &rio->matched[i];
+        }
+    }
+    if (!place) {
+        return;
+    }
+    if (place->id != m->server_id || strcmp(place->address, m->server_address) != 0) { /* another data directory knows nothing of this */
+        *place = (struct rio_matched){.id = m->server_id};
+        snprintf(place->address, sizeof place->address, "%s", m->server_address);
+    }
+    place->index = m->append_entries_result.last_log_index > place->index ? m->append_entries_result.last_log_index : place->index;
+}
+
+uint64_t rio_matched(const struct rio *rio, uint64_t id, const char *address)
+{
+    const struct raft *raft = rio->io.data;
+    for (size_t i = 0; i < GUARD_PEERS && raft && raft->state == RAFT_LEADER && rio->matched_term == raft->current_term; i++) {
+        if (rio->matched[i].id == id && !strcmp(rio->matched[i].address, address)) {
+            return rio->matched[i].index;
+        }
+    }
+    return 0;
+}
+
 static void deliver(struct rio *rio, struct raft_message *m)
 {
+    if (m->type == RAFT_IO_APPEND_ENTRIES_RESULT) {
+        note_matched(rio, m);
+    }
     guard_before(&rio->guard, m);
+    if (m->type == RAFT_IO_APPEND_ENTRIES) {
+        rio_change_before(rio, &m->append_entries);
+    }
     struct raft_message seen = *m; /* libraft frees the entries */
     rio->recv(&rio->io, m);
     guard_after(&rio->guard, &seen);
@@ -207,7 +254,11 @@ static int io_load(struct raft_io *io, raft_term *term, raft_id *voted_for, stru
     *snapshot = rio->has_snapshot ? rio_snapshot_for_raft(&rio->snapshot) : NULL;
     *start_index = found->n ? found->first : rio->next_index;
     *n_entries = found->n;
+    rio->first_index = *start_index;
     *entries = NULL;
+    if (rio->has_snapshot && (!found->n || found->first > rio->snapshot.index)) {
+        rio_log_append(rio, rio->snapshot.index, rio->snapshot.term, RAFT_COMMAND, NULL, 0);
+    }
     if (found->n) {
         *entries = raft_malloc(found->n * sizeof **entries);
         CHECK(*entries);
@@ -217,6 +268,7 @@ static int io_load(struct raft_io *io, raft_term *term, raft_id *voted_for, stru
                                             .type = found->records[i].type,
                                             .buf.base = (void *)(uintptr_t)found->records[i].data,
                                             .buf.len = found->records[i].len};
+        rio_log_append(rio, found->first + i, found->records[i].term, found->records[i].type, found->records[i].data, found->records[i].len);
         found->records[i].data = NULL;
     }
     wal_found_free(found);
@@ -418,6 +470,11 @@ uint64_t rio_last_index(const struct rio *rio)
     return rio->next_index - 1;
 }
 
+uint64_t rio_first_index(const struct rio *rio)
+{
+    return rio->first_index;
+}
+
 uint64_t rio_term(const struct rio *rio)
 {
     return vote_term(rio->vote);
@@ -460,6 +517,7 @@ void rio_free(struct rio *rio)
     wal_found_free(&rio->found);
     snapshot_free(&rio->snapshot);
     snapshot_free(&rio->put.snapshot);
+    rio_log_free(rio);
     mem_free(rio->dir);
     mem_free(rio);
 }

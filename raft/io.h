@@ -27,6 +27,7 @@ struct raft_io *rio_raft_io(struct rio *rio);
 bool rio_is_empty(const struct rio *rio);            /* nothing was ever stored: it may be bootstrapped */
 uint64_t rio_last_index(const struct rio *rio);      /* of the log, or of the snapshot when that reaches further */
 uint64_t rio_snapshot_index(const struct rio *rio);  /* of the snapshot on disk; 0: none */
+uint64_t rio_first_index(const struct rio *rio);     /* of the log */
 void rio_set_store(struct rio *rio, struct store *store); /* brought to its checkpoint before a snapshot counts */
 uint64_t rio_term(const struct rio *rio);            /* as stored */
 
@@ -44,6 +45,12 @@ void rio_leader_gone(struct rio *rio);
 uint64_t rio_heard(const struct rio *rio); /* when a leader was heard last, ns of the loop's clock; 0: never */
 
 uint64_t rio_stored_at(const struct rio *rio); /* when the last write of the log was done; the same clock */
+
+/* After raft_start: a change of members that is in the log and may not be committed is taken for what it is. */
+void rio_change_started(struct rio *rio);
+
+/* While we lead: up to here that member's log is ours; 0: it has said nothing yet. */
+uint64_t rio_matched(const struct rio *rio, uint64_t id, const char *address);
 
 /* After raft_close's callback, or when raft was never started: ends the wal env and frees everything. */
 void rio_free(struct rio *rio);

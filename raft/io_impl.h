@@ -42,6 +42,22 @@ struct spare { /* a file for the log to come; one */
     struct wal_spare file;
 };
 
+struct rio_term { /* from this entry on */
+    uint64_t first, term;
+};
+
+struct rio_change { /* of members: an entry's bytes */
+    uint64_t index;
+    void *data;
+    size_t n;
+};
+
+struct rio_matched { /* how far a member's log is known to be ours, in the term we lead in */
+    uint64_t id; /* 0: free */
+    uint64_t index;
+    char address[GUARD_ADDRESS];
+};
+
 struct rio {
     struct raft_io io;
     struct env *loop;
@@ -77,6 +93,12 @@ struct rio {
     struct raft_timeout_now timeout_now;
     uint64_t timeout_now_from;
     uint64_t sends; /* not finished */
+    struct rio_term *terms; /* of the log, each with its first entry; io_change.c's */
+    struct rio_change *changes;
+    uint64_t first_index; /* of the log */
+    size_t n_terms, n_changes;
+    uint64_t matched_term;
+    struct rio_matched matched[GUARD_PEERS];
 };
 
 static inline struct rio *rio_of(const struct raft_io *io)
@@ -95,6 +117,13 @@ int rio_truncate(struct raft_io *io, raft_index index);
 void rio_start_batch(struct rio *rio);   /* if none is being written and something is queued */
 bool rio_writing(const struct rio *rio); /* entries are being written, or wait for it */
 void rio_cancel_queued(struct rio *rio); /* newest first: the other order would make libraft truncate twice */
+
+/* io_change.c: what is remembered of the log */
+void rio_log_append(struct rio *rio, uint64_t index, uint64_t term, unsigned short type, const void *data, size_t n);
+void rio_log_truncate(struct rio *rio, uint64_t index);
+void rio_log_covered(struct rio *rio, uint64_t index); /* by a snapshot */
+void rio_log_free(struct rio *rio);
+void rio_change_before(struct rio *rio, const struct raft_append_entries *a); /* before libraft gets it */
 
 /* io_snapshot.c */
 int rio_snapshot_put(struct raft_io *io, unsigned trailing, struct raft_io_snapshot_put *req,

@@ -22,6 +22,14 @@ static void put_finished(struct env_msg *msg)
     put->snapshot = (struct snapshot){0};
     put->busy = false;
     if (put->replaces_log) {
+        rio_log_free(rio);
+        rio_log_append(rio, rio->snapshot.index, rio->snapshot.term, RAFT_COMMAND, NULL, 0); /* its term goes before what follows */
+        rio->first_index = rio->snapshot.index + 1;
+    } else {
+        rio_log_covered(rio, rio->snapshot.index);
+        rio->first_index = put->compact_to + 1 > rio->first_index ? put->compact_to + 1 : rio->first_index;
+    }
+    if (put->replaces_log) {
         guard_snapshot(&rio->guard, rio->snapshot.index);
     }
     put->req->cb(put->req, 0);

@@ -131,6 +131,9 @@ int rio_append(struct raft_io *io, struct raft_io_append *req, const struct raft
     struct rio *rio = rio_of(io);
     req->cb = cb;
     queue_item(rio, (struct item){.kind = ITEM_APPEND, .req = req, .entries = entries, .n = n, .index = rio->next_index});
+    for (unsigned i = 0; i < n; i++) {
+        rio_log_append(rio, rio->next_index + i, entries[i].term, entries[i].type, entries[i].buf.base, entries[i].buf.len);
+    }
     rio->next_index += n;
     return 0;
 }
@@ -140,6 +143,7 @@ int rio_truncate(struct raft_io *io, raft_index index)
     struct rio *rio = rio_of(io);
     if (index < rio->next_index) { /* some versions call it before each append, with nothing to cut */
         rio->next_index = index;
+        rio_log_truncate(rio, index);
         queue_item(rio, (struct item){.kind = ITEM_TRUNCATE, .index = index});
     }
     return 0;

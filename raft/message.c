@@ -4,6 +4,8 @@
  * normalised on their way in, so that a peer cannot give it a value it never heard of. */
 #include "raft/message.h"
 
+#include "raft/configuration.h"
+
 #include "protocol/base/check.h"
 #include "protocol/base/crc.h"
 
@@ -134,10 +136,71 @@ void message_refusal_put(struct buf *b, const struct message_refusal *r)
 int message_refusal_get(struct cur *c, struct message_refusal *r)
 {
     uint8_t why = cur_u8(c);
-    r->why = why >= REFUSAL_OTHER && why <= REFUSAL_UNKNOWN ? (enum refusal)why : REFUSAL_OTHER;
+    r->why = why >= REFUSAL_OTHER && why <= REFUSAL_LEVEL ? (enum refusal)why : REFUSAL_OTHER;
     get_text(c, r->cluster, sizeof r->cluster);
     get_text(c, r->text, sizeof r->text);
     return cur_done(c) ? 0 : E_MALFORMED;
+}
+
+/* ---- joining ---- */
+
+void message_join_put(struct buf *b, const struct message_join *j)
+{
+    size_t begin = b->len;
+    message_begin(b, MESSAGE_JOIN);
+    buf_u32(b, j->level);
+    buf_u64(b, j->id);
+    buf_u64(b, j->random);
+    put_text(b, j->cluster);
+    message_end(b, begin);
+}
+
+int message_join_get(struct cur *c, struct message_join *j)
+{
+    j->level = cur_u32(c);
+    j->id = cur_u64(c);
+    j->random = cur_u64(c);
+    get_text(c, j->cluster, sizeof j->cluster);
+    return cur_done(c) && j->id && j->random ? 0 : E_MALFORMED;
+}
+
+void message_join_answer_put(struct buf *b, const struct message_join_answer *a)
+{
+    size_t begin = b->len;
+    message_begin(b, MESSAGE_JOIN_ANSWER);
+    buf_u8(b, (uint8_t)a->verdict);
+    buf_u64(b, a->leader);
+    put_text(b, a->cluster);
+    put_text(b, a->text);
+    buf_u8(b, (uint8_t)a->n);
+    for (size_t i = 0; i < a->n; i++) {
+        buf_u64(b, a->members[i].id);
+        buf_u64(b, a->members[i].incarnation);
+        put_text(b, a->members[i].address);
+    }
+    message_end(b, begin);
+}
+
+int message_join_answer_get(struct cur *c, struct message_join_answer *a)
+{
+    uint8_t verdict = cur_u8(c);
+    a->leader = cur_u64(c);
+    get_text(c, a->cluster, sizeof a->cluster);
+    get_text(c, a->text, sizeof a->text);
+    uint8_t n = cur_u8(c);
+    if (verdict < JOIN_WAIT || verdict > JOIN_NO || n > MESSAGE_MEMBERS_MAX) {
+        return E_MALFORMED;
+    }
+    a->verdict = (enum join_verdict)verdict;
+    for (a->n = 0; a->n < n; a->n++) {
+        a->members[a->n].id = cur_u64(c);
+        a->members[a->n].incarnation = cur_u64(c);
+        get_text(c, a->members[a->n].address, sizeof a->members[a->n].address);
+        if (!a->members[a->n].id || !a->members[a->n].incarnation) {
+            cur_fail(c);
+        }
+    }
+    return cur_done(c) && a->cluster[0] ? 0 : E_MALFORMED;
 }
 
 /* ---- libraft's messages ---- */
@@ -226,6 +289,9 @@ static size_t measure_entries(struct cur c, uint32_t n, uint64_t max_term)
         uint64_t term = cur_u64(&c);
         uint32_t type = cur_u32(&c), len = cur_u32(&c);
         if (!term || term > max_term || !known_type(type) || !len || len % ENTRY_ALIGN) { /* libraft cannot read other lengths back */
+            cur_fail(&c);
+        }
+        if (type == RAFT_CHANGE && (cur_left(&c) < len || !configuration_valid(c.p, len))) {
             cur_fail(&c);
         }
         cur_skip(&c, len);

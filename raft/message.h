@@ -36,6 +36,8 @@ enum message_kind {
     MESSAGE_ALIVE,  /* the answer to it, on the same connection */
     MESSAGE_ASK,    /* a statement for the leader, from a member where a client typed it */
     MESSAGE_ANSWER,
+    MESSAGE_JOIN,        /* instead of a hello: from a node with an empty data directory that is to join */
+    MESSAGE_JOIN_ANSWER, /* ... and the connection ends */
     MESSAGE_KINDS, /* not one of them */
 };
 
@@ -58,6 +60,10 @@ enum refusal { /* why a hello is refused */
     REFUSAL_INCARNATION, /* an older data directory of this member */
     REFUSAL_EXISTS,      /* the sender is empty, but the cluster exists */
     REFUSAL_UNKNOWN,     /* no member */
+    REFUSAL_INVITED,     /* the sender is empty, the cluster exists and waits for it: it is to ask with JOIN */
+    REFUSAL_REMOVED,     /* it was a member */
+    REFUSAL_LOST,        /* it has less than it once acknowledged */
+    REFUSAL_LEVEL,       /* the cluster's entries are of a level that the sender does not know */
 };
 
 struct message_refusal {
@@ -78,6 +84,38 @@ void message_hello_put(struct buf *b, enum message_kind kind, const struct messa
 int message_hello_get(struct cur *body, struct message_hello *h);
 void message_refusal_put(struct buf *b, const struct message_refusal *r);
 int message_refusal_get(struct cur *body, struct message_refusal *r);
+
+/* ---- joining (raft/join.h) ---- */
+
+enum { MESSAGE_MEMBERS_MAX = 16, MESSAGE_ADDRESS_SIZE = 300 };
+
+struct message_join {
+    uint32_t level;
+    uint64_t id;
+    uint64_t random;              /* of the data directory's incarnation */
+    char cluster[UUID_TEXT_SIZE]; /* "" until it was told */
+};
+
+enum join_verdict { JOIN_WAIT = 1 /* ask again */, JOIN_YES, JOIN_NO /* for good */ };
+
+struct message_member {
+    uint64_t id, incarnation;
+    char address[MESSAGE_ADDRESS_SIZE];
+};
+
+struct message_join_answer {
+    enum join_verdict verdict;
+    uint64_t leader; /* 0: not known */
+    char cluster[UUID_TEXT_SIZE];
+    char text[512]; /* why not */
+    struct message_member members[MESSAGE_MEMBERS_MAX];
+    size_t n;
+};
+
+void message_join_put(struct buf *b, const struct message_join *j); /* whole frames */
+int message_join_get(struct cur *body, struct message_join *j);
+void message_join_answer_put(struct buf *b, const struct message_join_answer *a);
+int message_join_answer_get(struct cur *body, struct message_join_answer *a);
 
 /* ---- libraft's messages ---- */
 

@@ -20,7 +20,9 @@
     X(COMPACTED, 2048, "entries that are committed here are not left out of an append")                                    \
     X(WAKE, 4096, "an election waits for its timeout when the leader is dead or silent")                                   \
     X(PACE, 8192, "more than one entry is uncommitted")                                                                    \
-    X(VOTE_SLOT, 16384, "term and vote are written to one slot only")
+    X(VOTE_SLOT, 16384, "term and vote are written to one slot only")                                           \
+    X(ROLLBACK, 32768, "a change of members that is truncated is left to libraft")                                         \
+    X(LOST, 65536, "a member that has less than it acknowledged is admitted")
 
 enum mutation {
 #define MUTATION_ENUM(name, bit, text) MUTATION_##name = bit,

@@ -20,7 +20,8 @@ enum { FORM_MS = 200, REPORT_MS = 1000, FRAME_MAX = MESSAGE_HEAD + MESSAGE_MAX }
 
 struct net {
     struct env *loop;
-    uint64_t id, incarnation;
+    uint64_t id;
+    uint32_t level;
     struct formation *formation;
     struct rio *rio;
     const struct net_handler *handler;
@@ -44,7 +45,7 @@ static struct formation_member *find(struct net *net, uint64_t id)
 
 static bool formed(const struct net *net)
 {
-    return net->formation->phase == FORMATION_FORMED;
+    return formation_is_member(net->formation);
 }
 
 static void refuse(struct net *net, const char *text)
@@ -61,10 +62,10 @@ static void fill_hello(void *owner, uint64_t to, struct message_hello *h)
 {
     struct net *net = owner;
     const struct formation_member *m = find(net, to);
-    h->level = MESSAGE_LEVEL;
+    h->level = net->level;
     h->from = net->id;
     h->to = to;
-    h->incarnation = net->incarnation;
+    h->incarnation = formation_incarnation(net->formation);
     h->to_incarnation = m ? m->incarnation : 0;
     snprintf(h->cluster, sizeof h->cluster, "%s", formed(net) ? net->formation->cluster : "");
     h->list = net->formation->list;
@@ -85,23 +86,6 @@ static bool say_no(struct net *net, struct message_refusal *why, enum refusal co
     return false;
 }
 
-/* The cluster exists: only what it knows gets in. */
-static bool admit_member(struct net *net, const struct message_hello *h, const struct formation_member *m, struct message_refusal *why)
-{
-    if (h->cluster[0] && strcmp(h->cluster, net->formation->cluster)) {
-        return say_no(net, why, REFUSAL_CLUSTER, "node %" PRIu64 " belongs to cluster %s, this is cluster %s", h->from, h->cluster, net->formation->cluster);
-    }
-    if (h->incarnation == m->incarnation || MUTATED(INCARNATION)) {
-        return true;
-    }
-    if (!h->cluster[0]) {
-        return say_no(net, why, REFUSAL_EXISTS, "node %" PRIu64 " is empty but cluster %s exists; on any member run: holdfast member replace %" PRIu64 " ADDR", h->from,
-                      net->formation->cluster, h->from);
-    }
-    return say_no(net, why, REFUSAL_INCARNATION, "the data directory of node %" PRIu64 " is not the one that cluster %s knows; on any member run: holdfast member replace %" PRIu64 " ADDR", h->from,
-                  net->formation->cluster, h->from);
-}
-
 static bool admit(void *owner, const struct message_hello *h, struct message_refusal *why)
 {
     struct net *net = owner;
@@ -112,14 +96,26 @@ static bool admit(void *owner, const struct message_hello *h, struct message_ref
     if (h->to != net->id) {
         return say_no(net, why, REFUSAL_ID, "this is node %" PRIu64 ", not node %" PRIu64 "; is the address right?", net->id, h->to);
     }
-    if (h->to_incarnation && h->to_incarnation != net->incarnation && !MUTATED(INCARNATION)) {
+    if (net->formation->phase == FORMATION_JOINING) {
+        return say_no(net, why, REFUSAL_OTHER, "node %" PRIu64 " is empty and asks to be taken in", net->id);
+    }
+    if (h->to_incarnation && h->to_incarnation != formation_incarnation(net->formation) && !MUTATED(INCARNATION)) {
         return say_no(net, why, REFUSAL_OTHER, "node %" PRIu64 " has another data directory than node %" PRIu64 " knows", net->id, h->from);
+    }
+    if (formed(net)) {
+        if (h->cluster[0] && strcmp(h->cluster, net->formation->cluster)) {
+            return say_no(net, why, REFUSAL_CLUSTER, "node %" PRIu64 " belongs to cluster %s, this is cluster %s", h->from, h->cluster, net->formation->cluster);
+        }
+        snprintf(why->cluster, sizeof why->cluster, "%s", net->formation->cluster);
+        if (!net->handler->admit(net->owner, h, why)) {
+            return false;
+        }
     }
     if (!m) {
         return say_no(net, why, REFUSAL_UNKNOWN, "node %" PRIu64 " is no member of %s", h->from, formed(net) ? net->formation->cluster : "initial_cluster");
     }
     if (formed(net)) {
-        return admit_member(net, h, m, why);
+        return true;
     }
     if (!h->cluster[0] && h->list != net->formation->list) {
         return say_no(net, why, REFUSAL_LIST, "the initial_cluster of node %" PRIu64 " is not the one of node %" PRIu64 ": they must list the same members", h->from,
@@ -159,10 +155,15 @@ static void step(struct net *net)
     }
 }
 
+static bool forming(const struct net *net)
+{
+    return net->formation->phase == FORMATION_EMPTY || net->formation->phase == FORMATION_PREPARED;
+}
+
 static void form_again(struct env_timer *timer)
 {
     struct net *net = CONTAINER_OF(timer, struct net, form);
-    if (!formed(net) && !net->ended) {
+    if (forming(net) && !net->ended) {
         tell_all(net);
         step(net);
         env_timer_start(timer, FORM_MS * ENV_MS);
@@ -172,8 +173,8 @@ static void form_again(struct env_timer *timer)
 static void on_form(struct net *net, uint64_t from, struct cur *body)
 {
     struct errmsg em;
-    if (formed(net)) { /* it may not be through yet: it learns that we are; one that is must not be answered, it would answer too */
-        if (!formation_says_formed(*body)) {
+    if (!forming(net)) { /* it may not be through yet: it learns that we are; one that is must not be answered, it would answer too */
+        if (formed(net) && !formation_says_formed(*body)) {
             tell_formation(net, from);
         }
         return;
@@ -194,13 +195,17 @@ static void on_form(struct net *net, uint64_t from, struct cur *body)
 
 /* ---- peers ---- */
 
-static void welcomed(void *owner, uint64_t id, const struct message_hello *h)
+/* Who answers at a member's address must be that one, as it must be when it calls us. */
+static bool welcomed(void *owner, uint64_t id, const struct message_hello *h, struct message_refusal *why)
 {
     struct net *net = owner;
-    struct formation_member *m = find(net, id);
-    if (m && formed(net) && m->incarnation != h->incarnation) {
-        env_log(net->loop, ENV_WARN, "raft: node %" PRIu64 " answers with another data directory than the cluster knows", id);
-    }
+    (void)id;
+    return !formed(net) || net->handler->admit(net->owner, h, why);
+}
+
+static void up(void *owner, uint64_t id)
+{
+    struct net *net = owner;
     if (!formed(net)) {
         tell_formation(net, id);
     }
@@ -210,9 +215,28 @@ static void was_refused(void *owner, uint64_t id, const struct message_refusal *
 {
     struct net *net = owner;
     (void)id;
-    if (why->why == REFUSAL_EXISTS || why->why == REFUSAL_INCARNATION) {
+    switch (why->why) {
+    case REFUSAL_EXISTS:
+    case REFUSAL_INCARNATION:
+    case REFUSAL_REMOVED:
+    case REFUSAL_LOST:
+    case REFUSAL_LEVEL:
         refuse(net, why->text);
+        break;
+    case REFUSAL_INVITED:
+        if (!formed(net) && !net->ended) {
+            net->handler->invited(net->owner);
+        }
+        break;
+    default:
+        break;
     }
+}
+
+static void join(void *owner, struct cur *body, struct buf *answer)
+{
+    struct net *net = owner;
+    net->handler->join(net->owner, body, answer);
 }
 
 static void on_raft(struct net *net, uint64_t id, enum message_kind kind, struct cur *body)
@@ -220,7 +244,7 @@ static void on_raft(struct net *net, uint64_t id, enum message_kind kind, struct
     const struct formation_member *m = find(net, id);
     struct raft_message message;
     char address[FORMATION_ADDRESS + 32];
-    if (!m || !formed(net)) {
+    if (!m || !m->incarnation || !formed(net)) {
         return;
     }
     if (message_raft_get(kind, body, &message)) {
@@ -269,7 +293,7 @@ static void gone(void *owner, uint64_t id)
 }
 
 static const struct peers_handler peers_handler = {
-    .hello = fill_hello, .admit = admit, .welcomed = welcomed, .refused = was_refused, .message = on_message, .gone = gone};
+    .hello = fill_hello, .admit = admit, .welcomed = welcomed, .up = up, .join = join, .refused = was_refused, .message = on_message, .gone = gone};
 
 /* ---- reports ---- */
 
@@ -296,8 +320,8 @@ static void take_members(struct net *net, const struct formation_member *members
 {
     for (size_t i = 0; i < net->n; i++) {
         bool stays = false;
-        for (size_t j = 0; j < n; j++) {
-            stays = stays || members[j].id == net->members[i].id;
+        for (size_t j = 0; j < n; j++) { /* another data directory is another member */
+            stays = stays || (members[j].id == net->members[i].id && (members[j].incarnation == net->members[i].incarnation || !net->members[i].incarnation));
         }
         if (!stays && net->members[i].id != net->id) {
             peers_remove(net->peers, net->members[i].id);
@@ -317,7 +341,7 @@ int net_open(const struct net_options *o, const struct net_handler *handler, voi
     struct net *net = mem_new(sizeof *net);
     net->loop = o->loop;
     net->id = o->id;
-    net->incarnation = o->incarnation;
+    net->level = o->level;
     net->formation = o->formation;
     net->rio = o->rio;
     net->handler = handler;
@@ -333,7 +357,7 @@ int net_open(const struct net_options *o, const struct net_handler *handler, voi
     }
     take_members(net, o->formation->members, o->formation->n);
     env_timer_start(&net->report, REPORT_MS * ENV_MS);
-    if (!formed(net)) {
+    if (forming(net)) {
         env_timer_start(&net->form, 0);
     }
     *out = net;
@@ -355,17 +379,8 @@ void net_formed(struct net *net)
     tell_all(net);
 }
 
-void net_members(struct net *net, const struct raft_configuration *configuration)
+void net_members(struct net *net, const struct formation_member *members, size_t n)
 {
-    struct formation_member members[FORMATION_MEMBERS_MAX];
-    size_t n = 0;
-    memset(members, 0, sizeof members);
-    for (unsigned i = 0; i < configuration->n && n < FORMATION_MEMBERS_MAX; i++) {
-        members[n].id = configuration->servers[i].id;
-        if (!formation_address_parse(configuration->servers[i].address, &members[n])) {
-            n++;
-        }
-    }
     take_members(net, members, n);
 }
 

@@ -21,12 +21,17 @@ struct net_handler {
     void (*gone)(void *owner, uint64_t id);                           /* that member's process has ended */
     void (*report)(void *owner, struct buf *body);                    /* every second: what this member tells of itself */
     void (*heard)(void *owner, uint64_t id, enum message_kind kind, struct cur *body); /* REPORT, ASK, ANSWER */
+    /* Of a cluster that exists: may this one speak, as far as it is known who is a member? (The network asks only about those that it was told of, and
+     * strangers.) */
+    bool (*admit)(void *owner, const struct message_hello *hello, struct message_refusal *why);
+    void (*join)(void *owner, struct cur *body, struct buf *answer);
+    void (*invited)(void *owner); /* the cluster exists and waits for this empty node: it is to ask */
 };
 
 struct net_options {
     struct env *loop;
     uint64_t id;
-    uint64_t incarnation;
+    uint32_t level; /* feature level */
     struct formation *formation;
     struct rio *rio;
     struct env_addr listen;
@@ -37,8 +42,8 @@ int net_open(const struct net_options *options, const struct net_handler *handle
 void net_close(struct net *net, void (*closed)(void *arg), void *arg); /* closed: never inside the call */
 
 void net_formed(struct net *net); /* the first entry is stored */
-/* Who the members are, after the formation: libraft's configuration. */
-void net_members(struct net *net, const struct raft_configuration *configuration);
+/* Who the members are, after the formation. An incarnation of 0: it is to be one, and its data directory is not known yet. */
+void net_members(struct net *net, const struct formation_member *members, size_t n);
 
 /* How many entries of an append were sent (0 for other messages); -1: nothing was. */
 int net_send(struct net *net, const struct raft_message *m);

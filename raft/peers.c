@@ -297,6 +297,10 @@ static void on_welcome(struct conn *c, enum message_kind kind, struct cur *body)
         conn_end(c, E_INVALID, "another member answers at this address; is the configuration right?");
         return;
     }
+    if (!p->handler->welcomed(p->owner, peer->id, &hello, &refusal)) {
+        conn_end(c, E_DENIED, refusal.text);
+        return;
+    }
     c->greeted = c->up = true;
     peer->failures = 0;
     if (peer->trouble[0]) {
@@ -304,7 +308,17 @@ static void on_welcome(struct conn *c, enum message_kind kind, struct cur *body)
         env_log(p->loop, ENV_INFO, "peers: connected to node %llu", (unsigned long long)peer->id);
     }
     on_alive(c);
-    p->handler->welcomed(p->owner, peer->id, &hello);
+    p->handler->up(p->owner, peer->id);
+}
+
+static void on_join(struct conn *c, struct cur *body)
+{
+    struct buf b;
+    buf_init(&b, OUTPUT_MAX);
+    c->peers->handler->join(c->peers->owner, body, &b);
+    conn_write(c, &b);
+    buf_free(&b);
+    conn_drop(c);
 }
 
 static void on_hello(struct conn *c, enum message_kind kind, struct cur *body)
@@ -312,6 +326,10 @@ static void on_hello(struct conn *c, enum message_kind kind, struct cur *body)
     struct peers *p = c->peers;
     struct message_hello hello;
     struct message_refusal why = {.why = REFUSAL_OTHER};
+    if (kind == MESSAGE_JOIN && p->handler->join) {
+        on_join(c, body);
+        return;
+    }
     if (kind != MESSAGE_HELLO || message_hello_get(body, &hello)) {
         conn_end(c, E_MALFORMED, "it does not begin with a hello");
         return;

@@ -23,7 +23,11 @@ struct peers_handler {
     void (*hello)(void *owner, uint64_t to, struct message_hello *hello);
     /* A peer's, from a connection it made. False: refused, `why` is filled in. */
     bool (*admit)(void *owner, const struct message_hello *hello, struct message_refusal *why);
-    void (*welcomed)(void *owner, uint64_t id, const struct message_hello *hello); /* may send to it now */
+    /* It answers. False: it is not who it should be, `why` says more, and the connection ends; else it may be sent to, from the next call on. */
+    bool (*welcomed)(void *owner, uint64_t id, const struct message_hello *hello, struct message_refusal *why);
+    void (*up)(void *owner, uint64_t id); /* may send to it now */
+    /* May be NULL. A node that wants to join asks: a whole frame as the answer. */
+    void (*join)(void *owner, struct cur *body, struct buf *answer);
     void (*refused)(void *owner, uint64_t id, const struct message_refusal *why);
     void (*message)(void *owner, uint64_t id, enum message_kind kind, struct cur *body);
     /* Its process has ended: both connections have, and nobody takes a new one. Again at each attempt. */

@@ -35,6 +35,7 @@ void state_free(struct state *s)
     mem_free(s->users);
     mem_free(s->settings);
     mem_free(s->alarms);
+    state_members_free(&s->members);
     mem_free(s);
 }
 
@@ -541,6 +542,8 @@ int state_apply(struct state *s, uint64_t index, const void *entry, size_t n, st
         return apply_alarm(s, &body, effect);
     case ENTRY_PURGE:
         return apply_purge(s, &body, effect);
+    case ENTRY_MEMBER:
+        return state_members_apply(&s->members, &body, &effect->status);
     }
     return E_VERSION;
 }
@@ -609,6 +612,7 @@ void state_encode(const struct state *s, struct buf *b)
     for (size_t i = 0; i < s->n_alarms; i++) {
         entry_alarm_put(b, &s->alarms[i]);
     }
+    state_members_encode(&s->members, b);
 }
 
 static int decode_newest(struct state *s, uint64_t size)
@@ -673,6 +677,7 @@ static int decode_rest(struct cur *c, struct state *s)
         cur_text(c, cur_lenenc(c), setting->value, sizeof setting->value);
     }
     decode_alarms(c, s);
+    state_members_decode(c, &s->members);
     return cur_done(c) ? 0 : E_MALFORMED;
 }
 

@@ -6,6 +6,7 @@
 #define HOLDFAST_RAFT_STATE_H
 
 #include "raft/entry.h"
+#include "raft/state_members.h"
 #include "storage/filelist.h"
 
 enum { STATE_ALARMS_MAX = 64 };
@@ -58,6 +59,7 @@ struct state {
     size_t n_alarms;
     uint64_t last_alarm;      /* id */
     uint64_t dropped_alarms;  /* had to make room before anybody acknowledged them */
+    struct state_members members;
 };
 
 /* What an entry means for storage, in this order. Pointers lie in the entry or in the state. */
