@@ -340,7 +340,7 @@ static void run_alone(struct script *script)
 static void a_new_node_shows_itself(void)
 {
     static const char *const steps[][2] = {
-        {"SHOW CLUSTER MEMBERS", "Id,Address,Role,State,Version,Applied,Self,Lag,Seen,Note|1,a:1,voter,leader,"},
+        {"SHOW CLUSTER MEMBERS", "Id,Address,Role,State,Version,Applied,Self,Lag,Seen,Note,Goal|1,a:1,voter,leader,"},
         {"SHOW REPLICA STATUS", "Replica_IO_State,Source_Host,Source_User,Source_Port,Connect_Retry,"},
         {"SHOW SLAVE STATUS", "Slave_IO_State,Master_Host,Master_User,Master_Port,Connect_Retry,"},
         {"SHOW BINARY LOG STATUS", "File,Position,Binlog_Do_DB,Binlog_Ignore_DB,Executed_Gtid_Set"},

@@ -30,7 +30,7 @@ static void decode(enum message_kind want, struct raft_message *m)
 
 static void appends_come_back(void)
 {
-    char a[8] = "eight..", b[16] = "sixteen bytes..";
+    char a[8] = "eight..", b[24] = {1, 1, 0, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 'a', ':', '1', '/', '1', 0, RAFT_VOTER}; /* one member */
     struct raft_entry entries[2] = {{.term = 3, .type = RAFT_COMMAND, .buf = {a, sizeof a}}, {.term = 4, .type = RAFT_CHANGE, .buf = {b, sizeof b}}};
     struct raft_message m = {.type = RAFT_IO_APPEND_ENTRIES}, got;
     m.append_entries = (struct raft_append_entries){
@@ -53,6 +53,54 @@ static void appends_come_back(void)
     decode(MESSAGE_APPEND, &got);
     UNIT_UINT(got.append_entries.n_entries, 0);
     message_raft_free(&got);
+}
+
+/* libraft would read beyond its end. */
+static void members_that_cannot_be_are_refused(void)
+{
+    char bad[24] = {1, 2, 0, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 'a', ':', '1', '/', '1', 0, RAFT_VOTER}; /* two, it says */
+    struct raft_entry entry = {.term = 3, .type = RAFT_CHANGE, .buf = {bad, sizeof bad}};
+    struct raft_message m = {.type = RAFT_IO_APPEND_ENTRIES}, got;
+    enum message_kind kind;
+    struct cur body;
+    struct errmsg em;
+    size_t used;
+    m.append_entries = (struct raft_append_entries){.term = 5, .prev_log_index = 6, .prev_log_term = 3, .entries = &entry, .n_entries = 1};
+    begin();
+    UNIT_TRUE(message_raft_put(&frame, &m, 1));
+    UNIT_INT(message_next(frame.data, frame.len, &kind, &body, &used, &em), 1);
+    UNIT_INT(message_raft_get(kind, &body, &got), E_MALFORMED);
+}
+
+static void joining_comes_back(void)
+{
+    struct message_join j = {.level = 2, .id = 4, .random = 99, .cluster = "c1"}, j2;
+    struct message_join_answer a = {.verdict = JOIN_YES, .leader = 1, .cluster = "c1", .text = "why", .n = 2}, a2;
+    enum message_kind kind;
+    struct cur body;
+    struct errmsg em;
+    size_t used;
+    begin();
+    message_join_put(&frame, &j);
+    UNIT_INT(message_next(frame.data, frame.len, &kind, &body, &used, &em), 1);
+    UNIT_INT(kind, MESSAGE_JOIN);
+    UNIT_INT(message_join_get(&body, &j2), 0);
+    UNIT_UINT(j2.random, 99);
+    UNIT_STR(j2.cluster, "c1");
+    a.members[0] = (struct message_member){.id = 1, .incarnation = 5, .address = "a:1"};
+    a.members[1] = (struct message_member){.id = 4, .incarnation = 6, .address = "d:1"};
+    begin();
+    message_join_answer_put(&frame, &a);
+    UNIT_INT(message_next(frame.data, frame.len, &kind, &body, &used, &em), 1);
+    UNIT_INT(message_join_answer_get(&body, &a2), 0);
+    UNIT_INT(a2.verdict, JOIN_YES);
+    UNIT_UINT(a2.n, 2);
+    UNIT_STR(a2.members[1].address, "d:1");
+    a.members[1].incarnation = 0; /* one that is awaited is none */
+    begin();
+    message_join_answer_put(&frame, &a);
+    UNIT_INT(message_next(frame.data, frame.len, &kind, &body, &used, &em), 1);
+    UNIT_INT(message_join_answer_get(&body, &a2), E_MALFORMED);
 }
 
 static void answers_and_votes_come_back(void)
@@ -155,5 +203,5 @@ static void what_fits(void)
     UNIT_UINT(message_entries_fit(entries + 1, 2), 2);
 }
 
-UNIT_MAIN("message", UNIT_TEST(appends_come_back), UNIT_TEST(answers_and_votes_come_back), UNIT_TEST(hello_comes_back), UNIT_TEST(damage_is_noticed),
+UNIT_MAIN("message", UNIT_TEST(appends_come_back), UNIT_TEST(members_that_cannot_be_are_refused), UNIT_TEST(joining_comes_back), UNIT_TEST(answers_and_votes_come_back), UNIT_TEST(hello_comes_back), UNIT_TEST(damage_is_noticed),
           UNIT_TEST(what_fits))
