@@ -47,11 +47,19 @@ static bool admit(void *owner, const struct message_hello *hello, struct message
     return !s->reason[0];
 }
 
-static void welcomed(void *owner, uint64_t id, const struct message_hello *hello)
+static bool welcomed(void *owner, uint64_t id, const struct message_hello *hello, struct message_refusal *why)
 {
     struct side *s = owner;
     UNIT_UINT(id, 2);
     UNIT_UINT(hello->from, 2);
+    snprintf(why->text, sizeof why->text, "%s", s->reason);
+    return !s->reason[0];
+}
+
+static void up(void *owner, uint64_t id)
+{
+    struct side *s = owner;
+    UNIT_UINT(id, 2);
     s->welcomed++;
 }
 
@@ -80,7 +88,7 @@ static void gone(void *owner, uint64_t id)
 }
 
 static const struct peers_handler handler = {
-    .hello = fill_hello, .admit = admit, .welcomed = welcomed, .refused = refused, .message = message, .gone = gone};
+    .hello = fill_hello, .admit = admit, .welcomed = welcomed, .up = up, .refused = refused, .message = message, .gone = gone};
 
 static void frame(struct buf *b, enum message_kind kind, size_t n)
 {
@@ -245,6 +253,21 @@ static void it_connects_and_speaks(void)
     sim_run(sim, 20 * ENV_MS);
     UNIT_UINT(side.messages, 1);
     UNIT_TRUE(!c->closed);
+    end();
+}
+
+/* It may have lost what it had: nothing is sent to it. */
+static void an_answer_can_be_the_wrong_one(void)
+{
+    begin(PUPPET_WELCOMES, true);
+    sim_run(sim, 20 * ENV_MS);
+    snprintf(side.reason, sizeof side.reason, "not the one");
+    sim_reset(sim, host_a, host_b);
+    sim_run(sim, 20 * ENV_MS);
+    UNIT_TRUE(!is_up());
+    UNIT_UINT(side.welcomed, 1);
+    UNIT_STR(peers_trouble(side.peers, 2), "not the one");
+    UNIT_TRUE(!send_frame(2, MESSAGE_APPEND, 1000));
     end();
 }
 
@@ -476,7 +499,7 @@ static void another_address_is_called(void)
     end();
 }
 
-UNIT_MAIN("peers", UNIT_TEST(it_connects_and_speaks), UNIT_TEST(after_a_reset_it_connects_at_once),
+UNIT_MAIN("peers", UNIT_TEST(it_connects_and_speaks), UNIT_TEST(an_answer_can_be_the_wrong_one), UNIT_TEST(after_a_reset_it_connects_at_once),
           UNIT_TEST(who_hangs_up_is_called_less_and_less_often), UNIT_TEST(a_visit_ends_the_pause), UNIT_TEST(a_process_that_ended_is_told_of),
           UNIT_TEST(silence_breaks_a_connection_off), UNIT_TEST(what_is_no_message_ends_the_connection),
           UNIT_TEST(what_is_no_message_ends_a_visit), UNIT_TEST(strangers_are_few_and_do_not_stay), UNIT_TEST(a_newer_visit_replaces_the_older),
