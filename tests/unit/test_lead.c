@@ -1,0 +1,312 @@
+/* test_lead: who leads three nodes in the simulated world, and how soon: when the leader's process ends, when it is silent, when it is asked to
+ * give the lead away; who is admitted to their network; and how little idle members say to each other. */
+#include "tests/unit/unit.h"
+
+#include "tests/sim/cluster_world.h"
+#include "tests/sim/puppet_sim.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { SEEDS = 5, DEAD_MOST_MS = 500, SILENT_MOST_MS = 1400 };
+
+static struct world w;
+static unsigned failures;
+
+static void failed(void *arg, const char *text)
+{
+    (void)arg;
+    printf("# %s\n", text);
+    failures++;
+}
+
+static void begin(uint64_t seed, unsigned start)
+{
+    struct world_options options = {.nodes = 3, .flavour = FLAVOUR_MYSQL, .calm = true};
+    failures = 0;
+    world_make(&w, seed, &options);
+    sim_on_failure(w.sim, failed, NULL);
+    for (unsigned i = 0; i < start; i++) {
+        world_node_start(&w, i);
+    }
+}
+
+static bool somebody_leads(struct world *world)
+{
+    return world_leader(world) != NULL;
+}
+
+static struct world_node *lead(uint64_t seed)
+{
+    begin(seed, 3);
+    UNIT_REQUIRE(world_until(&w, somebody_leads, 20 * ENV_S));
+    world_run(&w, 2 * ENV_S);
+    struct world_node *leader = world_leader(&w);
+    UNIT_REQUIRE(leader != NULL);
+    return leader;
+}
+
+static void end(void)
+{
+    UNIT_UINT(failures, 0);
+    world_free(&w);
+}
+
+static size_t other(const struct world_node *leader)
+{
+    return (leader->number + 1) % 3;
+}
+
+/* ---- the leader is lost ---- */
+
+static bool another_leads(struct world *world)
+{
+    for (size_t i = 0; i < 3; i++) {
+        struct cluster *c = world->nodes[i].cluster;
+        if (i != world->deposed && c && cluster_leading(c)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void a_killed_leader_is_replaced_at_once(void)
+{
+    for (uint64_t seed = unit_seed(); seed < unit_seed() + SEEDS; seed++) {
+        size_t deposed = lead(seed)->number;
+        w.deposed = deposed;
+        sim_crash(w.node_hosts[deposed], SIM_KILL);
+        UNIT_TRUE(world_until(&w, another_leads, DEAD_MOST_MS * ENV_MS));
+        end();
+    }
+}
+
+static void cut_off(size_t i, size_t k)
+{
+    sim_cut(w.sim, w.node_hosts[i], w.node_hosts[k]);
+    sim_cut(w.sim, w.node_hosts[k], w.node_hosts[i]);
+}
+
+/* Not before an election timeout: it may only be slow. */
+static void a_silent_leader_is_replaced_after_an_election_timeout(void)
+{
+    for (uint64_t seed = unit_seed(); seed < unit_seed() + SEEDS; seed++) {
+        size_t deposed = lead(seed)->number;
+        w.deposed = deposed;
+        cut_off(deposed, (deposed + 1) % 3);
+        cut_off(deposed, (deposed + 2) % 3);
+        UNIT_TRUE(!world_until(&w, another_leads, (ELECTION_MS - 2 * HEARTBEAT_MS) * ENV_MS));
+        UNIT_TRUE(world_until(&w, another_leads, (SILENT_MOST_MS - ELECTION_MS + 2 * HEARTBEAT_MS) * ENV_MS));
+        end();
+    }
+}
+
+/* One that does not hear the leader asks for votes, and does not get them from who hears it. */
+static void one_link_that_is_cut_moves_nothing(void)
+{
+    struct world_node *leader = lead(unit_seed());
+    uint64_t term = cluster_term(leader->cluster);
+    size_t deposed = leader->number;
+    w.deposed = deposed;
+    cut_off(deposed, other(leader));
+    UNIT_TRUE(!world_until(&w, another_leads, 5 * ENV_S));
+    UNIT_UINT(cluster_term(leader->cluster), term);
+    UNIT_TRUE(cluster_leading(leader->cluster));
+    end();
+}
+
+/* ---- the lead is moved ---- */
+
+static struct {
+    unsigned answers;
+    char error[512]; /* of the first one; "" is OK */
+    uint64_t leader; /* when it came, as the node that was asked knows it */
+    size_t asked;
+} answer;
+
+static void answered(void *arg, const char *error)
+{
+    (void)arg;
+    if (answer.answers++ == 0) {
+        snprintf(answer.error, sizeof answer.error, "%s", error ? error : "");
+        answer.leader = w.nodes[answer.asked].cluster ? cluster_leader(w.nodes[answer.asked].cluster) : 0;
+    }
+}
+
+static bool is_answered(struct world *world)
+{
+    (void)world;
+    return answer.answers > 0;
+}
+
+/* At the node `asked`; false: no answer within the time. */
+static bool switchover(size_t asked, size_t to)
+{
+    memset(&answer, 0, sizeof answer);
+    answer.asked = asked;
+    snprintf(w.move, sizeof w.move, "ALTER CLUSTER SWITCHOVER TO %zu", to + 1);
+    admin_sim_watch(w.mover, answered, NULL);
+    admin_sim_again(w.mover);
+    sim_host_beside(w.tool2, w.node_hosts[asked]);
+    admin_sim_start(w.mover);
+    bool in_time = world_until(&w, is_answered, 8 * ENV_S);
+    sim_crash(w.tool2, SIM_KILL);
+    world_run(&w, ENV_MS);
+    return in_time;
+}
+
+static void switchover_answers_when_the_lead_has_moved(void)
+{
+    for (uint64_t seed = unit_seed(); seed < unit_seed() + SEEDS; seed++) {
+        struct world_node *leader = lead(seed);
+        size_t to = other(leader), asked[] = {leader->number, to, (leader->number + 2) % 3}; /* the leader, the next one, a third */
+        UNIT_TRUE(switchover(asked[seed % 3], to));
+        UNIT_STR(answer.error, "");
+        UNIT_UINT(answer.leader, to + 1);
+        end();
+    }
+}
+
+static void switchover_says_that_the_lead_did_not_move(void)
+{
+    struct world_node *leader = lead(unit_seed());
+    size_t to = other(leader), from = leader->number;
+    cut_off(from, to); /* nobody has noticed yet */
+    UNIT_TRUE(switchover(from, to));
+    UNIT_TRUE(strstr(answer.error, "did not move") != NULL);
+    UNIT_UINT(answer.leader, from + 1);
+    UNIT_TRUE(cluster_leading(leader->cluster));
+    end();
+}
+
+static void switchover_to_who_is_not_there_is_refused(void)
+{
+    struct world_node *leader = lead(unit_seed());
+    size_t to = other(leader), from = leader->number;
+    sim_crash(w.node_hosts[to], SIM_KILL);
+    world_run(&w, 100 * ENV_MS);
+    UNIT_TRUE(switchover((from + 2) % 3, to));
+    UNIT_TRUE(strstr(answer.error, "cannot lead now") != NULL);
+    UNIT_TRUE(switchover(from, from));
+    UNIT_TRUE(strstr(answer.error, "leads already") != NULL);
+    UNIT_TRUE(switchover(from, 6));
+    UNIT_TRUE(strstr(answer.error, "cannot lead now") != NULL);
+    UNIT_TRUE(cluster_leading(leader->cluster));
+    end();
+}
+
+/* ---- who is admitted ---- */
+
+static struct puppet *puppet;
+
+static void stranger_begin(void)
+{
+    puppet = puppet_new(sim_host_new(w.sim, "stranger"), 2);
+    puppet_start(puppet);
+    world_run(&w, ENV_MS);
+}
+
+static void stranger_end(void)
+{
+    end();
+    puppet_free(puppet);
+}
+
+/* Says hello to node 1. 0: welcome. */
+static enum refusal hello(const struct message_hello *h, const char *words)
+{
+    struct puppet_conn *c = puppet_hello(puppet, "node1:4307", h);
+    world_run(&w, 50 * ENV_MS);
+    UNIT_UINT(c->frames[MESSAGE_WELCOME] + c->frames[MESSAGE_REFUSAL], 1);
+    UNIT_TRUE(c->closed || !c->frames[MESSAGE_REFUSAL]); /* the true member may have come back meanwhile */
+    if (!strstr(c->refusal.text, words)) {
+        UNIT_STR(c->refusal.text, words);
+    }
+    return c->frames[MESSAGE_REFUSAL] ? c->refusal.why : (enum refusal)0;
+}
+
+/* As the member 2 would say it to node 1. */
+static struct message_hello hello_of_2(void)
+{
+    const struct raft_configuration *configuration = &w.nodes[0].cluster->raft.configuration;
+    struct message_hello h = {.level = MESSAGE_LEVEL, .from = 2, .to = 1};
+    struct formation_member m;
+    for (unsigned i = 0; i < configuration->n; i++) {
+        UNIT_INT(formation_address_parse(configuration->servers[i].address, &m), 0);
+        h.incarnation = configuration->servers[i].id == 2 ? m.incarnation : h.incarnation;
+        h.to_incarnation = configuration->servers[i].id == 1 ? m.incarnation : h.to_incarnation;
+    }
+    snprintf(h.cluster, sizeof h.cluster, "%s", cluster_name(w.nodes[0].cluster));
+    h.list = w.nodes[0].cluster->formation.list;
+    return h;
+}
+
+static void a_formed_cluster_admits_its_members_only(void)
+{
+    lead(unit_seed());
+    stranger_begin();
+    const struct message_hello good = hello_of_2();
+    UNIT_TRUE(good.incarnation > 1 && good.cluster[0]);
+    struct message_hello h = good;
+    UNIT_INT(hello(&h, ""), 0);
+    h.from = 1;
+    UNIT_INT(hello(&h, "two nodes have the id 1"), REFUSAL_ID);
+    h = good;
+    h.to = 3;
+    UNIT_INT(hello(&h, "this is node 1, not node 3"), REFUSAL_ID);
+    h = good;
+    h.to_incarnation++;
+    UNIT_INT(hello(&h, "another data directory"), REFUSAL_OTHER);
+    h = good;
+    h.from = 9;
+    UNIT_INT(hello(&h, "no member"), REFUSAL_UNKNOWN);
+    h = good;
+    h.cluster[0] = h.cluster[0] == 'a' ? 'b' : 'a';
+    UNIT_INT(hello(&h, "belongs to cluster"), REFUSAL_CLUSTER);
+    h = good;
+    h.incarnation--;
+    UNIT_INT(hello(&h, "member replace 2"), REFUSAL_INCARNATION);
+    h.cluster[0] = 0;
+    UNIT_INT(hello(&h, "is empty but cluster"), REFUSAL_EXISTS);
+    h = good;
+    UNIT_INT(hello(&h, ""), 0);
+    UNIT_TRUE(world_leader(&w) != NULL);
+    stranger_end();
+}
+
+static void a_cluster_that_is_not_formed_wants_the_same_list(void)
+{
+    begin(unit_seed(), 1);
+    world_run(&w, 100 * ENV_MS);
+    stranger_begin();
+    struct message_hello h = {.level = MESSAGE_LEVEL, .from = 2, .to = 1, .incarnation = 5, .list = w.nodes[0].cluster->formation.list};
+    UNIT_INT(hello(&h, ""), 0);
+    h.list++;
+    UNIT_INT(hello(&h, "must list the same members"), REFUSAL_LIST);
+    h.list--;
+    h.from = 9;
+    UNIT_INT(hello(&h, "no member of initial_cluster"), REFUSAL_UNKNOWN);
+    stranger_end();
+}
+
+/* ---- nothing to do ---- */
+
+/* Heartbeats and their answers, ticks, a report a second; each frame is a few events here. Once two members answered each other's words for ever. */
+static void idle_members_say_little(void)
+{
+    enum { SECONDS = 10, EVENTS_MOST = 3000 };
+    lead(unit_seed());
+    uint64_t before = sim_events(w.sim);
+    world_run(&w, SECONDS * ENV_S);
+    uint64_t a_second = (sim_events(w.sim) - before) / SECONDS;
+    UNIT_TRUE(a_second < EVENTS_MOST);
+    UNIT_TRUE(a_second > 100);
+    printf("# %llu events a second\n", (unsigned long long)a_second);
+    end();
+}
+
+UNIT_MAIN("lead", UNIT_TEST(a_killed_leader_is_replaced_at_once), UNIT_TEST(a_silent_leader_is_replaced_after_an_election_timeout),
+          UNIT_TEST(one_link_that_is_cut_moves_nothing), UNIT_TEST(switchover_answers_when_the_lead_has_moved),
+          UNIT_TEST(switchover_says_that_the_lead_did_not_move), UNIT_TEST(switchover_to_who_is_not_there_is_refused),
+          UNIT_TEST(a_formed_cluster_admits_its_members_only), UNIT_TEST(a_cluster_that_is_not_formed_wants_the_same_list),
+          UNIT_TEST(idle_members_say_little))
