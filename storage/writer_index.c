@@ -177,6 +177,8 @@ static struct index_builder *load(struct writer *w, struct env *env, const struc
     struct index_place place = {.offset = b ? index_builder_place(b) : 0,
                                 .tail = b ? index_builder_tail(b) : 0};
     if (place.offset > STORE_MAGIC && !index_place_fits(bytes, &place)) {
+        env_log(env, ENV_WARN, "index is made again: the file has something else there, or cannot be read file=%s position=%llu", file->path,
+                (unsigned long long)place.offset);
         index_builder_free(b);
         b = NULL;
     }
