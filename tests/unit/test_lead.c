@@ -244,6 +244,8 @@ static struct message_hello hello_of_2(void)
     }
     snprintf(h.cluster, sizeof h.cluster, "%s", cluster_name(w.nodes[0].cluster));
     h.list = w.nodes[0].cluster->formation.list;
+    h.term = cluster_term(w.nodes[1].cluster);
+    h.last_stored = w.nodes[1].cluster->raft.last_stored;
     return h;
 }
 
@@ -265,7 +267,15 @@ static void a_formed_cluster_admits_its_members_only(void)
     UNIT_INT(hello(&h, "another data directory"), REFUSAL_OTHER);
     h = good;
     h.from = 9;
-    UNIT_INT(hello(&h, "no member"), REFUSAL_UNKNOWN);
+    UNIT_INT(hello(&h, "has not heard yet"), REFUSAL_OTHER);
+    h.cluster[0] = 0;
+    UNIT_INT(hello(&h, "is not a member"), REFUSAL_UNKNOWN);
+    h = good;
+    h.last_stored = h.term = 1;
+    UNIT_INT(hello(&h, "less than it acknowledged"), REFUSAL_LOST);
+    h = good;
+    h.level = 0;
+    UNIT_INT(hello(&h, "feature level"), REFUSAL_LEVEL);
     h = good;
     h.cluster[0] = h.cluster[0] == 'a' ? 'b' : 'a';
     UNIT_INT(hello(&h, "belongs to cluster"), REFUSAL_CLUSTER);
