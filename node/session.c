@@ -66,7 +66,6 @@ void session_end(struct session *s)
     s->state = SESSION_OVER;
     if (s->dump) {
         worker_dump_ends(s->dump);
-        dump_unlink(s->dump);
     }
     env_timer_close(&s->timer);
     env_stream_close(s->stream);

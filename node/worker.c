@@ -296,6 +296,7 @@ void worker_dump_begins(struct dump *dump)
     struct worker *w = dump_session(dump)->worker;
     struct serve_replica replica;
     dump_link(dump, &w->dumps);
+    store_sub_rest(&w->sub, false); /* it looks after this */
     dump_report(dump, &replica);
     note(w, NOTE_DUMP_BEGINS, &replica);
 }
@@ -323,9 +324,14 @@ void worker_dump_moved(struct dump *dump)
 
 void worker_dump_ends(struct dump *dump)
 {
+    struct worker *w = dump_session(dump)->worker;
     struct serve_replica replica;
     dump_report(dump, &replica);
-    note(dump_session(dump)->worker, NOTE_DUMP_ENDS, &replica);
+    note(w, NOTE_DUMP_ENDS, &replica);
+    dump_unlink(dump);
+    if (!w->dumps) {
+        store_sub_rest(&w->sub, true);
+    }
 }
 
 /* ---- statements that run on the loop ---- */
@@ -381,6 +387,7 @@ static void run_open(struct env_msg *msg)
     }
     w->sub.owner = w;
     store_subscribe(w->store, &w->sub, w->env, store_changed);
+    store_sub_rest(&w->sub, true);
 }
 
 void worker_open(struct worker *w)

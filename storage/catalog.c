@@ -228,7 +228,9 @@ void catalog_mail(struct writer *writer)
 void catalog_wake(struct writer *writer)
 {
     for (struct store_sub *sub = writer->subs; sub; sub = sub->next) {
-        wake(sub);
+        if (!atomic_load(&sub->resting)) { /* after the watermark was set: one of the two sees the other */
+            wake(sub);
+        }
     }
 }
 
@@ -296,11 +298,17 @@ void store_subscribe(struct store *store, struct store_sub *sub, struct env *env
     sub->changed = changed;
     atomic_init(&sub->mail, NULL);
     atomic_init(&sub->woken, false);
+    atomic_init(&sub->resting, false);
     sub->join_msg.run = joined;
     sub->wake_msg.run = woke;
     sub->leave_msg.run = leaving;
     sub->left_msg.run = left;
     env_post(store->env, &sub->join_msg);
+}
+
+void store_sub_rest(struct store_sub *sub, bool rest)
+{
+    atomic_store(&sub->resting, rest);
 }
 
 void store_unsubscribe(struct store_sub *sub, void (*left_cb)(struct store_sub *sub))

@@ -86,6 +86,7 @@ struct store_sub {
     struct store_sub *next; /* storage env */
     _Atomic(struct catalog *) mail;
     atomic_bool woken;
+    atomic_bool resting;
     bool leaving;
     struct env_msg join_msg, wake_msg, leave_msg, left_msg;
 };
@@ -94,6 +95,9 @@ struct store_sub {
  * of what is visible. */
 void store_subscribe(struct store *store, struct store_sub *sub, struct env *env,
                      void (*changed)(struct store_sub *sub));
+
+/* While it rests no changed() comes for what becomes visible. When the rest is over it looks by itself. */
+void store_sub_rest(struct store_sub *sub, bool rest);
 
 /* No changed() after this call. left(sub) when the store does not know the subscriber any more: only then may
  * it be freed. Readers on it are closed before. */

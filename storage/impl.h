@@ -27,7 +27,7 @@ enum job_kind { JOB_FILE, JOB_WRITE, JOB_CUT, JOB_PURGE, JOB_CHECKPOINT, JOB_DRA
 struct store_job {
     struct env_msg msg;
     struct store *store;
-    struct store_job *next; /* in writer.waiting */
+    struct store_job *next; /* in store.held, then in writer.waiting */
     enum job_kind kind;
     uint64_t index;
     uint64_t offset, boundary;
@@ -100,6 +100,11 @@ struct store {
     uint64_t checkpoint_index;
     uint64_t pending;
     bool closing;
+    struct store_job *held, **held_tail; /* writes that the storage env is not woken for yet */
+    size_t held_bytes;
+    uint64_t posted_at;
+    struct env_timer hold;
+    bool holding; /* the timer runs */
     /* constant */
     char *index_dir;
     struct store_options options;

@@ -1,8 +1,10 @@
 /* store.c: the loop's side of the store: start, jobs, end.
  *
  * Happy path: the files are brought to the checkpoint (storage/recover.c), then the index of the newest one, and the
- * storage env is spawned. Then each call makes a job, posts it, and its done() runs when it returns. Failure
- * modes: those of the start are said with what to do; nothing is changed then. */
+ * storage env is spawned. Then each call makes a job, posts it, and its done() runs when it returns. Small writes that come one after the
+ * other are held for a millisecond: acknowledgements do not wait for them, and the storage env (and all whom it wakes) would
+ * run once for each, on processors that the next acknowledgement needs. Failure modes: those of the start are said with
+ * what to do; nothing is changed then. */
 #include "storage/store.h"
 
 #include "protocol/base/check.h"
@@ -10,6 +12,9 @@
 #include "protocol/gtid.h"
 #include "storage/filelist.h"
 #include "storage/impl.h"
+
+#define HOLD_NS ENV_MS
+enum { HOLD_BYTES = 64 << 10 };
 
 /* ---- open ---------------------------------------------------------------------------------------------- */
 
@@ -74,6 +79,20 @@ static int open_files(struct store *store, const char *data_dir, struct checkpoi
     return damaged(rv, em);
 }
 
+static void held_long_enough(struct env_timer *timer);
+
+static int start_env(struct store *store)
+{
+    int rv = env_timer_open(store->loop, &store->hold, held_long_enough);
+    if (!rv) {
+        rv = env_spawn(store->loop, "storage", &store->env);
+        if (rv) {
+            env_timer_close(&store->hold);
+        }
+    }
+    return rv;
+}
+
 int store_open(struct env *loop, const char *data_dir, struct store **out, struct errmsg *em)
 {
     return store_open_with(loop, data_dir, NULL, out, em);
@@ -86,13 +105,14 @@ int store_open_with(struct env *loop, const char *data_dir, const struct store_o
     struct store *store = mem_new(sizeof *store);
     *out = NULL;
     store->loop = loop;
+    store->held_tail = &store->held;
     store->writer.store = store;
     store->writer.binlog_dir = mem_printf("%s/binlog", data_dir);
     store->index_dir = mem_printf("%s/index", data_dir);
     take_options(store, options);
     int rv = open_files(store, data_dir, &cp, em);
     if (!rv) {
-        rv = env_spawn(loop, "storage", &store->env);
+        rv = start_env(store);
         if (rv) {
             err_set(em, rv, "cannot start the storage thread: %s", err_text(rv));
             writer_index_close(&store->writer);
@@ -138,11 +158,46 @@ static struct store_job *job_new(struct store *store, enum job_kind kind, uint64
     return job;
 }
 
+static void post_held(struct store *store)
+{
+    struct store_job *job = store->held, *next;
+    uint64_t n = 0;
+    for (next = job; next; next = next->next) {
+        n++;
+    }
+    atomic_fetch_add(&store->queued, n); /* before the post: the writer must not see fewer than there are */
+    for (; job; job = next) {
+        next = job->next;
+        env_post(store->env, &job->msg);
+    }
+    store->held = NULL;
+    store->held_tail = &store->held;
+    store->held_bytes = 0;
+    store->posted_at = env_now(store->loop);
+    env_timer_stop(&store->hold);
+    store->holding = false;
+}
+
+static void held_long_enough(struct env_timer *timer)
+{
+    post_held(CONTAINER_OF(timer, struct store, hold));
+}
+
+/* Only writes are held; another job takes along what came before it. */
 static void job_post(struct store_job *job)
 {
-    atomic_fetch_add(&job->store->queued,
-                     1); /* before the post: the writer must not see fewer than there are */
-    env_post(job->store->env, &job->msg);
+    struct store *store = job->store;
+    job->next = NULL;
+    *store->held_tail = job;
+    store->held_tail = &job->next;
+    store->held_bytes += job->n;
+    if (job->kind != JOB_WRITE || store->held_bytes >= HOLD_BYTES) {
+        post_held(store);
+    } else if (!store->holding) {
+        uint64_t since = env_now(store->loop) - store->posted_at;
+        store->holding = true;
+        env_timer_start(&store->hold, since < HOLD_NS ? HOLD_NS - since : 0);
+    }
 }
 
 void store_file(struct store *store, uint64_t index, uint32_t sum, uint64_t era, const char *name,
@@ -210,6 +265,7 @@ void store_close(struct store *store, void (*closed)(void *arg), void *arg)
     struct store_job *job = job_new(store, JOB_CLOSE, 0, closed, arg);
     store->closing = true;
     job_post(job);
+    env_timer_close(&store->hold);
 }
 
 /* The storage env has dropped what belongs to it; nothing is in its queue any more. */

@@ -1,5 +1,5 @@
-/* env_test.c: see env_test.h. Streams, listeners and timers are not there: a call through their NULL entry
- * stops a test at once. */
+/* env_test.c: see env_test.h. Streams and listeners are not there: a call through their NULL entry stops a test at once. A timer that runs is
+ * one more thing that may come next, whatever its time. */
 #include "tests/unit/env_test.h"
 
 #include "protocol/base/buf.h"
@@ -31,8 +31,15 @@ struct test_env {
     bool worker;
 };
 
+struct timer {
+    struct timer *next;
+    struct env_timer *timer;
+    bool runs;
+};
+
 struct world {
     struct test_env *envs; /* the root is the last */
+    struct timer *timers;
     struct disk_file *disk;
     uint64_t random;
     uint64_t now;
@@ -390,6 +397,37 @@ static void env_post_msg(struct env *to, struct env_msg *msg)
     t->tail = &msg->next;
 }
 
+static int timer_open(struct env_timer *timer)
+{
+    struct world *w = world_of(timer->env);
+    struct timer *t = mem_new(sizeof *t);
+    *t = (struct timer){.next = w->timers, .timer = timer};
+    w->timers = t;
+    timer->impl = t;
+    return 0;
+}
+
+static void timer_start(struct env_timer *timer, uint64_t ns)
+{
+    (void)ns;
+    ((struct timer *)timer->impl)->runs = true;
+}
+
+static void timer_stop(struct env_timer *timer)
+{
+    ((struct timer *)timer->impl)->runs = false;
+}
+
+static void timer_close(struct env_timer *timer)
+{
+    struct timer **at = &world_of(timer->env)->timers;
+    while (*at != timer->impl) {
+        at = &(*at)->next;
+    }
+    *at = (*at)->next;
+    mem_free(timer->impl);
+}
+
 static struct test_env *add_env(struct world *w, const char *name);
 
 static int env_spawn_child(struct env *env, const char *name, struct env **child)
@@ -431,6 +469,10 @@ static const struct env_ops ops = {
     .spawn = env_spawn_child,
     .join = env_join_child,
     .post = env_post_msg,
+    .timer_open = timer_open,
+    .timer_start = timer_start,
+    .timer_stop = timer_stop,
+    .timer_close = timer_close,
     .open = file_open,
     .pread = file_pread,
     .pwrite = file_pwrite,
@@ -469,6 +511,7 @@ struct env *test_env_new(uint64_t seed)
 void test_env_free(struct env *root)
 {
     struct world *w = world_of(root);
+    CHECK(!w->timers);
     while (w->envs) {
         struct test_env *t = w->envs;
         CHECK(!t->head && (t->worker || !t->next)); /* all messages ran, all children were joined */
@@ -498,10 +541,18 @@ bool test_env_step(struct env *root)
             ready[n++] = t;
         }
     }
-    if (n > 0) {
-        run_one(ready[next_random(w) % n]);
+    struct timer *due = NULL;
+    for (struct timer *t = w->timers; t && !due; t = t->next) {
+        due = t->runs ? t : NULL;
     }
-    return n > 0;
+    size_t pick = n || due ? next_random(w) % (n + (due != NULL)) : 0;
+    if (pick < n) {
+        run_one(ready[pick]);
+    } else if (due) {
+        due->runs = false;
+        due->timer->fired(due->timer);
+    }
+    return n || due;
 }
 
 void test_env_run(struct env *root)

@@ -1,6 +1,6 @@
 /* env_test.h: an env for tests: real files, no clock, no streams, one thread.
  *
- * Each env is a queue of messages; test_env_run takes from a queue chosen by the seed until all are empty, so
+ * Each env is a queue of messages; test_env_run takes from a queue chosen by the seed (or lets a timer fire) until all are empty, so
  * a test sees many orders and each of them again. A crash can be planned before the n-th call that changes a
  * file. */
 #ifndef TESTS_UNIT_ENV_TEST_H
