@@ -362,16 +362,14 @@ static int open_parts(struct daemon *d, struct errmsg *em)
 
 int daemon_start(struct env *env, const struct config *config, struct daemon **out, struct errmsg *em)
 {
-    struct daemon *d = mem_new(sizeof *d);
+    struct daemon *d = *out = mem_new(sizeof *d);
     d->loop = env;
     d->config = config;
     int rv = open_parts(d, em);
-    if (rv) { /* the process ends with the message */
-        mem_free(d);
+    if (rv) {
         return rv;
     }
     env_log(env, ENV_INFO, "node: started id=%llu data_dir=%s", (unsigned long long)config->id, config->data_dir);
-    *out = d;
     return 0;
 }
 

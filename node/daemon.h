@@ -6,7 +6,8 @@
 
 struct daemon;
 
-/* On the loop env before it runs (blocks while it reads its files). `config` outlives the daemon. */
+/* On the loop env before it runs (blocks while it reads its files). `config` outlives the daemon. On failure the process is to end with the
+ * message, and what was opened (*daemon) with it. */
 int daemon_start(struct env *env, const struct config *config, struct daemon **daemon, struct errmsg *em);
 /* This node cannot be part of its cluster (or of any): the reason was logged, the caller ends the process. Never inside another call of the
  * daemon. Without it such a node ends at once. */

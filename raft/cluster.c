@@ -558,7 +558,7 @@ static void take_join(struct cluster *c, const struct cluster_options *o)
 int cluster_open(const struct cluster_options *o, const struct cluster_handler *handler, void *owner, struct cluster **out,
                  struct errmsg *em)
 {
-    struct cluster *c = mem_new(sizeof *c);
+    struct cluster *c = *out = mem_new(sizeof *c);
     c->loop = o->loop;
     c->id = o->id;
     c->level = o->level ? o->level : MESSAGE_LEVEL;
@@ -578,11 +578,7 @@ int cluster_open(const struct cluster_options *o, const struct cluster_handler *
     if (!rv && (c->formation.phase == FORMATION_JOINING || (c->formation.phase == FORMATION_JOINED && !c->raft.configuration.n))) {
         cluster_join_begin(c);
     }
-    if (rv) { /* the process ends with the message: what was opened goes with it */
-        return rv;
-    }
-    *out = c;
-    return 0;
+    return rv;
 }
 
 static void raft_closed(struct raft *raft)

@@ -86,6 +86,7 @@ struct cluster_handler {
     enum cluster_reach (*reach)(void *owner);
 };
 
+/* On failure the process is to end with the message, and what was opened (*cluster) with it. */
 int cluster_open(const struct cluster_options *options, const struct cluster_handler *handler, void *owner,
                  struct cluster **cluster, struct errmsg *em);
 

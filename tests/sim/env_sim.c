@@ -3,7 +3,8 @@
  *
  * An env is a thread that is never preempted: sim_env_run runs one event on it. If the env is still busy with
  * an earlier one (its clock is ahead of the world's), the event waits until then. env_fatal leaves the
- * running callback by longjmp to sim_env_run: nothing of that process runs ever again. */
+ * running callback by longjmp to sim_env_run: nothing of that process runs ever again. What it had allocated stays; a copy
+ * of the stack that is left so keeps in reach what only that knew of, for who looks for leaks. */
 #include "tests/sim/sim_impl.h"
 
 #include "protocol/base/check.h"
@@ -49,6 +50,7 @@ void sim_env_run(struct sim *sim, struct event *event)
     sim->n_events++;
     sim->current = env;
     sim->unwind = &unwind;
+    sim->base = __builtin_frame_address(0);
     if (setjmp(unwind) == 0) {
         fn(arg);
     }
@@ -58,6 +60,22 @@ void sim_env_run(struct sim *sim, struct event *event)
     sim->unwind = NULL;
     spend(env);
     events_next(&sim->events, env);
+}
+
+/* Word by word: what lies there is of functions that a sanitizer guards. */
+__attribute__((noinline, no_sanitize("address", "undefined"))) static void copy_words(void **to, void *const *from, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        to[i] = from[i];
+    }
+}
+
+static void keep_stack(struct sim_process *p)
+{
+    __builtin_unwind_init(); /* registers go onto it too */
+    void **top = __builtin_frame_address(0), **base = p->sim->base;
+    p->last_stack = mem_array((size_t)(base - top), sizeof *top);
+    copy_words(p->last_stack, top, (size_t)(base - top));
 }
 
 static void op_fatal(struct env *env, const char *line)
@@ -72,6 +90,7 @@ static void op_fatal(struct env *env, const char *line)
         snprintf(p->host->last_words, sizeof p->host->last_words, "%.390s", line);
         process_die(p, SIM_KILL, sim_time(sim));
     }
+    keep_stack(p);
     p->abandoned = true; /* its events stay where they are, what they hold can be reached so */
     longjmp(*sim->unwind, 1);
 }

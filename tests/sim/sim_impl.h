@@ -123,6 +123,7 @@ struct sim_process {
     struct env_file *files; /* open ones */
     struct env_listener *listeners;
     struct env_stream *streams;
+    void **last_stack; /* of one that was abandoned: what its callbacks had in hand can be reached so */
     struct sim_process *next; /* in the world's list of all */
 };
 
@@ -135,6 +136,7 @@ struct sim {
     struct sim_process *processes;
     struct sim_env *current;
     jmp_buf *unwind;
+    void **base; /* of the stack of the callback that runs: beyond it nothing is its own */
     uint64_t latency_least, latency_most;
     char *log;
     size_t log_next, log_count;

@@ -145,7 +145,6 @@ static void rig_start(struct sim_process *process, struct env *env, void *arg)
     *life = (struct life){.rig = rig, .process = process};
     rig->restarts++;
     if (cluster_open(&o, &handler, life, &life->cluster, &em)) {
-        mem_free(life);
         if (!sim_process_is_ghost(process)) {
             sim_fail(rig->sim, "cluster_open: %s", em.text);
         }
