@@ -260,6 +260,23 @@ static void cluster_need(void *owner, struct cluster_need *need)
     }
 }
 
+/* What the operator has to know of this node, whichever node is asked. */
+static void cluster_note(void *owner, char *text, size_t size)
+{
+    const struct daemon *d = owner;
+    char more[48] = "";
+    const struct store_damage *damages;
+    size_t n = d->cluster && !d->stopping ? store_damages(cluster_store(d->cluster), &damages) : 0;
+    text[0] = '\0';
+    if (n > 1) {
+        snprintf(more, sizeof more, " (and %zu more)", n - 1);
+    }
+    if (n > 0) {
+        snprintf(text, size, "binlog file %.80s of era %llu is damaged%s: holdfast member replace %llu ADDR", damages[0].name,
+                 (unsigned long long)damages[0].era, more, (unsigned long long)d->config->id);
+    }
+}
+
 static enum cluster_reach cluster_reaches(void *owner)
 {
     struct daemon *d = owner;
@@ -271,6 +288,7 @@ static const struct cluster_handler cluster_handler = {.leading = cluster_is_lea
                                                        .led_by = cluster_led_by,
                                                        .refused = cluster_refused,
                                                        .asked = cluster_asked,
+                                                       .note = cluster_note,
                                                        .need = cluster_need,
                                                        .reach = cluster_reaches};
 

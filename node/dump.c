@@ -138,6 +138,10 @@ static void pump(struct dump *d)
         if (dump_is_over(d)) {
             break;
         }
+        if (rv == READER_INDEXING) { /* changed() comes when it is there */
+            rv = 0;
+            break;
+        }
         if (rv < 0) {
             reader_failed(d, rv, &em);
         } else if (rv == 0) {

@@ -1,7 +1,8 @@
 /* dump_error.c: how a dump ends, in the source's own numbers and texts.
  *
  * 1236 stops a replica until a person comes. So it is for what can never be better: the connection is closed
- * without a word for the rest, and the replica comes again by itself. */
+ * without a word for the rest, and the replica comes again by itself. So it does where a file of this node is damaged, with a
+ * word that its log will show: other members have the file whole. */
 #include "node/dump_impl.h"
 
 #include "protocol/base/mem.h"
@@ -188,5 +189,11 @@ void dump_drop(struct dump *d, int code, const struct errmsg *em)
     env_log(d->session->env, code == READER_CORRUPT ? ENV_ERROR : ENV_WARN,
             "dump closed id=%lu peer=%s code=%s why=\"%s\"", (unsigned long)d->session->sql.connection_id,
             d->session->peer, err_name(code), em->text);
+    if (code == READER_CORRUPT && !d->left) { /* nothing fits into the middle of an event */
+        put_err(d->session->wire, ER_UNKNOWN, NULL,
+                "A binlog file of this Holdfast node is damaged: %.300s. Nothing from there on is sent. Use another member of the cluster until this one is "
+                "replaced (holdfast member replace)",
+                em->text);
+    }
     end(d);
 }

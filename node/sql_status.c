@@ -216,6 +216,22 @@ static void s_alarms_dropped(const struct facts *f, struct buf *out)
     put_u64(out, f->state->dropped_alarms);
 }
 
+/* Of this node. */
+static void s_damaged_files(const struct facts *f, struct buf *out)
+{
+    const struct store_damage *damages;
+    put_u64(out, store_damages(cluster_store(f->control->cluster), &damages));
+}
+
+static void s_damage(const struct facts *f, struct buf *out)
+{
+    const struct store_damage *damages;
+    size_t n = store_damages(cluster_store(f->control->cluster), &damages);
+    for (size_t i = 0; i < n; i++) {
+        buf_printf(out, "%s%s", i ? "; " : "", damages[i].text);
+    }
+}
+
 static void s_acks(const struct facts *f, struct buf *out)
 {
     put_u64(out, f->source.acks);
@@ -333,6 +349,8 @@ static const struct status_row status_rows[] = {
     {"Holdfast_source_no_tx", s_source_no_tx},
     {"Holdfast_alarms", s_alarms},
     {"Holdfast_alarms_dropped", s_alarms_dropped},
+    {"Holdfast_damaged_files", s_damaged_files},
+    {"Holdfast_damage", s_damage},
     {"Holdfast_acks", s_acks},
     {"Holdfast_acks_timed", s_acks_timed},
 #define ACK_STAGE(name, stage) {"Holdfast_ack_" #name "_us_p50", s_ack_##name##_p50}, {"Holdfast_ack_" #name "_us_p99", s_ack_##name##_p99},

@@ -11,6 +11,7 @@
 
 #include "protocol/base/mem.h"
 
+#include <stdio.h>
 #include <string.h>
 
 enum { VERIFY_RATE = 256, VERIFY_RATE_MAX = 1 << 20 }; /* MiB a second */
@@ -46,7 +47,16 @@ static void took(void *owner, const struct verify_result *result)
     struct verify_run *run = owner;
     const struct filelist *files = cluster_state(run->control->cluster)->files;
     size_t at;
+    struct store *store = cluster_store(run->control->cluster);
     bool purged = !filelist_find(files, result->file->era, result->file->name, &at); /* while it was being read */
+    if (result->verdict == VERIFY_DAMAGED && !purged) {
+        struct store_damage damage = {.era = result->file->era};
+        snprintf(damage.name, sizeof damage.name, "%s", result->file->name);
+        snprintf(damage.text, sizeof damage.text, "%s", result->text);
+        store_add_damage(store, &damage);
+    } else if (result->verdict != VERIFY_UNREADABLE) {
+        store_drop_damage(store, result->file->era, result->file->name);
+    }
     table_row(run->table);
     table_text(run->table, result->file->name);
     table_number(run->table, result->file->era);
@@ -127,7 +137,8 @@ static bool choose(struct verify_run *run, const struct state *state, uint64_t i
             run->files[run->n++] = (struct verify_file){.era = f->era,
                                                         .name = mem_str(f->name),
                                                         .size = last ? state->boundary : f->size,
-                                                        .sealed = !last};
+                                                        .sealed = !last,
+                                                        .sum = last ? 0 : f->sum};
         }
     }
     return begun && found;

@@ -17,6 +17,7 @@ enum {
     STORE_WALK_MAX = 4 << 20,   /* see struct store_options */
     REBUILD_STEP = 1 << 20,     /* bytes of a file that are indexed between two jobs */
     DAMAGED_MAX = 64,           /* files whose index cannot be made that are remembered */
+    DAMAGES_MAX = 16,           /* damaged files that are kept for the status */
     PURGE_STEP = 4,             /* files that are unlinked between two jobs */
     OLDER_MAX = 64              /* files that one store_find_older looks at */
 };
@@ -105,6 +106,8 @@ struct store {
     uint64_t posted_at;
     struct env_timer hold;
     bool holding; /* the timer runs */
+    struct store_damage damages[DAMAGES_MAX];
+    size_t n_damages;
     /* constant */
     char *index_dir;
     struct store_options options;
@@ -112,6 +115,7 @@ struct store {
     _Atomic uint64_t queued;    /* jobs posted and not begun: while there are some, a run may wait */
     _Atomic uint64_t watermark; /* ordinal << WATERMARK_OFFSET_BITS | offset; 0: nothing */
     _Atomic uint64_t damaged[DAMAGED_MAX]; /* ordinals: storage/rebuild.c */
+    _Atomic unsigned damage_reports; /* on their way to the loop */
     /* storage env */
     struct writer writer;
     unsigned next_damaged;
@@ -168,6 +172,12 @@ int recover(struct env *env, const char *data_dir, const char *binlog_dir, const
 
 /* Removes binlog files and indexes that `files` does not name. */
 int sweep(struct env *env, const char *binlog_dir, const char *index_dir, const struct filelist *files, struct errmsg *em);
+
+/* ---- damage.c ------------------------------------------------------------------------------------------- */
+
+/* On any env that holds a subscription, on the storage env, or on the loop. */
+void damage_purge(struct store *store, uint64_t era, const char *name); /* the files before it go; on the loop */
+void damage_found(struct store *store, uint64_t era, const char *name, const struct errmsg *em);
 
 /* ---- store.c ------------------------------------------------------------------------------------------- */
 

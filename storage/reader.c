@@ -15,8 +15,9 @@
  * position reader that came from the era before leaves that out too.
  *
  * Failure modes: a short file, a length beyond the limit, a wrong checksum, a sequence of events that cannot
- * be: READER_CORRUPT with file and offset; nothing of it is shown. The checksums of events that are left out
- * are not looked at (but of GTID events they are), of a large one only the beginning is read. */
+ * be: READER_CORRUPT with file and offset, which is told to the loop too; nothing of it is shown, what is whole before it is. The
+ * checksums of events that are left out are not looked at (but of GTID events they are), of a large one only the beginning is
+ * read. Where an event is shown before its checksum, or has none, the hashes of the index are looked at (storage/reader_hash.c). */
 #include "storage/reader_impl.h"
 
 #include "protocol/base/check.h"
@@ -31,7 +32,16 @@ int reader_at_fault(struct reader *r, int rv, struct errmsg *em)
     if (rv == E_MALFORMED || rv == E_UNSUPPORTED || rv == E_INVALID) {
         rv = READER_CORRUPT;
     }
-    return err_wrap(em, rv, "%s at %llu", r->file->path, (unsigned long long)r->at);
+    rv = err_wrap(em, rv, "%s at %llu", r->file->path, (unsigned long long)r->at);
+    reader_tell_damage(r, rv, em);
+    return rv;
+}
+
+void reader_tell_damage(const struct reader *r, int rv, const struct errmsg *em)
+{
+    if (rv == READER_CORRUPT) {
+        damage_found(r->sub->store, r->file->era, r->file->name, em);
+    }
 }
 
 /* ---- files --------------------------------------------------------------------------------------------- */
@@ -46,6 +56,7 @@ static void forget_jump(struct reader *r)
 void reader_close_file(struct reader *r)
 {
     forget_jump(r);
+    reader_forget_hashes(r);
     if (r->handle) {
         env_close(r->handle);
         r->handle = NULL;
@@ -62,7 +73,9 @@ static int missing(struct reader *r, struct errmsg *em)
     if (store_sub_end(r->sub, &end, &offset) && r->file->ordinal < r->sub->catalog->first) {
         return err_set(em, READER_PURGED, "%s was removed", r->file->path);
     }
-    return err_wrap(em, READER_CORRUPT, "a file of the log is missing");
+    int rv = err_wrap(em, READER_CORRUPT, "a file of the log is missing");
+    reader_tell_damage(r, rv, em);
+    return rv;
 }
 
 /* What was held when the era of the file began: the state before its first file, or before the oldest one that is still there. */
@@ -117,12 +130,13 @@ int reader_open_file(struct reader *r, struct catalog_file *file, struct errmsg 
     rv = env_pread(r->handle, magic, sizeof magic, 0, &got, em);
     if (!rv && (got != sizeof magic || memcmp(magic, EVENT_MAGIC, sizeof magic) != 0)) {
         rv = err_set(em, READER_CORRUPT, "%s does not begin as a binlog file", file->path);
+        reader_tell_damage(r, rv, em);
     }
     return rv;
 }
 
 /* The size of a sealed file. */
-static int sealed_size(struct reader *r, uint64_t *size, struct errmsg *em)
+int reader_sealed_size(struct reader *r, uint64_t *size, struct errmsg *em)
 {
     if (catalog_sealed_size(r->sub->catalog, r->file->ordinal, size)) {
         return 0;
@@ -174,7 +188,7 @@ int reader_find_readable(struct reader *r, struct errmsg *em)
             r->limit = offset;
             return r->at < offset;
         }
-        int rv = sealed_size(r, &r->limit, em);
+        int rv = reader_sealed_size(r, &r->limit, em);
         if (!rv && r->at >= r->limit) {
             rv = next_file(r, em);
         }
@@ -337,7 +351,7 @@ static bool mysql_passes(void *arg, const struct gtid_set *added)
 }
 
 /* The index of the file; `sealed`: one that is not whole, or of another file, is an error. */
-static int load_index(struct reader *r, bool sealed, uint64_t size, struct buf *data)
+int reader_load_index(struct reader *r, bool sealed, uint64_t size, struct buf *data)
 {
     const struct catalog_file *file = r->file;
     char *path = index_path(r->sub->store->index_dir, file->era, file->name);
@@ -362,7 +376,7 @@ static int look_up(struct reader *r, uint64_t worth,
         return 0;
     }
     bool sealed = end->file->ordinal != r->file->ordinal;
-    if (sealed && sealed_size(r, &size, NULL)) {
+    if (sealed && reader_sealed_size(r, &size, NULL)) {
         return 0;
     }
     worth = worth < size ? worth : size;
@@ -370,7 +384,7 @@ static int look_up(struct reader *r, uint64_t worth,
         return 0;
     }
     buf_init(&data, INDEX_MAX);
-    int rv = load_index(r, sealed, size, &data);
+    int rv = reader_load_index(r, sealed, size, &data);
     if (!rv || !sealed) {
         find(r, &data, worth);
         bool fits = r->jump.offset == 0 || index_place_fits(r->handle, &r->jump);

@@ -21,7 +21,7 @@ enum {
     READER_BEYOND = E_TOOBIG,         /* position behind the visible end of the file */
     READER_PURGED = E_CANCELED, /* GTID start: transactions that are wanted stood in files that are gone */
     READER_CORRUPT = E_CORRUPT, /* a file does not hold what was written */
-    READER_INDEXING = E_BUSY,     /* the index of a large file is being made again: come back at changed() */
+    READER_INDEXING = E_BUSY,     /* the index of a file is being made again: come back at changed(), also with the same reader */
     READER_ERA_END = E_CLOSED,  /* position readers: the era ends here, a newer one follows */
     READER_DIVERGED = E_CONTRADICTION, /* MariaDB's GTIDs: the replica's is not in the log, which holds
                                           higher numbers of its domain (reader_asked) */

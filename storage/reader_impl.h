@@ -50,6 +50,14 @@ struct reader {
         size_t crc_size;
         uint32_t crc; /* so far */
     } rest;
+    struct { /* of the file's blocks, as its index has them; see reader_hash.c */
+        bool known;
+        uint8_t *hash;
+        size_t n;
+        uint64_t size;   /* the last one's block ends here */
+        uint64_t block;  /* bytes */
+        uint64_t from, to; /* these have been compared */
+    } hashes;
     bool skipped;
     char skipped_file[STORE_NAME_SIZE];
     uint64_t skipped_end;
@@ -58,6 +66,7 @@ struct reader {
 /* ---- reader.c */
 
 int reader_at_fault(struct reader *r, int rv, struct errmsg *em); /* puts file and offset in front of the message */
+void reader_tell_damage(const struct reader *r, int rv, const struct errmsg *em); /* when that is what it is */
 int reader_open_file(struct reader *r, struct catalog_file *file, struct errmsg *em); /* at its first event */
 void reader_close_file(struct reader *r);
 int reader_find_readable(struct reader *r, struct errmsg *em); /* 1: there is something at `at`; 0: at the watermark */
@@ -72,6 +81,16 @@ void reader_jump(struct reader *r);                                   /* goes on
 int reader_step(struct reader *r, bool wanted, struct reader_event *ev, bool *show, struct errmsg *em);
 /* Sets jump and jump_state to the last place of the index at or below `limit`; there may be none. READER_INDEXING. */
 int reader_find_state(struct reader *r, uint64_t limit);
+
+/* The size of a sealed file. */
+int reader_sealed_size(struct reader *r, uint64_t *size, struct errmsg *em);
+int reader_load_index(struct reader *r, bool sealed, uint64_t size, struct buf *data);
+
+/* ---- reader_hash.c */
+
+/* Are the blocks that hold these bytes what was written? READER_CORRUPT; READER_INDEXING: come again, nobody can tell yet. */
+int reader_check_hashes(struct reader *r, uint64_t at, size_t n, struct errmsg *em);
+void reader_forget_hashes(struct reader *r); /* those of another file follow */
 
 /* ---- reader_window.c */
 

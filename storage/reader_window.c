@@ -3,7 +3,9 @@
  * Happy path: reads are large and go into one window, which moves over the file. The pieces of an event are its
  * bytes as they lie in the window; its checksum is computed as they pass, and compared before the last one is given.
  *
- * Failure: a file that is shorter than it was, a wrong checksum: READER_CORRUPT. */
+ * Bytes that leave before a checksum of their own was looked at belong to blocks whose hashes are looked at first.
+ *
+ * Failure: a file that is shorter than it was, a wrong checksum or hash: READER_CORRUPT. */
 #include "storage/reader_impl.h"
 
 #include "protocol/base/check.h"
@@ -16,7 +18,8 @@ enum {
     WINDOW_KEEP = 4 << 20 /* a buffer that a large event made grow beyond this is given back */
 };
 
-int reader_bytes(struct reader *r, uint64_t at, size_t n, const uint8_t **bytes, struct errmsg *em)
+/* Into the window, or they are there already. */
+static int fill(struct reader *r, uint64_t at, size_t n, const uint8_t **bytes, struct errmsg *em)
 {
     struct buf *w = &r->window;
     size_t used = w->len;
@@ -51,6 +54,18 @@ int reader_bytes(struct reader *r, uint64_t at, size_t n, const uint8_t **bytes,
     return rv;
 }
 
+/* Is what is read now shown without a checksum of its own, or before it was looked at? */
+static bool is_bare(const struct reader *r)
+{
+    return r->fde.len > 0 && (r->format.checksum == CHECKSUM_NONE || r->rest.left > 0);
+}
+
+int reader_bytes(struct reader *r, uint64_t at, size_t n, const uint8_t **bytes, struct errmsg *em)
+{
+    int rv = is_bare(r) ? reader_check_hashes(r, at, n, em) : 0;
+    return rv ? rv : fill(r, at, n, bytes, em);
+}
+
 void reader_rest(struct reader *r)
 {
     buf_free(&r->window);
@@ -76,7 +91,9 @@ void reader_begin_pieces(struct reader *r, const struct event_header *h)
 
 static int at_fault(const struct reader *r, int rv, struct errmsg *em)
 {
-    return err_wrap(em, rv, "%s: the event that ends at %llu", r->file->path, (unsigned long long)r->at);
+    rv = err_wrap(em, rv, "%s: the event that ends at %llu", r->file->path, (unsigned long long)r->at);
+    reader_tell_damage(r, rv, em);
+    return rv;
 }
 
 /* The last piece has the whole of the checksum. */

@@ -2,14 +2,15 @@
  *
  * Happy path: a reader that finds the index of a sealed file missing, torn or wrong asks for it. The storage
  * env walks over the file, REBUILD_STEP bytes at a time so that a job never waits long, checks every event,
- * puts the index in place of the old one (a temporary file, renamed) and wakes all subscribers: the reader
- * tries again. One file at a time.
+ * and the sum of the whole file where the cluster knows it, puts the index in place of the old one (a temporary file, renamed) and
+ * wakes all subscribers: the reader tries again. One file at a time.
  *
- * Failure modes: a file in which events cannot be followed has no index. That is logged with file and offset,
+ * Failure modes: a file in which events cannot be followed, or which does not have its sum, has no index. That is logged with file and offset,
  * and remembered (of the last DAMAGED_MAX): its readers walk, and come to the damage themselves. The same when the new index cannot be
  * written: nothing is lost by it. */
 #include "protocol/base/check.h"
 #include "protocol/base/mem.h"
+#include "storage/filelist.h"
 #include "storage/impl.h"
 #include "storage/scan.h"
 
@@ -73,6 +74,17 @@ static int put_in_place(struct rebuild *job, struct errmsg *em)
     return rv;
 }
 
+/* An index must not make damage look sound. */
+static int check_sum(struct writer *w, const struct rebuild *job, struct errmsg *em)
+{
+    struct filelist_file file;
+    filelist_get(w->catalog->files, (size_t)(job->file->ordinal - w->catalog->first), &file);
+    if (file.sum && file.sum != scan_sum(job->scan)) {
+        return err_set(em, E_CORRUPT, "%s: its bytes have not the sum that the cluster agreed on", job->file->path);
+    }
+    return 0;
+}
+
 static void run(struct env_msg *msg);
 
 static void run_later(struct rebuild *job)
@@ -85,6 +97,9 @@ static void end(struct writer *w, struct rebuild *job, int rv, const struct errm
 {
     if (rv) {
         env_log(w->env, ENV_ERROR, "index cannot be made file=%s why=\"%s\"", job->file->path, em->text);
+        if (rv == E_CORRUPT) {
+            damage_found(w->store, job->file->era, job->file->name, em);
+        }
         atomic_store(&w->store->damaged[w->store->next_damaged++ % DAMAGED_MAX], job->file->ordinal);
     }
     w->rebuilds = job->next;
@@ -117,6 +132,7 @@ static void run(struct env_msg *msg)
         run_later(job);
         return;
     }
+    rv = rv ? rv : check_sum(w, job, &em);
     end(w, job, rv ? rv : put_in_place(job, &em), &em);
 }
 

@@ -7,6 +7,7 @@
 #include "storage/scan.h"
 
 #include "protocol/base/buf.h"
+#include "protocol/base/crc.h"
 #include "protocol/base/mem.h"
 #include "protocol/event.h"
 #include "protocol/txn.h"
@@ -25,6 +26,7 @@ struct scan {
     struct event_format format;
     struct txn txn;
     uint64_t events;
+    uint32_t sum;
 };
 
 /* n bytes at `at`, which lie below `to`. */
@@ -98,6 +100,7 @@ static int step(struct scan *s, struct errmsg *em)
     size_t skip = had < s->at ? 0 : had - s->at < h.size ? (size_t)(had - s->at) : h.size;
     s->at += h.size;
     s->events++;
+    s->sum = crc32c_of(s->sum, event, h.size);
     index_builder_bytes(s->builder, event + skip, h.size - skip);
     if (where == TXN_END) {
         struct store_txn txn = {.end = s->at, .gtid = s->txn.gtid};
@@ -174,6 +177,7 @@ int scan_open(struct env *env, const char *path, struct index_builder *b, uint64
     s->builder = b;
     s->at = s->window_at = STORE_MAGIC;
     s->to = to;
+    s->sum = crc32c_of(0, EVENT_MAGIC, EVENT_MAGIC_SIZE);
     buf_init(&s->window, UINT32_MAX);
     txn_init(&s->txn);
     event_format_init(&s->format, FLAVOUR_NONE, CHECKSUM_NONE);
@@ -210,6 +214,11 @@ void scan_close(struct scan *s)
 uint64_t scan_at(const struct scan *s)
 {
     return s->at;
+}
+
+uint32_t scan_sum(const struct scan *s)
+{
+    return s->sum;
 }
 
 uint64_t scan_events(const struct scan *s)

@@ -21,6 +21,7 @@ int scan_step(struct scan *scan, uint64_t bytes, struct errmsg *em);
 
 uint64_t scan_at(const struct scan *scan);
 uint64_t scan_events(const struct scan *scan);
+uint32_t scan_sum(const struct scan *scan); /* CRC32C of all bytes so far, when they were looked at from 4 on */
 
 /* Gives the bytes up to `to` without a look at events: what stands behind the last transaction end. */
 int scan_raw(struct env_file *file, const char *path, struct index_builder *builder, uint64_t to,

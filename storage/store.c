@@ -239,6 +239,7 @@ void store_cut(struct store *store, uint64_t index, uint64_t boundary)
 void store_purge(struct store *store, uint64_t index, uint64_t era, const char *name)
 {
     struct store_job *job = job_new(store, JOB_PURGE, index, NULL, NULL);
+    damage_purge(store, era, name);
     job->file = catalog_file_new(store->writer.binlog_dir, era, name, NULL);
     job_post(job);
 }
@@ -271,7 +272,7 @@ void store_close(struct store *store, void (*closed)(void *arg), void *arg)
 /* The storage env has dropped what belongs to it; nothing is in its queue any more. */
 static void finish_close(struct store *store)
 {
-    CHECK(store->pending == 0 && atomic_load(&store->queued) == 0);
+    CHECK(store->pending == 0 && atomic_load(&store->queued) == 0 && atomic_load(&store->damage_reports) == 0);
     env_join(store->env);
     store_free(store);
 }

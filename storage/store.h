@@ -116,6 +116,17 @@ struct store_older {
 };
 void store_find_older(struct store *store, struct store_older *older, void (*done)(void *arg), void *arg);
 
+/* Files of this node that do not hold what was written, as far as anybody came across it (storage/damage.c). The text has file and
+ * offset. All three on the loop. */
+struct store_damage {
+    uint64_t era;
+    char name[256];
+    char text[1024];
+};
+size_t store_damages(const struct store *store, const struct store_damage **damages); /* oldest finding first; valid until the next event */
+void store_add_damage(struct store *store, const struct store_damage *damage); /* nothing happens when the file is known as damaged */
+void store_drop_damage(struct store *store, uint64_t era, const char *name);   /* it was found sound */
+
 /* Bytes given to store_write whose done() has not run yet: for back-pressure and metrics. */
 uint64_t store_pending(const struct store *store);
 

@@ -211,6 +211,10 @@ static enum verify_verdict judge(struct look *l, int rv, struct errmsg *em)
                       (unsigned long long)l->file->size);
         return VERIFY_DAMAGED;
     }
+    if (!rv && l->file->sealed && l->file->sum && l->file->sum != scan_sum(l->scan)) {
+        (void)err_set(em, E_CORRUPT, "%s: its bytes have not the sum that the cluster agreed on; replace the member", l->path);
+        return VERIFY_DAMAGED;
+    }
     return rv ? VERIFY_UNREADABLE : look_at_index(l, em);
 }
 

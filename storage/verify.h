@@ -1,5 +1,6 @@
 /* verify.h: reads binlog files whole and says whether they still hold what was written: the checksum of every
- * event, the order of events and transactions, the hashes that their indexes keep, the indexes themselves.
+ * event, the order of events and transactions, the sum that the cluster agreed on, the hashes that their indexes keep, the indexes
+ * themselves.
  *
  * Owner: whoever called verify_begin, on the loop; both callbacks run there, never inside that call. The work
  * is done on an env of its own, a step at a time, at most `rate` bytes a second. */
@@ -15,6 +16,7 @@ struct verify_file {
     const char *name;
     uint64_t size; /* up to a transaction end; all of it is written (store_drain) */
     bool sealed;   /* nothing comes behind it */
+    uint32_t sum;  /* CRC32C of all its bytes; 0: unknown */
 };
 
 enum verify_verdict {

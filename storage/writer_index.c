@@ -231,6 +231,14 @@ static int bring_up(struct writer *w, struct env *env, const char *era, uint64_t
     return rv;
 }
 
+static void damaged(struct store *store, const struct catalog_file *file, const struct errmsg *em)
+{
+    struct store_damage damage = {.era = file->era};
+    snprintf(damage.name, sizeof damage.name, "%s", file->name);
+    snprintf(damage.text, sizeof damage.text, "%s", em ? em->text : "");
+    store_add_damage(store, &damage);
+}
+
 int writer_index_resume(struct writer *w, struct env *env, const struct catalog_file *file,
                         const struct checkpoint *cp, struct errmsg *em)
 {
@@ -246,9 +254,7 @@ int writer_index_resume(struct writer *w, struct env *env, const struct catalog_
         x->builder = load(w, env, file, cp, bytes, &kept);
         rv = look_again(env, file->path, bytes, x->builder, cp->boundary, cp->size, em);
         if (rv == E_CORRUPT) {
-            env_log(env, ENV_ERROR,
-                    "binlog file damaged, it gets no index and is served up to the damage; replace the member why=\"%s\"",
-                    em ? em->text : "");
+            damaged(w->store, file, em);
             index_builder_free(x->builder);
             x->builder = NULL;
             rv = 0;

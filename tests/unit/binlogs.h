@@ -31,6 +31,9 @@ struct binlog {
 
 /* NULL (after an assertion that fails) when it cannot be read. */
 struct binlog *binlog_load(const char *dir, const char *name);
+/* The same transactions as a source writes them with binlog_checksum = NONE (not MySQL's since 8.0: there the length of a transaction
+ * stands in it). */
+struct binlog *binlog_load_bare(const char *dir, const char *name);
 void binlog_free(struct binlog *b);
 
 /* The last transaction end at or below `end`. */

@@ -128,6 +128,18 @@ static void kept_alarms(const struct part *kept, struct alarms *alarms)
     }
 }
 
+/* What members say of themselves. One that cannot be reached is shown as such where they are listed. */
+static void member_alarms(const struct part *members, struct alarms *alarms)
+{
+    for (size_t i = 0; i < members->rows.nrows && !members->em.text[0]; i++) {
+        const char *note = result_get(&members->rows, i, "Note"), *state = result_get(&members->rows, i, "State");
+        const char *id = result_get(&members->rows, i, "Id");
+        if (note && note[0] && id && state && strcmp(state, "unreachable") != 0) {
+            alarm_add(alarms, "node %s: %s", id, note);
+        }
+    }
+}
+
 /* "2 critical, 1 warn, 0 unknown, 10 ok": is there something to mend? */
 static void settings_alarm(const struct result *status, struct alarms *alarms)
 {
@@ -346,6 +358,7 @@ int cmd_status(struct cli *cli)
         const struct result *whole = leader.em.text[0] ? &status : &leader.rows;
         find_alarms(whole, &alarms);
         kept_alarms(&kept, &alarms);
+        member_alarms(&members, &alarms);
         (cli->json ? json_status : text_status)(&cli->out, &status, whole, &members, &replicas, &alarms);
     }
     result_free(&status);
