@@ -172,7 +172,7 @@ static bool pieces_are_as_written(const struct rig *rig, struct store_sub *sub, 
     }
     reader_cut_large(r, 40);
     for (int rv = reader_next(r, &ev, NULL); rv == 1; rv = rv ? rv : reader_next(r, &ev, NULL)) {
-        rv = strcmp(ev.file, b->name) != 0;
+        rv = strcmp(ev.file, b->name) ? -1 : 0;
         for (uint64_t at = ev.start; ev.in_pieces && at < ev.end && !rv; at += n) {
             rv = reader_more(r, 16, &bytes, &n, NULL);
             same = same && (rv || memcmp(bytes, b->bytes + at, n) == 0);
