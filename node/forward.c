@@ -377,7 +377,9 @@ void forward_close(struct forward *f)
         next = e->next;
         struct control_request *request = e->request;
         e->request = NULL;
-        if (request) {
+        if (request && e->index) { /* the leader's answer only waits for this node to be as far */
+            control_reply(request);
+        } else if (request) {
             reply_error(&request->reply, 1053, "08S01", "Server shutdown in progress; whether the statement took effect is not known");
             control_reply(request);
         }

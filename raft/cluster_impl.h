@@ -125,6 +125,7 @@ bool cluster_members_changing(const struct cluster *c); /* while we lead: a chan
 bool cluster_members_begin(struct cluster *c);  /* the next change, if there is one; true: it is on its way */
 void cluster_members_wake(struct cluster *c);   /* there may be something to do */
 bool cluster_members_admit(void *owner, const struct message_hello *h, struct message_refusal *why);
+void cluster_members_claimed(void *owner, const struct message_hello *h);
 void cluster_members_join(void *owner, struct cur *body, struct buf *answer);
 void cluster_members_wait(const struct cluster *c, uint64_t id, char *text, size_t size); /* what a plan waits for */
 uint64_t cluster_members_incarnation(const struct cluster *c, uint64_t id); /* as libraft's configuration has it; 0: none */

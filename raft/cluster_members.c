@@ -600,6 +600,23 @@ bool cluster_members_admit(void *owner, const struct message_hello *h, struct me
     return h->cluster[0] ? another_directory(c, h, s, why) : empty_node(c, h, s, why);
 }
 
+/* A node that was wiped, and whose configuration names nobody else, has made a cluster of its own. As long as nothing is in it, it ends. */
+void cluster_members_claimed(void *owner, const struct message_hello *h)
+{
+    struct cluster *c = owner;
+    char text[512];
+    if (c->closing || c->formation.n > 1 || c->state->has_source || state_file(c->state) || INCARNATION_COUNTER(formation_incarnation(&c->formation))) {
+        return;
+    }
+    snprintf(text, sizeof text, "node %" PRIu64 " was empty and has made a cluster of its own, but it is a member of cluster %s (node %" PRIu64
+             " calls): empty its data directory, put join = instead of initial_cluster into its configuration, and on any member run: holdfast member replace %" PRIu64 " ADDR",
+             c->id, h->cluster, h->from, c->id);
+    if (!c->handler->refused) {
+        env_fatal(c->loop, "%s", text);
+    }
+    c->handler->refused(c->owner, text);
+}
+
 /* ---- an empty node asks ---- */
 
 static void list_members(const struct cluster *c, struct message_join_answer *a)

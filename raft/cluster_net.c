@@ -543,7 +543,7 @@ static void raft_message(void *owner, struct raft_message *m)
 
 static const struct net_handler net_handler = {
     .formed = formed, .refused = refused, .raft = raft_message, .gone = gone, .report = put_report, .heard = heard,
-    .admit = cluster_members_admit, .join = cluster_members_join, .invited = cluster_join_invited};
+    .admit = cluster_members_admit, .join = cluster_members_join, .claimed = cluster_members_claimed, .invited = cluster_join_invited};
 
 /* ---- what cluster.c calls ---- */
 

@@ -99,13 +99,18 @@ static bool admit(void *owner, const struct message_hello *h, struct message_ref
     if (net->formation->phase == FORMATION_JOINING) {
         return say_no(net, why, REFUSAL_OTHER, "node %" PRIu64 " is empty and asks to be taken in", net->id);
     }
+    if (formed(net)) {
+        if (h->cluster[0] && strcmp(h->cluster, net->formation->cluster)) {
+            if (h->to_incarnation) {
+                net->handler->claimed(net->owner, h);
+            }
+            return say_no(net, why, REFUSAL_CLUSTER, "node %" PRIu64 " belongs to cluster %s, this is cluster %s", h->from, h->cluster, net->formation->cluster);
+        }
+    }
     if (h->to_incarnation && h->to_incarnation != formation_incarnation(net->formation) && !MUTATED(INCARNATION)) {
         return say_no(net, why, REFUSAL_OTHER, "node %" PRIu64 " has another data directory than node %" PRIu64 " knows", net->id, h->from);
     }
     if (formed(net)) {
-        if (h->cluster[0] && strcmp(h->cluster, net->formation->cluster)) {
-            return say_no(net, why, REFUSAL_CLUSTER, "node %" PRIu64 " belongs to cluster %s, this is cluster %s", h->from, h->cluster, net->formation->cluster);
-        }
         snprintf(why->cluster, sizeof why->cluster, "%s", net->formation->cluster);
         if (!net->handler->admit(net->owner, h, why)) {
             return false;

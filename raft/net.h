@@ -25,6 +25,7 @@ struct net_handler {
      * strangers.) */
     bool (*admit)(void *owner, const struct message_hello *hello, struct message_refusal *why);
     void (*join)(void *owner, struct cur *body, struct buf *answer);
+    void (*claimed)(void *owner, const struct message_hello *hello); /* another cluster takes this node for a member of its own */
     void (*invited)(void *owner); /* the cluster exists and waits for this empty node: it is to ask */
 };
 

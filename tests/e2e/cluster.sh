@@ -77,3 +77,51 @@ pauses_summary() {
     awk '{ n[$1]++; v[$1, n[$1]] = $2 } END { for (k in n) { for (i = 1; i <= n[k]; i++) for (j = i + 1; j <= n[k]; j++) if (v[k, j] < v[k, i]) { t = v[k, i]; v[k, i] = v[k, j]; v[k, j] = t }
         printf "pause after %s: median %d ms, worst %d ms, of %d\n", k, v[k, int((n[k] + 1) / 2)], v[k, n[k]], n[k] } }' "$SCRATCH/pauses"
 }
+
+# ---- members come and go ----------------------------------------------------------------------------------------------------------------
+
+raft_address() { sed -n '/^\[raft\]/,/^\[http\]/s/^listen = //p' "$SCRATCH/node$1/holdfast.conf"; } # NODE
+# Writes the configuration of a node that is to join the cluster of those others.
+hf_setup_joining() { # NODE PEER...
+    local id=$1 peer join=''
+    shift
+    for peer in "$@"; do join+="${join:+, }$(raft_address "$peer")"; done
+    mkdir -p "$SCRATCH/node$id"
+    HF_PORT[id]=$(free_port)
+    cat >"$SCRATCH/node$id/holdfast.conf" <<CONF
+[node]
+id = $id
+data_dir = $SCRATCH/node$id/data
+[mysql]
+listen = 127.0.0.1:${HF_PORT[id]}
+socket = $SCRATCH/node$id/sock
+[raft]
+listen = 127.0.0.1:$(free_port)
+join = $join
+${HF_RAFT:-}
+[http]
+listen = 127.0.0.1:$(free_port)
+[log]
+level = ${HOLDFAST_LOG:-info}
+CONF
+}
+# A member's column as NODE knows it.
+member() { # NODE ID COLUMN
+    hf "$1" --format json member list | tr -d '\n' | sed 's/},/}\n/g' | grep "\"id\": $2," | sed -n "s/.*\"$3\": \"\{0,1\}\([^\",}]*\)\"\{0,1\}.*/\1/p"
+}
+is_role() { # NODE ID ROLE
+    local role
+    role=$(member "$1" "$2" role)
+    [ "$role" = "$3" ] || { echo "node $2 is: $role $(member "$1" "$2" note)"; return 1; }
+}
+voters() { hf "$1" --format json member list | grep -c '"role": "voter"'; } # NODE
+# The node ended by itself, with this in its log and exit status 2.
+ended_with() { # NODE TEXT
+    process_gone "node$1" || { echo "node $1 runs"; return 1; }
+    tail -n 40 "$SCRATCH/node$1/holdfastd.log" | grep -qF -- "$2" || { tail -n 3 "$SCRATCH/node$1/holdfastd.log"; return 1; }
+}
+hf_run() { # NODE: starts it, and does not wait
+    "$BUILD/holdfastd" --config "$SCRATCH/node$1/holdfast.conf" </dev/null >>"$SCRATCH/node$1/holdfastd.log" 2>&1 &
+    track $! "node$1"
+    disown $!
+}

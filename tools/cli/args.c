@@ -222,6 +222,20 @@ static int set_wait(struct cli *cli, const char *value)
     return CLI_OK;
 }
 
+static int set_no_wait(struct cli *cli, const char *value)
+{
+    (void)value;
+    cli->no_wait = true;
+    return CLI_OK;
+}
+
+static int set_standby(struct cli *cli, const char *value)
+{
+    (void)value;
+    cli->standby = true;
+    return CLI_OK;
+}
+
 static int set_help(struct cli *cli, const char *value)
 {
     (void)value;
@@ -235,6 +249,8 @@ static int set_version(struct cli *cli, const char *value)
     cli->version = true;
     return CLI_OK;
 }
+
+#define MEMBER_CHANGES "member add, member replace, member remove, member promote, member demote"
 
 const struct option_row OPTIONS[] = {
     {'h', "host", VALUE_REQUIRED, "HOST[:P],...",
@@ -271,6 +287,10 @@ const struct option_row OPTIONS[] = {
     {0, "dry-run", VALUE_NONE, NULL, "print the statements, change nothing", "compensate", "", set_dry_run},
     {0, "dry-run", VALUE_NONE, NULL, "only show what would be purged", "log purge", "", set_dry_run},
     {0, "wait", VALUE_REQUIRED, "SECONDS", "how long to wait for what it lacks (600)", "compensate", "", set_wait},
+    {0, "dry-run", VALUE_NONE, NULL, "only show what would be done", MEMBER_CHANGES, "", set_dry_run},
+    {0, "wait", VALUE_REQUIRED, "SECONDS", "how long to wait until it is done (without end; a minute for a node that does not come)", MEMBER_CHANGES, "", set_wait},
+    {0, "no-wait", VALUE_NONE, NULL, "do not wait until it is done", MEMBER_CHANGES, "", set_no_wait},
+    {0, "standby", VALUE_NONE, NULL, "it stays a standby: it has everything, and does not count", "member add", "", set_standby},
     {0, "via", VALUE_REQUIRED, "HOST[:P]", "the member's address as the server reaches it (as given with -h)", "compensate", "", set_via},
     {0, "target-user", VALUE_REQUIRED, "USER", "account on the server (root)", "compensate, source check", "", set_target_user},
     {0, "target-password-file", VALUE_REQUIRED, "FILE", "its password is the first line of FILE", "compensate, source check", "", set_target_password_file},

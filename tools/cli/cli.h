@@ -56,7 +56,8 @@ struct cli {
     const char *target_user, *target_password_file, *target_ssl_ca, *via;
     enum tls_mode target_tls_mode;
     bool has_target_tls_mode, dry_run; /* dry_run: of log purge, too */
-    unsigned long wait; /* seconds; 0: not given */
+    unsigned long wait; /* seconds; 0: not given. Of member add ..., too */
+    bool no_wait, standby; /* of member add ... */
     bool help, version;
 
     /* the command, and what stands behind it */
@@ -191,6 +192,11 @@ int cmd_user_passwd(struct cli *cli);
 int cmd_user_drop(struct cli *cli);
 
 int cmd_member_list(struct cli *cli);
+int cmd_member_add(struct cli *cli);
+int cmd_member_replace(struct cli *cli);
+int cmd_member_remove(struct cli *cli);
+int cmd_member_promote(struct cli *cli);
+int cmd_member_demote(struct cli *cli);
 int cmd_switchover(struct cli *cli);
 int cmd_replica_list(struct cli *cli);
 int cmd_log_list(struct cli *cli);

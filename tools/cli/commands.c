@@ -62,7 +62,29 @@ const struct command COMMANDS_TABLE[] = {
      "holdfast -h node1 -u admin -p compensate db2 --target-user ops --dry-run\n"
      "holdfast compensate db2:3306 --via node1:3307 --target-user ops --target-password-file /root/ops-password\n",
      "", 1, 16, cmd_compensate},
-    {"member list", "", "the nodes of the cluster", "", "holdfast member list\n", "", 0, 0, cmd_member_list},
+    {"member list", "", "the nodes of the cluster",
+     "Those that are awaited, too. GOAL is what a member is to become, NOTE what the way there waits for.\n", "holdfast member list\n", "", 0, 0,
+     cmd_member_list},
+    {"member add", "ID ADDR [--standby] [--wait SECONDS | --no-wait] [--dry-run]", "a new member",
+     "ID is one that no member has or had, ADDR where the others reach it ([raft] listen there). Start holdfastd on it, before or afterwards, with an "
+     "empty data directory and join = (addresses of some members) in its configuration. It gets what the cluster holds and becomes a voter by itself, "
+     "whoever leads; this command shows how far it is and may be interrupted.\n"
+     "\n"
+     "A node that is awaited and never comes is given up with member remove.\n",
+     "holdfast member add 4 10.0.0.4:4307\nholdfast member add 5 10.0.0.5:4307 --standby --no-wait\n", "", 2, 2, cmd_member_add},
+    {"member replace", "ID [ADDR] [--wait SECONDS | --no-wait] [--dry-run]", "a member gets another disk, or another machine",
+     "For a member whose data directory is lost, damaged or an old image. The old data directory is no part of the cluster from then on: a node that runs "
+     "with it ends. The new one begins empty, as with member add, under the same ID; ADDR is where it is reached, if that changes.\n",
+     "holdfast member replace 2 10.0.0.2:4307\nholdfast member replace 2 --dry-run\n", "", 1, 2, cmd_member_replace},
+    {"member remove", "ID [--wait SECONDS | --no-wait] [--dry-run]", "one member less, for good",
+     "The node ends with the reason. Its ID is never used again. A leader hands over first. The last voter cannot be removed, nor one without which no "
+     "majority of the others is reachable.\n",
+     "holdfast member remove 5\n", "", 1, 1, cmd_member_remove},
+    {"member promote", "ID [--wait SECONDS | --no-wait] [--dry-run]", "a standby becomes a voter", "As soon as it is level.\n",
+     "holdfast member promote 4\n", "", 1, 1, cmd_member_promote},
+    {"member demote", "ID [--wait SECONDS | --no-wait] [--dry-run]", "a voter becomes a standby",
+     "It has everything and serves replicas, but it does not count for the majority. A leader hands over first.\n", "holdfast member demote 4\n", "", 1, 1,
+     cmd_member_demote},
     {"switchover", "[--to ID]", "another node leads; the source is not touched",
      "Moves the lead of Holdfast to another voter, the best one or the one that is named, and waits until it leads. Commits on the source go on: "
      "they wait for the moment that it takes.\n",

@@ -1,4 +1,4 @@
-/* lists.c: commands that show what one statement answers: members, replicas, files, GTIDs, any SQL.
+/* lists.c: commands that show what one statement answers: replicas, files, GTIDs, any SQL.
  *
  * The columns are the node's own, so that a newer node shows more without a newer CLI. */
 #include "tools/cli/cli.h"
@@ -11,11 +11,6 @@
 #include <unistd.h>
 
 enum { STATEMENT_MAX = 1 << 20, EVENTS_DEFAULT = 1000, BAR = 30 };
-
-int cmd_member_list(struct cli *cli)
-{
-    return cli_list(cli, "SHOW CLUSTER MEMBERS", "The cluster has no members yet.");
-}
 
 enum { SWITCH_S = 10, SWITCH_LOOK_US = 20000 };
 
