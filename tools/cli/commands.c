@@ -37,9 +37,9 @@ const struct command COMMANDS_TABLE[] = {
      "Asks the source now, also if it is not followed yet. Each setting is ok, warn or critical (then commits "
      "are not protected); below the table stands the statement that mends each one.\n"
      "\n"
-     "With HOST: what that server lacks of what the cluster holds, what it has that the cluster does not hold (with the events, as far as "
-     "they stand in its last files), and whether it may rejoin: for an old master that came back. Nothing is changed. Options "
-     "and password as of holdfast compensate.\n",
+     "With HOST: what that server lacks of what the cluster holds, what it has that the cluster does not hold (with the events, "
+     "as far as it has them still: its account needs REPLICATION SLAVE for that), whether it may rejoin, and the statements: for an old "
+     "master that came back. Nothing is changed. Options and password as of holdfast compensate.\n",
      "holdfast source check\nholdfast --format json source check\nholdfast source check db1 --target-user ops\n", "", 0, 1, cmd_source_check},
     {"source start", "", "follow the source", "", "holdfast source start\n", "", 0, 0, cmd_source_start},
     {"source stop", "", "do not follow it any longer",

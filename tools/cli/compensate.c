@@ -1,5 +1,5 @@
 /* compensate.c: `holdfast compensate`: brings a server what it lacks of what the cluster holds; `holdfast source check HOST`: only looks at
- * one, as at an old master that came back, and says whether it may rejoin.
+ * one, see rejoin.c.
  *
  * Happy path, one server: it is asked what it has; the difference is shown; it is pointed at a member (host and port change, the account
  * stays), replicates until it lacks nothing, and is stopped there; both sets are asked for again and compared. What it was told is printed,
@@ -8,11 +8,10 @@
  *
  * Failure modes: one that is no replica (there is no account to keep) or has several channels is refused before anything is
  * changed. Replication that stops with an error, or the end of --wait: the reason, and how things stand. */
-#include "tools/cli/target.h"
+#include "tools/cli/rejoin.h"
 
 #include "protocol/base/mem.h"
 #include "protocol/gtid_lack.h"
-#include "tools/cli/cli.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -24,24 +23,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { TARGETS_MAX = 16, TARGET_PORT = 3306, NAMED_MAX = 2000, CELL_MAX = 60, STATEMENTS_MAX = 64 << 10, WAIT_DEFAULT = 600, CA_MAX = 1 << 20,
-       FILES_LISTED = 3, EVENTS_LISTED = 200, INFO_MAX = 120 };
-
-struct work {
-    struct cli *cli;
-    struct target targets[TARGETS_MAX];
-    struct env_addr addrs[TARGETS_MAX];
-    size_t n;
-    char password[PASSWORD_SIZE];
-    struct buf ca;
-    struct gtid_set *held;
-    struct env_addr via; /* the member that the server is pointed at */
-};
-
-struct difference {
-    struct gtid_set *lacking, *errant; /* what it lacks; what it has and the cluster does not */
-    uint64_t n_lacking, n_errant;
-};
+enum { TARGET_PORT = 3306, NAMED_MAX = 2000, CELL_MAX = 60, STATEMENTS_MAX = 64 << 10, WAIT_DEFAULT = 600, CA_MAX = 1 << 20 };
 
 /* ---- what is asked for ---- */
 
@@ -152,7 +134,7 @@ static int ask_cluster(struct work *w, enum flavour flavour)
     return rv;
 }
 
-static void compare(const struct work *w, const struct target *t, struct difference *d)
+void work_compare(const struct work *w, const struct target *t, struct difference *d)
 {
     d->lacking = gtid_lacking(w->held, t->has, t->applied);
     d->errant = gtid_lacking(t->has, w->held, NULL);
@@ -160,7 +142,7 @@ static void compare(const struct work *w, const struct target *t, struct differe
     d->n_errant = gtid_lacking_count(d->errant, w->held);
 }
 
-static void difference_free(struct difference *d)
+void difference_free(struct difference *d)
 {
     gtid_set_free(d->lacking);
     gtid_set_free(d->errant);
@@ -181,7 +163,7 @@ static void say_set(struct buf *b, const char *name, const char *verb, uint64_t 
     buf_str(b, "\n");
 }
 
-static void say_difference(struct buf *b, const struct work *w, const struct target *t, const struct difference *d)
+void work_say_difference(struct buf *b, const struct work *w, const struct target *t, const struct difference *d)
 {
     say_set(b, t->name, "lacks", d->n_lacking, d->lacking, t->has, " that the cluster holds");
     if (d->n_errant) {
@@ -218,7 +200,7 @@ static void json_statements(struct json *j, const char *key, struct buf *sql)
     mem_free(all);
 }
 
-static void json_target(struct json *j, const struct work *w, const struct target *t, const struct difference *d)
+void work_json_target(struct json *j, const struct work *w, const struct target *t, const struct difference *d)
 {
     json_str(j, "server", t->name);
     json_str(j, "version", conn_version(t->conn));
@@ -278,7 +260,7 @@ static int compare_all(struct work *w)
     struct difference d[TARGETS_MAX] = {{0}};
     size_t order[TARGETS_MAX];
     for (size_t i = 0; i < w->n; i++) {
-        compare(w, &w->targets[i], &d[i]);
+        work_compare(w, &w->targets[i], &d[i]);
     }
     rank(d, w->n, order);
     if (w->cli->json) {
@@ -287,7 +269,7 @@ static int compare_all(struct work *w)
         json_open(&j, NULL, '[');
         for (size_t i = 0; i < w->n; i++) {
             json_open(&j, NULL, '{');
-            json_target(&j, w, &w->targets[order[i]], &d[order[i]]);
+            work_json_target(&j, w, &w->targets[order[i]], &d[order[i]]);
             json_close(&j, '}');
         }
         json_close(&j, ']');
@@ -356,7 +338,7 @@ static int await_all(struct work *w, struct target *t)
         if (target_look(t, &em)) {
             return cli_fail(CLI_CONNECT, "%s\nIt goes on replicating from %s.", em.text, w->via.host);
         }
-        compare(w, t, &d);
+        work_compare(w, t, &d);
         uint64_t lacks = d.n_lacking;
         difference_free(&d);
         progress(t, lacks, &shown, &shown_at);
@@ -415,7 +397,7 @@ static void print_json(struct work *w, struct target *t, const struct difference
     struct json j;
     json_begin(&j, &w->cli->out);
     json_open(&j, NULL, '{');
-    json_target(&j, w, t, d);
+    work_json_target(&j, w, t, d);
     json_open(&j, "statements", '{');
     json_statements(&j, "point", &s->point);
     json_statements(&j, "stop", &s->stop);
@@ -438,7 +420,7 @@ static int bring(struct work *w, struct target *t, struct statements *s)
         rv = cli_fail(CLI_CONNECT, "%s", em.text);
     }
     if (!rv) {
-        compare(w, t, &d);
+        work_compare(w, t, &d);
         if (d.n_lacking) {
             rv = cli_fail(CLI_SERVER, "%s got all that was held when this began; meanwhile %" PRIu64 " transactions came from the source, which is still "
                                       "followed (holdfast source stop). Run this again", t->name, d.n_lacking);
@@ -458,7 +440,7 @@ static int compensate_one(struct work *w)
     bool lacks;
     buf_init(&s.point, STATEMENTS_MAX);
     buf_init(&s.stop, STATEMENTS_MAX);
-    compare(w, t, &d);
+    work_compare(w, t, &d);
     lacks = d.n_lacking > 0;
     if (lacks) {
         rv = can_be_pointed(t);
@@ -469,7 +451,7 @@ static int compensate_one(struct work *w)
         }
     }
     if (!w->cli->json) {
-        say_difference(out, w, t, &d);
+        work_say_difference(out, w, t, &d);
     }
     if (!rv && lacks && !w->cli->json) {
         print_statements(out, w->cli->dry_run ? "It would be told:" : "It is told:", &s.point);
@@ -494,118 +476,28 @@ static int compensate_one(struct work *w)
     return rv;
 }
 
-/* ---- may it rejoin? ---- */
-
-/* The GTID that a row of SHOW BINLOG EVENTS begins a transaction with. */
-static bool row_gtid(const struct target *t, const struct result *r, size_t row, struct gtid *gtid)
-{
-    const char *type = result_get(r, row, "Event_type"), *info = result_get(r, row, "Info");
-    char text[GTID_TEXT_SIZE];
-    if (!type || !info || strncasecmp(type, "Gtid", 4) != 0 || strcasecmp(type, "Gtid_list") == 0) {
-        return false;
-    }
-    const char *at = t->flavour == FLAVOUR_MARIADB ? strstr(info, "GTID ") : strchr(info, '\'');
-    at = !at ? NULL : t->flavour == FLAVOUR_MARIADB ? at + strlen("GTID ") : at + 1;
-    if (!at) {
-        return false;
-    }
-    snprintf(text, sizeof text, "%.*s", (int)strcspn(at, "' "), at);
-    return gtid_parse(gtid, t->flavour, text, NULL) == 0;
-}
-
-/* The events of the transactions of one file that the cluster does not hold. */
-static void list_file(struct work *w, struct target *t, const char *file, unsigned *left)
-{
-    struct result r;
-    struct errmsg em;
-    struct buf sql, *out = &w->cli->out;
-    struct gtid gtid;
-    bool errant = false;
-    cli_result_init(&r);
-    buf_init(&sql, STATEMENTS_MAX);
-    buf_str(&sql, "SHOW BINLOG EVENTS IN ");
-    sql_literal(&sql, file);
-    if (conn_query(t->conn, buf_cstr(&sql), sql.len, &r, &em)) {
-        buf_printf(out, "  %s cannot be listed: %s\n", file, em.text);
-    }
-    for (size_t i = 0; i < r.nrows && *left; i++) {
-        const char *pos = result_get(&r, i, "Pos"), *type = result_get(&r, i, "Event_type"), *info = result_get(&r, i, "Info");
-        errant = row_gtid(t, &r, i, &gtid) ? !gtid_set_contains(w->held, &gtid) : errant;
-        if (errant && pos && type) {
-            size_t n = info ? strlen(info) : 0;
-            buf_printf(out, "  %s %10s  %-16s ", file, pos, type);
-            out_plain(out, info ? info : "", n < INFO_MAX ? n : INFO_MAX);
-            buf_str(out, "\n");
-            (*left)--;
-        }
-    }
-    buf_free(&sql);
-    result_free(&r);
-}
-
-/* What nobody else has is new: it stands in its last files. */
-static void list_errant(struct work *w, struct target *t)
-{
-    struct result logs;
-    struct errmsg em;
-    unsigned left = EVENTS_LISTED;
-    cli_result_init(&logs);
-    buf_printf(&w->cli->out, "\nTheir events, as far as they stand in its last %d files:\n", FILES_LISTED);
-    if (conn_query(t->conn, "SHOW BINARY LOGS", strlen("SHOW BINARY LOGS"), &logs, &em)) {
-        buf_printf(&w->cli->out, "  its files cannot be listed: %s\n", em.text);
-    }
-    for (size_t i = logs.nrows > FILES_LISTED ? logs.nrows - FILES_LISTED : 0; i < logs.nrows; i++) {
-        const char *file = result_value(&logs, i, 0, NULL);
-        list_file(w, t, file ? file : "", &left);
-    }
-    if (!left) {
-        buf_printf(&w->cli->out, "  ... and more\n");
-    }
-    result_free(&logs);
-}
-
-static void say_verdict(struct buf *b, const struct target *t, const struct difference *d)
-{
-    if (d->n_errant) {
-        buf_printf(b, "\nIt may not rejoin as it is: what nobody else has would part it from the others for good. Look at these transactions (a commit "
-                      "that returned to a client while the cluster followed this server is not among them, unless commits went without the "
-                      "cluster's acknowledgement: holdfast alarm list). Do again by hand what is wanted of them on the source, and make this server "
-                      "anew from a backup of another one.\n");
-    } else if (d->n_lacking) {
-        buf_printf(b, "\nIt may rejoin as a replica: it has nothing that the others lack. Point it at a member of the cluster, by GTID.\n");
-    } else {
-        buf_printf(b, "\nIt may rejoin as a replica, or be followed: it holds what the cluster holds, and nothing else.\n");
-    }
-    if (!t->read_only) {
-        buf_printf(b, "It is writable: SET GLOBAL read_only = ON before clients find it.\n");
-    }
-}
-
-static int check_one(struct work *w)
-{
-    struct target *t = &w->targets[0];
-    struct difference d;
-    compare(w, t, &d);
-    if (w->cli->json) {
-        struct json j;
-        json_begin(&j, &w->cli->out);
-        json_open(&j, NULL, '{');
-        json_target(&j, w, t, &d);
-        json_bool(&j, "may_rejoin", d.n_errant == 0);
-        json_close(&j, '}');
-        json_end(&j);
-    } else {
-        say_difference(&w->cli->out, w, t, &d);
-        if (d.n_errant) {
-            list_errant(w, t);
-        }
-        say_verdict(&w->cli->out, t, &d);
-    }
-    difference_free(&d);
-    return CLI_OK;
-}
-
 /* ---- the command ---- */
+
+static struct conn_opts options(const struct work *w, size_t i)
+{
+    struct cli *cli = w->cli;
+    return (struct conn_opts){
+        .addr = w->addrs[i],
+        .user = cli->target_user ? cli->target_user : "root",
+        .password = w->password,
+        .tls_mode = cli->has_target_tls_mode ? cli->target_tls_mode : cli->target_ssl_ca ? TLS_VERIFY_CA : TLS_PREFERRED,
+        .ssl_ca = cli->target_ssl_ca ? buf_cstr((struct buf *)(uintptr_t)&w->ca) : NULL,
+        .connect_ms = cli->timeout * 1000,
+        .answer_ms = cli->timeout * 1000,
+    };
+}
+
+int work_connect(const struct work *w, struct conn **conn, struct errmsg *em)
+{
+    struct conn_opts opts = options(w, 0);
+    bool refused;
+    return conn_open(&opts, conn, &refused, em);
+}
 
 static int open_targets(struct work *w)
 {
@@ -614,15 +506,7 @@ static int open_targets(struct work *w)
     for (size_t i = 0; !rv && i < w->n; i++) {
         struct errmsg em;
         bool refused = false;
-        struct conn_opts opts = {
-            .addr = w->addrs[i],
-            .user = cli->target_user ? cli->target_user : "root",
-            .password = w->password,
-            .tls_mode = cli->has_target_tls_mode ? cli->target_tls_mode : cli->target_ssl_ca ? TLS_VERIFY_CA : TLS_PREFERRED,
-            .ssl_ca = cli->target_ssl_ca ? buf_cstr(&w->ca) : NULL,
-            .connect_ms = cli->timeout * 1000,
-            .answer_ms = cli->timeout * 1000,
-        };
+        struct conn_opts opts = options(w, i);
         int code = target_open(&w->targets[i], &opts, &refused, &em);
         if (code) {
             bool answered = refused || code == E_PEER || code == E_DENIED || code == E_UNSUPPORTED || code == E_INVALID;
@@ -668,5 +552,5 @@ int cmd_compensate(struct cli *cli)
 
 int compensate_check(struct cli *cli)
 {
-    return with_targets(cli, check_one);
+    return with_targets(cli, rejoin_check);
 }

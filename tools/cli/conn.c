@@ -320,6 +320,33 @@ int conn_query(struct conn *c, const char *sql, size_t n, struct result *result,
     return rv == RESULT_DONE ? 0 : rv;
 }
 
+int conn_dump(struct conn *c, bool by_gtid, uint32_t server_id, const void *gtids, size_t ngtids, struct errmsg *em)
+{
+    struct binlog_dump dump = {.by_gtid = by_gtid, .flags = DUMP_NON_BLOCK, .server_id = server_id, .pos = 4, .gtids = gtids, .ngtids = ngtids};
+    begin_step(c, c->answer_ms);
+    wire_seq_reset(c->wire);
+    int rv = command_put_binlog_dump(c->wire, &dump);
+    return rv ? err_set(em, rv, "cannot ask for a dump: %s", err_text(rv)) : flush(c, em);
+}
+
+int conn_dump_next(struct conn *c, const uint8_t **event, size_t *n, struct errmsg *em)
+{
+    struct packet p;
+    struct stream_packet s;
+    begin_step(c, c->answer_ms);
+    int rv = next_packet(c, &p, em);
+    rv = rv ? rv : stream_parse(&p, false, &s, em);
+    if (rv) {
+        return rv;
+    }
+    if (s.kind == STREAM_ERROR) {
+        return err_set(em, E_PEER, "error %u: %s", s.code, s.message);
+    }
+    *event = s.event;
+    *n = s.n;
+    return s.kind == STREAM_EVENT;
+}
+
 const char *conn_version(const struct conn *c)
 {
     return c->version;

@@ -38,6 +38,11 @@ void conn_close(struct conn *conn);
 int conn_query(struct conn *conn, const char *sql, size_t n, struct result *result, struct errmsg *em);
 
 void conn_set_patience(struct conn *conn, unsigned answer_ms); /* with each answer from now on */
+/* Asks for a dump of the binlog events that there are, by_gtid (MySQL) without the transactions in the encoded set; else as the variables of the
+ * connection say (MariaDB's @slave_connect_state). Then conn_dump_next gives one after the other: 1; 0: the end; E_PEER: the server's error, in em.
+ * The connection is of no other use afterwards. The event is valid until the next call. */
+int conn_dump(struct conn *conn, bool by_gtid, uint32_t server_id, const void *gtids, size_t ngtids, struct errmsg *em);
+int conn_dump_next(struct conn *conn, const uint8_t **event, size_t *n, struct errmsg *em);
 
 const char *conn_version(const struct conn *conn); /* the server's, as it greets */
 

@@ -161,6 +161,24 @@ void target_point(const struct target *t, const char *host, uint16_t port, struc
     buf_printf(sql, "\nSTART %s\n", words(t));
 }
 
+void target_rejoin(const struct target *t, const char *host, uint16_t port, struct buf *sql)
+{
+    const char *prefix = t->replica_words ? "SOURCE" : "MASTER";
+    bool mariadb = t->flavour == FLAVOUR_MARIADB;
+    if (t->channels == 1) {
+        target_point(t, host, port, sql);
+        return;
+    }
+    buf_str(sql, mariadb ? "SET GLOBAL gtid_slave_pos = @@GLOBAL.gtid_binlog_pos\n" : "");
+    buf_printf(sql, "CHANGE %s TO %s_HOST=", t->replica_words ? "REPLICATION SOURCE" : "MASTER", prefix);
+    sql_literal(sql, host);
+    buf_printf(sql, ", %s_PORT=%u, %s_USER='...', %s_PASSWORD='...', %s\nSTART %s\n", prefix, (unsigned)port, prefix, prefix,
+               mariadb            ? "MASTER_USE_GTID=slave_pos"
+               : t->replica_words ? "SOURCE_SSL=1, SOURCE_AUTO_POSITION=1"
+                                  : "MASTER_AUTO_POSITION=1",
+               words(t));
+}
+
 void target_promote(const struct target *t, struct buf *sql)
 {
     target_stop(t, sql);

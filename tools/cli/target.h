@@ -30,6 +30,8 @@ int target_look(struct target *t, struct errmsg *em); /* asks for has, applied a
 /* The statements that make it follow a member at host:port, with the account that it has; that stop it again; and that make it a source. */
 void target_point(const struct target *t, const char *host, uint16_t port, struct buf *sql); /* separated by line ends */
 void target_stop(const struct target *t, struct buf *sql);
+/* ... or that make it a replica again, if it has no account for that, with one that the operator fills in. */
+void target_rejoin(const struct target *t, const char *host, uint16_t port, struct buf *sql);
 void target_promote(const struct target *t, struct buf *sql);
 /* Runs each of them. em says which one failed, and why. */
 int target_run(struct target *t, struct buf *sql, struct errmsg *em);
