@@ -78,6 +78,11 @@ static void at_end(struct dump *d)
 static int cross_era(struct dump *d)
 {
     struct errmsg em = {""};
+    if (d->era) { /* it takes the next one's files whole, into an era of its own: it has to ask anew */
+        (void)err_set(&em, E_CLOSED, "the era ends here, and the next one has another source");
+        dump_drop(d, E_CLOSED, &em);
+        return 0;
+    }
     int rv = d->next_era ? 0 : reader_open_next_era(d->reader, &d->next_era, &em);
     rv = rv ? rv : reader_find_new(d->next_era, &em);
     if (rv < 0) {

@@ -30,6 +30,7 @@ struct dump {
     char file[DUMP_FILE_MAX + 1]; /* "": none, or one that no file can have: */
     bool bad_name;
     uint64_t position;
+    uint64_t era; /* another cluster's leader reads this one, and no further; 0: the newest that has the file */
     uint32_t server_id;
     char uuid[UUID_TEXT_SIZE];
     uint64_t period;     /* of heartbeats, ns; 0: none */

@@ -225,7 +225,7 @@ bool dump_open(struct dump *d)
         return false;
     }
     rv = d->mode == DUMP_BY_GTIDS ? reader_open_gtid(sub, d->have, &d->reader, &em)
-                                  : reader_open_position(sub, 0, d->file, d->position, &d->reader, &em);
+                                  : reader_open_position(sub, d->era, d->file, d->position, &d->reader, &em);
     if (rv) {
         not_open(d, rv, &em);
         return false;
@@ -336,6 +336,7 @@ static struct dump *dump_new(struct session *s, const struct binlog_dump *asked)
     d->bad_name = asked->file[0] && !store_name_ok(asked->file);
     snprintf(d->file, sizeof d->file, "%s", d->bad_name ? "" : asked->file);
     buf_init(&d->scratch, DUMP_ARTIFICIAL_MAX);
+    d->era = number(sql_vars_get(s->sql.vars, "holdfast_era"));
     take_variables(d, log == FLAVOUR_MARIADB);
     d->heartbeat_v2 = (asked->flags & DUMP_HEARTBEAT_V2) && d->capability == 0 && log != FLAVOUR_MARIADB;
     d->annotate = asked->flags & DUMP_ANNOTATE_ROWS;

@@ -209,11 +209,53 @@ static void build_uuid(struct source *s, struct buf *sql)
     buf_printf(sql, "SET @slave_uuid= '%s', @replica_uuid= '%s'", uuid, uuid);
 }
 
+/* Another cluster's node stands for the source whose files it holds: which one that is, it tells; for one who is in an older era, that era's source
+ * as long as something of it is missing here. */
+static bool is_node(struct source *s)
+{
+    return strstr(s->peer.origin.version, "-holdfast") != NULL;
+}
+
+static void build_where(struct source *s, struct buf *sql)
+{
+    const struct state *state = cluster_state(s->cluster);
+    const struct state_era *era = state_era(state);
+    const struct state_file *file = state_file(state);
+    buf_printf(sql, "SET @holdfast_origin= '%" PRIu32 " %s', @holdfast_at= '%s:%" PRIu64 "'", era ? era->origin.server_id : 0, era ? era->origin.uuid : "",
+               file ? file->name : "", file ? file->size : 0);
+}
+
+static void take_node_source(struct source *s)
+{
+    char uuid[UUID_TEXT_SIZE] = "", cluster[64] = "";
+    uint32_t server_id = 0;
+    if (sscanf(value(s, 0), "%" SCNu64 " %" SCNu32 " %36s %63s", &s->peer.node_era, &server_id, uuid, cluster) < 4) {
+        return; /* it follows nobody yet */
+    }
+    s->peer.own = !strcmp(cluster, cluster_name(s->cluster));
+    *strstr(s->peer.origin.version, "-holdfast") = '\0'; /* it is the source's */
+    s->peer.origin.server_id = server_id;
+    snprintf(s->peer.origin.uuid, sizeof s->peer.origin.uuid, "%s", strcmp(uuid, "-") ? uuid : "");
+}
+
+static bool in_era(struct source *s)
+{
+    return s->peer.node_era != 0;
+}
+
+static void build_era(struct source *s, struct buf *sql)
+{
+    buf_printf(sql, "SET @holdfast_era= %" PRIu64, s->peer.node_era);
+}
+
 static const struct ask asks[] = {
     {FOR_BOTH, "SELECT UNIX_TIMESTAMP()", NULL, NULL, take_clock, ANY_ERROR},
     {FOR_MYSQL, "SELECT @@GLOBAL.gtid_domain_id", NULL, NULL, take_domain, ANY_ERROR},
     {FOR_BOTH, "SELECT @@GLOBAL.server_id", NULL, NULL, take_server_id, 0},
     {FOR_MYSQL, "SELECT @@GLOBAL.server_uuid", NULL, NULL, take_server_uuid, 1193},
+    {FOR_BOTH, NULL, build_where, is_node, NULL, 0},
+    {FOR_BOTH, "SELECT @@GLOBAL.holdfast_source", NULL, is_node, take_node_source, 1193},
+    {FOR_BOTH, NULL, build_era, in_era, NULL, 0},
     {FOR_BOTH, NULL, build_heartbeat, NULL, NULL, 0},
     {FOR_BOTH,
      "SET @master_binlog_checksum= @@global.binlog_checksum, @source_binlog_checksum= @@global.binlog_checksum", NULL, NULL, NULL,
@@ -261,6 +303,10 @@ static bool follow_rule(struct source *s)
 {
     if (s->peer.origin.server_id == cluster_server_id(s)) {
         source_refused(s, "the source has the cluster's own server_id %u", (unsigned)s->peer.origin.server_id);
+        return false;
+    }
+    if (s->peer.own) {
+        source_refused(s, "it is a member of this very cluster");
         return false;
     }
     return !source_is_another(s) || source_follow_rule(s);

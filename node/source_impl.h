@@ -40,6 +40,8 @@ enum source_probe {
 struct source_peer {
     struct entry_origin origin; /* flavour, version, server id, uuid */
     uint64_t clock;             /* seconds; 0: it did not say */
+    uint64_t node_era; /* another cluster's node: its era that is read; 0: it is none, or follows nobody yet */
+    bool own;          /* a member of this cluster */
     enum event_checksum checksum;
     bool semi_sync;    /* asked for: its packets have the semi-sync header */
     bool semi_sync_on; /* and it is switched on there, as far as we know */
