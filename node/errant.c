@@ -11,6 +11,7 @@
 #include "protocol/base/check.h"
 #include "protocol/base/mem.h"
 #include "protocol/gtid_lack.h"
+#include "raft/mutation.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -248,6 +249,9 @@ void errant_replica(struct errant *e, const struct serve_replica *replica, struc
         serve_judge(e->control->serve, replica->connection_id, SERVE_LEVEL, NULL);
         suspect_free(s);
         return;
+    }
+    if (MUTATED(ERRANT_HERE)) {
+        serve_judge(e->control->serve, replica->connection_id, SERVE_ERRANT, gtid_set_copy(have));
     }
     if (!e->suspects) {
         env_timer_start(&e->timer, 50 * ENV_MS); /* what the source has just sent may be here by then */

@@ -12,6 +12,7 @@
 #include "node/source_impl.h"
 
 #include "protocol/gtid_lack.h"
+#include "raft/mutation.h"
 
 #include <string.h>
 #include <strings.h>
@@ -87,7 +88,7 @@ static bool has_all(struct source *s)
         return false;
     }
     struct gtid_set *lacking = gtid_lacking(held, s->peer.has, s->peer.applied);
-    bool all = gtid_set_is_empty(lacking);
+    bool all = gtid_set_is_empty(lacking) || MUTATED(FOLLOW_RULE);
     if (!all) {
         struct buf named;
         buf_init(&named, 2 * NAMED_MAX);

@@ -22,7 +22,9 @@
     X(PACE, 8192, "more than one entry is uncommitted")                                                                    \
     X(VOTE_SLOT, 16384, "term and vote are written to one slot only")                                           \
     X(ROLLBACK, 32768, "a change of members that is truncated is left to libraft")                                         \
-    X(LOST, 65536, "a member that has less than it acknowledged is admitted")
+    X(LOST, 65536, "a member that has less than it acknowledged is admitted")                              \
+    X(FOLLOW_RULE, 131072, "a source that lacks something is followed")                                                    \
+    X(ERRANT_HERE, 262144, "a replica is errant that has what this node alone has not")
 
 enum mutation {
 #define MUTATION_ENUM(name, bit, text) MUTATION_##name = bit,

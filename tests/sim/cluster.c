@@ -1,6 +1,7 @@
 /* cluster.c: the simulator of a whole cluster: production nodes, a source, replicas, an operator, all that may happen to them, one seed.
  *
  *     cluster [--seed] N [--count K] [--nodes 3|5] [--flavour mysql|mariadb] [--transactions T] [--calm] [--fate F] [-v]
+ *     cluster ... --loss                               (another kind of run: sources die for good, see cluster_loss.c)
  *     mutant  ... [--mutations] [--mutate NAME]      (the same with guards that can be switched off: raft/mutation.h)
  *
  * Happy path of a run: the nodes form their cluster, the operator sets the source and an account, clients commit and wait for ACKs;
@@ -221,7 +222,7 @@ static void run(uint64_t seed, const struct world_options *options)
 
 static void usage(FILE *to)
 {
-    fprintf(to, "usage: cluster [--seed] N [--count K] [--nodes 3|5] [--flavour mysql|mariadb] [--transactions T] [--calm] [-v]\n"
+    fprintf(to, "usage: cluster [--seed] N [--count K] [--nodes 3|5] [--flavour mysql|mariadb] [--transactions T] [--calm] [--loss] [-v]\n"
                 "Runs the simulated cluster of seed N (1), or of K seeds from N on. Exit 1: a property does not hold.\n");
 }
 
@@ -280,6 +281,7 @@ static void list_mutations(void)
 struct plan {
     uint64_t seed, count;
     struct world_options world;
+    bool loss;
 };
 
 static struct plan read_options(int argc, char **argv)
@@ -291,6 +293,7 @@ static struct plan read_options(int argc, char **argv)
                                           {"transactions", required_argument, NULL, 't'},
                                           {"calm", no_argument, NULL, 'q'},
                                           {"fate", required_argument, NULL, 'k'},
+                                          {"loss", no_argument, NULL, 'o'},
                                           {"mutate", required_argument, NULL, 'm'},
                                           {"mutations", no_argument, NULL, 'l'},
                                           {"help", no_argument, NULL, 'h'},
@@ -306,6 +309,7 @@ static struct plan read_options(int argc, char **argv)
         case 'q': p.world.calm = true; break;
         case 'v': p.world.verbose = true; break;
         case 'k': p.world.fate = (unsigned)number(optarg) + 1; break;
+        case 'o': p.loss = true; break;
         case 'm': mutate(optarg); break;
         case 'l': list_mutations(); exit(0);
         case 'h': usage(stdout); exit(0);
@@ -328,7 +332,7 @@ int main(int argc, char **argv)
     mallopt(M_MMAP_THRESHOLD, 32 << 20); /* nodes that start read whole log segments: the same memory serves them all */
     mallopt(M_TRIM_THRESHOLD, 512 << 20);
     for (uint64_t i = 0; i < plan.count; i++) {
-        run(plan.seed + i, &plan.world);
+        (plan.loss ? cluster_loss_run : run)(plan.seed + i, &plan.world);
     }
     return 0;
 }

@@ -96,6 +96,9 @@ size_t cluster_any_node(struct world *w); /* the leader more often than chance h
 enum sim_crash cluster_any_crash(struct world *w);
 void cluster_start_again(struct world *w, size_t i); /* if nothing lives there */
 
+/* cluster_loss.c: a run of its own, in which sources die for good */
+void cluster_loss_run(uint64_t seed, const struct world_options *options);
+
 /* cluster_disk.c: misfortunes of one node's disk, and how they are mended */
 void cluster_bad_disk(struct world *w); /* full, read-only, failing */
 void cluster_rot(struct world *w);      /* a bit changes while nobody looks */

@@ -6,6 +6,7 @@
 #include "protocol/command.h"
 #include "protocol/event.h"
 #include "protocol/result.h"
+#include "protocol/txn.h"
 #include "protocol/wire.h"
 #include "tests/sim/replica_sim.h"
 
@@ -34,6 +35,7 @@ struct replica_run {
     size_t file;
     uint64_t pos;
     bool in_txn;
+    struct txn txn; /* with options.expects */
 };
 
 struct replica_sim {
@@ -47,7 +49,7 @@ struct replica_sim {
     size_t received, seen;
     size_t from;   /* no file before this one is asked for */
     bool forgot;   /* since it was set up */
-    unsigned set_ups;
+    unsigned set_ups, refusals;
     uint64_t served; /* when it was sent something last */
     size_t target; /* of options.targets */
     uint64_t connects, dumps;

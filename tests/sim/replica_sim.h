@@ -30,6 +30,10 @@ struct replica_sim_options {
     void *oldest_arg;
     uint64_t grace; /* seconds that it may be away */
     bool forced; /* purges spare no replica: one may be refused that has forgotten nothing */
+    /* Set: it follows over the loss of sources, by GTID. expects() tells the GTID of its n-th transaction as things stand; false: nobody may send it
+     * one. Places and bytes are not compared then, GTIDs are: each once, in that order. */
+    bool (*expects)(void *arg, size_t n, struct gtid *gtid);
+    void *expects_arg;
     bool tolerate_1236; /* else that error is a breach: it would be the end of a real replica */
 };
 
@@ -37,6 +41,10 @@ struct replica_sim *replica_sim_new(struct sim_host *host, struct history *truth
                                     const struct replica_sim_options *options);
 void replica_sim_free(struct replica_sim *replica); /* after sim_free */
 void replica_sim_start(struct replica_sim *replica);
+
+/* It has the first `n` of what it expects. While it is down. */
+void replica_sim_has(struct replica_sim *replica, size_t n);
+unsigned replica_sim_refusals(const struct replica_sim *replica); /* error 1236, where that is tolerated */
 
 size_t replica_sim_received(const struct replica_sim *replica); /* it has the first so many transactions */
 size_t replica_sim_seen(void *replica); /* the most it ever had (for source_sim_floor) */

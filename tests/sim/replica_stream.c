@@ -17,6 +17,7 @@ static int breach(struct replica_run *run, const char *fmt, ...)
     char text[300];
     va_list ap;
     const struct history *h = run->replica->truth;
+    run->placed = run->placed && !run->replica->options.expects;
     va_start(ap, fmt);
     vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
@@ -34,6 +35,7 @@ void replica_stream_begin(struct replica_run *run)
     run->seq = 1;
     run->has_format = run->placed = run->in_txn = false;
     event_format_init(&run->format, run->replica->options.flavour, CHECKSUM_CRC32);
+    txn_init(&run->txn);
     wire_seq_apart(run->wire, true);
     env_timer_start(&run->timer, 5 * ENV_S);
 }
@@ -221,6 +223,43 @@ static int judge_event(struct replica_run *run, const uint8_t *event, size_t n)
     return take_event(run, &header, event, n);
 }
 
+/* By GTID alone, whatever file it comes from. */
+static int judge_crossing(struct replica_run *run, const uint8_t *event, size_t n)
+{
+    struct replica_sim *r = run->replica;
+    struct event_header header;
+    struct event_gtid g;
+    struct gtid wanted;
+    struct errmsg em;
+    char text[GTID_TEXT_SIZE];
+    if (event_header_read(event, n, &header, &em) || event_crc_check(&run->format, event, n, &em) ||
+        (header.type == EVENT_FORMAT_DESCRIPTION && event_format_read(event, n, &run->format, &em))) {
+        return breach(run, "an event that cannot be read: %s", em.text);
+    }
+    if (header.type == EVENT_ROTATE || header.type == EVENT_FORMAT_DESCRIPTION || header.type == EVENT_HEARTBEAT || header.type == EVENT_HEARTBEAT_V2 ||
+        (header.flags & EVENT_FLAG_ARTIFICIAL)) {
+        return txn_is_open(&run->txn) ? breach(run, "%s within a transaction", event_type_name(header.type)) : 0;
+    }
+    if (event_is_gtid(header.type)) {
+        if (event_gtid_read(&run->format, event, n, &g, &em)) {
+            return breach(run, "a GTID that cannot be read: %s", em.text);
+        }
+        gtid_text(&g.gtid, text, sizeof text);
+        if (!r->options.expects(r->options.expects_arg, r->received, &wanted) || !gtid_equal(&g.gtid, &wanted)) {
+            return breach(run, "%s is not its transaction %zu: it has it, or lacks one before it, or nobody may send it", text, r->received);
+        }
+    }
+    int rv = txn_feed(&run->txn, &run->format, event, n, &em);
+    if (rv < 0) {
+        return breach(run, "a transaction that is none: %s", em.text);
+    }
+    if (rv == TXN_END && replica_lives(run)) {
+        r->received++;
+        r->seen = r->received > r->seen ? r->received : r->seen;
+    }
+    return 0;
+}
+
 /* After an event that asks for an ACK the server counts from 1 again. */
 static int judge_sequence(struct replica_run *run, const struct packet *p, bool asks)
 {
@@ -254,6 +293,7 @@ int replica_stream_packet(struct replica_run *run, const struct packet *p)
             replica_again(run, "set up again: %.200s", s.message);
             return E_PEER;
         }
+        r->refusals += s.code == ER_DUMP_FATAL && replica_lives(run);
         if (s.code == ER_DUMP_FATAL && !r->options.tolerate_1236) {
             return breach(run, "error 1236, which ends a replica for good: %s", s.message);
         }
@@ -264,7 +304,7 @@ int replica_stream_packet(struct replica_run *run, const struct packet *p)
         replica_again(run, "the stream ended");
         return E_CLOSED;
     }
-    int rv = judge_event(run, s.event, s.n);
+    int rv = r->options.expects ? judge_crossing(run, s.event, s.n) : judge_event(run, s.event, s.n);
     if (rv == 0 && s.wants_ack) {
         if (run->in_txn) {
             return breach(run, "an ACK is asked for within a transaction");

@@ -97,6 +97,22 @@ static void answer_set_text(struct session *s, const char *name, bool position)
     buf_free(&set);
 }
 
+/* What it has, and beside it nothing. */
+static void answer_sets(struct session *s, const char *first, const char *second)
+{
+    const struct column columns[] = {COLUMN_TEXT(first, 1000), COLUMN_TEXT(second, 1000)};
+    struct rowset rs;
+    struct buf set;
+    buf_init(&set, 1 << 20);
+    gtid_set_print(s->run->source->history->executed, &set);
+    rowset_begin(&rs, s->wire, s->caps, columns, 2);
+    rowset_row(&rs);
+    rowset_str(&rs, buf_cstr(&set));
+    rowset_str(&rs, "");
+    rowset_end(&rs);
+    buf_free(&set);
+}
+
 /* ---- statements ---------------------------------------------------------------------------------------- */
 
 static void normalise(const char *text, size_t n, char out[SQL_MOST])
@@ -214,6 +230,8 @@ static bool mysql_only(struct session *s, const char *sql)
         answer_row(s, "@@global.rpl_semi_sync_source_enabled", source->options.no_semi_sync ? "0" : "1");
     } else if (strcmp(sql, "show binary log status") == 0) {
         answer_status(s);
+    } else if (strcmp(sql, "select @@global.gtid_executed,@@global.gtid_owned") == 0) {
+        answer_sets(s, "@@GLOBAL.GTID_EXECUTED", "@@GLOBAL.GTID_OWNED");
     } else if (strcmp(sql, "select @@global.gtid_executed") == 0) {
         answer_set_text(s, "@@GLOBAL.GTID_EXECUTED", false);
     } else {
@@ -232,6 +250,8 @@ static bool mariadb_only(struct session *s, const char *sql)
                         s->run->source->options.no_semi_sync ? "OFF" : "ON");
     } else if (strcmp(sql, "show master status") == 0) {
         answer_status(s);
+    } else if (strcmp(sql, "select @@global.gtid_binlog_state,@@global.gtid_slave_pos") == 0) {
+        answer_sets(s, "@@GLOBAL.gtid_binlog_state", "@@GLOBAL.gtid_slave_pos");
     } else if (strcmp(sql, "select @@global.gtid_binlog_state") == 0) {
         answer_set_text(s, "@@GLOBAL.gtid_binlog_state", false);
     } else if (strcmp(sql, "select @@global.gtid_slave_pos") == 0) {
