@@ -253,16 +253,19 @@ static bool another_leads(struct world *w)
     return false;
 }
 
-/* All follow the leader, all are connected, and no write is still under way on a disk that was slow when it began. */
+/* All follow the leader, all have heard of each other just now (a connection to a process that is long gone may still be up), and no write is
+ * still under way on a disk that was slow when it began. */
 static bool all_well(struct world *w)
 {
+    struct cluster_member_info infos[CLUSTER_MEMBERS_MAX];
     for (unsigned i = 0; i < w->n_nodes; i++) {
-        const struct cluster *c = w->nodes[i].cluster;
+        struct cluster *c = w->nodes[i].cluster;
         if (!c || rio_writing(c->rio)) {
             return false;
         }
-        for (unsigned k = 0; k < w->n_nodes; k++) {
-            if (k != i && !net_up(c->net, k + 1)) {
+        size_t n = cluster_infos(c, infos, CLUSTER_MEMBERS_MAX);
+        for (size_t k = 0; k < n; k++) {
+            if (!infos[k].up || (!infos[k].self && (!infos[k].reported || infos[k].age > 1100 * ENV_MS))) {
                 return false;
             }
         }
