@@ -450,6 +450,7 @@ void daemon_stop(struct daemon *d, void (*stopped)(void *arg), void *arg)
 {
     d->stopped = stopped;
     d->stopped_arg = arg;
+    cluster_leave(d->cluster);
     if (d->leading && cluster_voters(d->cluster) > 1 && !cluster_transfer(d->cluster, 0) && !env_timer_open(d->loop, &d->handover, handover_over)) {
         env_log(d->loop, ENV_INFO, "node: handing the lead over before it ends");
         d->handover_until = env_now(d->loop) + HANDOVER_S * ENV_S;

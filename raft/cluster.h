@@ -107,6 +107,7 @@ bool cluster_formed(const struct cluster *cluster);
 /* Moves the leadership to another voter, or to the best one (to = 0). E_NOTLEADER, E_NOTFOUND (no such voter, or none that is up), E_BUSY. It has happened
  * when leading(false) is called; when it fails nothing changes. */
 int cluster_transfer(struct cluster *cluster, uint64_t to);
+void cluster_leave(struct cluster *cluster); /* this node is about to end: it does not take the lead any more. One that leads goes on, or hands over */
 bool cluster_transferring(const struct cluster *cluster); /* it is under way; it ends after an election timeout */
 
 /* On the leader: may this be planned (`wish`: verb PLAN, id, goal, fresh, address)? 0: *plan is what to propose (entry_put_member). Else why not, for the

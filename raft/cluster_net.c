@@ -621,3 +621,8 @@ bool cluster_transferring(const struct cluster *c)
 {
     return c->raft.transfer != NULL;
 }
+
+void cluster_leave(struct cluster *c)
+{
+    rio_leave(c->rio);
+}

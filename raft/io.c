@@ -186,6 +186,9 @@ void rio_receive(struct rio *rio, struct raft_message *m)
         message_raft_free(m);
         return;
     }
+    if (m->type == RAFT_IO_TIMEOUT_NOW && rio->leaving) { /* it would lead for a moment only */
+        return;
+    }
     if (m->type == RAFT_IO_REQUEST_VOTE && rio->leader_gone) {
         m->request_vote.disrupt_leader = true;
     }
@@ -202,6 +205,11 @@ void rio_receive(struct rio *rio, struct raft_message *m)
 void rio_noop(struct rio *rio, uint64_t term, uint64_t index)
 {
     guard_noop(&rio->guard, term, index);
+}
+
+void rio_leave(struct rio *rio)
+{
+    rio->leaving = true;
 }
 
 void rio_leader_gone(struct rio *rio)
@@ -222,7 +230,7 @@ uint64_t rio_stored_at(const struct rio *rio)
 bool rio_hasten(struct rio *rio)
 {
     const struct raft *raft = rio->io.data;
-    if (rio->closing || !rio->tick || (rio_writing(rio) && !MUTATED(TICK_DRAIN)) || raft->state == RAFT_LEADER || raft->state == RAFT_UNAVAILABLE) {
+    if (rio->closing || !rio->tick || (rio_writing(rio) && !MUTATED(TICK_DRAIN)) || raft->state == RAFT_LEADER || raft->state == RAFT_UNAVAILABLE || rio->leaving) {
         return false;
     }
     if (MUTATED(WAKE)) {
@@ -279,7 +287,8 @@ static void ticked(struct env_timer *timer)
 {
     struct rio *rio = CONTAINER_OF(timer, struct rio, ticker);
     env_timer_start(timer, rio->tick_ns);
-    if (!is_follower(rio) || !rio_writing(rio) || MUTATED(TICK_DRAIN)) {
+    bool waits = rio_writing(rio) && !MUTATED(TICK_DRAIN);
+    if (!is_follower(rio) || !(waits || rio->leaving)) {
         rio->tick(&rio->io);
     }
     rio->handler->turned(rio->owner);

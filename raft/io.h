@@ -42,6 +42,7 @@ void rio_noop(struct rio *rio, uint64_t term, uint64_t index);
 bool rio_hasten(struct rio *rio);
 /* From now on vote requests are heard although we had a leader, until we hear of one. */
 void rio_leader_gone(struct rio *rio);
+void rio_leave(struct rio *rio); /* the node is about to end: as a follower it does not take the lead any more */
 uint64_t rio_heard(const struct rio *rio); /* when a leader was heard last, ns of the loop's clock; 0: never */
 
 uint64_t rio_stored_at(const struct rio *rio); /* when the last write of the log was done; the same clock */

@@ -88,7 +88,7 @@ struct rio {
     uint64_t hastened_ms;  /* libraft's clock is ahead by so much; it only grows */
     uint64_t heard;
     uint64_t stored_at; /* when the last write was done */
-    bool leader_gone;
+    bool leader_gone, leaving;
     bool timeout_now_waits;
     struct raft_timeout_now timeout_now;
     uint64_t timeout_now_from;
