@@ -208,6 +208,18 @@ static void cluster_applied(void *owner, const struct state_effect *effect)
     }
 }
 
+static void cluster_was_restored(void *owner)
+{
+    struct daemon *d = owner;
+    if (d->stopping || !d->serve) {
+        return;
+    }
+    forward_applied(d->forward);
+    d->view_stale = d->settings_changed = true;
+    retention_settings_changed(d->retention);
+    refresh_later(d);
+}
+
 static void cluster_asked(void *owner, uint64_t from, uint64_t ticket, struct cur *body)
 {
     struct daemon *d = owner;
@@ -285,6 +297,7 @@ static enum cluster_reach cluster_reaches(void *owner)
 
 static const struct cluster_handler cluster_handler = {.leading = cluster_is_leading,
                                                        .applied = cluster_applied,
+                                                       .restored = cluster_was_restored,
                                                        .led_by = cluster_led_by,
                                                        .refused = cluster_refused,
                                                        .asked = cluster_asked,

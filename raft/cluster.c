@@ -21,7 +21,8 @@
 enum { PATH_BYTES = 4096, WAL_BLOCK = 4096 };
 
 #define SNAPSHOT_BYTES (16ull << 20)
-#define KEEP_BYTES (256ull << 20) /* of log for a member that is behind; it is in memory as well */
+#define KEEP_BYTES (64ull << 20) /* of log for a member that is behind, it is in memory as well; who lacks more fetches files */
+#define OFFER_MS 1000             /* from one offer of a snapshot to the next */
 
 /* ---- proposals ---- */
 
@@ -288,13 +289,13 @@ static void give_to_store(struct cluster *c, uint64_t index, const struct state_
     }
 }
 
-/* From here on the log stays: for members that have not applied it yet, as far back as KEEP_BYTES. */
+/* From here on the log stays: for members that have not applied it yet, as far back as keep_bytes. */
 static uint64_t first_to_keep(struct cluster *c)
 {
     uint64_t keep = cluster_net_keep(c), applied = c->state->index;
     for (size_t i = c->n_marks < KEEP_MARKS ? 0 : c->n_marks - KEEP_MARKS; i < c->n_marks; i++) {
         size_t at = i % KEEP_MARKS;
-        if (c->bytes_total - c->marks[at].bytes <= KEEP_BYTES) {
+        if (c->bytes_total - c->marks[at].bytes <= c->keep_bytes) {
             break;
         }
         keep = keep > c->marks[at].index ? keep : c->marks[at].index;
@@ -327,7 +328,7 @@ static void count_for_snapshot(struct cluster *c, size_t n)
  * last entry that a member behind has, whose term goes before those it gets; and it stays as it is while the snapshot is being stored. */
 static void set_trailing(struct cluster *c)
 {
-    uint64_t trailing = c->entries_since / 2, behind = MUTATED(KEEP_LOG) ? 0 : raft_last_applied(&c->raft) - first_to_keep(c) + 1;
+    uint64_t trailing = c->entries_since / 2, behind = raft_last_applied(&c->raft) - first_to_keep(c) + 1;
     trailing = trailing > behind ? trailing : behind;
     raft_set_snapshot_trailing(&c->raft, (unsigned)(trailing < 1 ? 1 : trailing > INT_MAX ? INT_MAX : trailing));
     c->bytes_since = c->entries_since = 0;
@@ -412,6 +413,8 @@ static int fsm_restore(struct raft_fsm *fsm, struct raft_buffer *buf)
     state_free(c->state);
     c->state = state;
     raft_free(buf->base);
+    c->bytes_since = c->entries_since = 0;
+    cluster_fetch_restored(c);
     return 0;
 }
 
@@ -445,6 +448,7 @@ static int open_parts(struct cluster *c, const struct cluster_options *o, struct
     }
     snprintf(dir, sizeof dir, "%s/raft", o->data_dir);
     rv = rio_open(c->loop, dir, &rio_handler, c, &c->rio, em);
+    rv = rv ? rv : cluster_fetch_resume(c, o->data_dir, em);
     rv = rv ? rv : store_open(c->loop, o->data_dir, &c->store, em);
     if (rv) {
         return rv;
@@ -479,6 +483,7 @@ static int init_raft(struct cluster *c, struct errmsg *em)
     raft_set_election_timeout(&c->raft, ELECTION_MS);
     raft_set_pre_vote(&c->raft, true);
     raft_set_snapshot_threshold(&c->raft, UINT_MAX);
+    raft_set_install_snapshot_timeout(&c->raft, OFFER_MS);
     return 0;
 }
 
@@ -568,11 +573,13 @@ int cluster_open(const struct cluster_options *o, const struct cluster_handler *
     c->tail = &c->first;
     c->state = state_new();
     c->snapshot_bytes = o->snapshot_bytes ? o->snapshot_bytes : SNAPSHOT_BYTES;
+    c->keep_bytes = o->keep_bytes ? o->keep_bytes : KEEP_BYTES;
     int rv = open_parts(c, o, em);
     rv = rv ? rv : open_formation(c, o, em);
     rv = rv ? rv : init_raft(c, em);
     bool start = !rv && may_start(c);
     rv = rv ? rv : cluster_net_open(c, o, em);
+    rv = rv ? rv : cluster_fetch_open(c, o->data_dir, em);
     rv = rv || !start ? rv : cluster_start_raft(c, em);
     take_join(c, o);
     if (!rv && (c->formation.phase == FORMATION_JOINING || (c->formation.phase == FORMATION_JOINED && !c->raft.configuration.n))) {
@@ -614,6 +621,9 @@ void cluster_close(struct cluster *c, void (*closed)(void *arg), void *arg)
     fail_in_flight(c);
     fail_waiting(c);
     raft_set_snapshot_threshold(&c->raft, UINT_MAX); /* a snapshot needs the store */
+    fetch_close(c->fetch);
+    c->fetch = NULL;
+    rio_set_store(c->rio, NULL);
     store_close(c->store, store_closed, c);
 }
 

@@ -64,6 +64,7 @@ struct cluster_options {
     const char *join[CLUSTER_MEMBERS_MAX]; /* host:port of members to ask, when the data directory is empty; instead of `initial` */
     size_t n_join;
     uint64_t snapshot_bytes; /* log bytes between two snapshots; 0: the default */
+    uint64_t keep_bytes;     /* of log for a member that is behind; 0: the default */
 };
 
 /* Callbacks on the loop env. They may propose; the proposal is begun after they returned. */
@@ -72,6 +73,8 @@ struct cluster_handler {
     void (*leading)(void *owner, bool leading);
     /* An entry was applied (by any proposer), state and storage have it. */
     void (*applied)(void *owner, const struct state_effect *effect);
+    /* May be NULL. The state is another one: that of a leader's snapshot. Storage has what belongs to it. */
+    void (*restored)(void *owner);
     /* May be NULL. Another leader is known, or none (0). */
     void (*led_by)(void *owner, uint64_t id);
     /* May be NULL (the process ends then). This node cannot be part of the cluster, or could not become one: the text says why and what to do. */

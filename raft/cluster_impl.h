@@ -3,6 +3,7 @@
 #define HOLDFAST_RAFT_CLUSTER_IMPL_H
 
 #include "raft/cluster.h"
+#include "raft/fetch.h"
 #include "raft/formation.h"
 #include "raft/io.h"
 #include "raft/join.h"
@@ -72,7 +73,7 @@ struct cluster {
     bool closing;
     uint64_t led_by;
     uint64_t leaderless_since;
-    uint64_t snapshot_bytes;
+    uint64_t snapshot_bytes, keep_bytes;
     uint64_t bytes_since, entries_since; /* the last snapshot */
     struct { /* how much log there is behind an index, at each snapshot; a ring */
         uint64_t index, bytes;
@@ -107,6 +108,12 @@ struct cluster {
     size_t n_ask;
     struct env_msg invited_msg;
     bool invited_posted;
+    /* cluster_fetch.c's */
+    struct fetch *fetch;
+    bool install_waits; /* for storage, which has applied so much: */
+    uint64_t install_after;
+    struct env_msg restored_msg;
+    bool restored_posted;
     void (*closed)(void *arg);
     void *closed_arg;
 };
@@ -134,6 +141,12 @@ uint64_t cluster_members_incarnation(const struct cluster *c, uint64_t id); /* a
 void cluster_join_begin(struct cluster *c); /* asks to be taken in */
 void cluster_join_invited(void *owner);
 void cluster_join_end(struct cluster *c);
+/* cluster_fetch.c */
+int cluster_fetch_resume(struct cluster *c, const char *data_dir, struct errmsg *em); /* before storage is opened */
+int cluster_fetch_open(struct cluster *c, const char *data_dir, struct errmsg *em);
+void cluster_fetch_heard(struct cluster *c, uint64_t from, enum message_kind kind, struct cur *body);
+void cluster_fetch_restored(struct cluster *c); /* the state machine was, from within libraft */
+void cluster_fetch_note(const struct cluster *c, char *text, size_t size); /* how far it is; an empty text is filled */
 
 /* cluster_net.c */
 uint64_t cluster_net_reported_leader(const struct cluster *c); /* for one that libraft tells nothing: who says that it leads; 0 */

@@ -117,6 +117,7 @@ static void own_info(const struct cluster *c, struct cluster_member_info *info)
     if (c->handler->note) {
         c->handler->note(c->owner, info->note, sizeof info->note);
     }
+    cluster_fetch_note(c, info->note, sizeof info->note);
 }
 
 static void reported_info(const struct cluster *c, const struct member_report *r, struct cluster_member_info *info)
@@ -255,6 +256,7 @@ static void put_report(void *owner, struct buf *b)
     if (c->handler->note) {
         c->handler->note(c->owner, note, sizeof note);
     }
+    cluster_fetch_note(c, note, sizeof note);
     buf_u32(b, c->level);
     buf_lenenc_str(b, c->version);
     buf_u64(b, c->raft.current_term);
@@ -441,8 +443,10 @@ static void heard(void *owner, uint64_t id, enum message_kind kind, struct cur *
         take_report(c, id, body);
     } else if (kind == MESSAGE_ASK) {
         take_question(c, id, body);
-    } else {
+    } else if (kind == MESSAGE_ANSWER) {
         take_answer(c, id, body);
+    } else {
+        cluster_fetch_heard(c, id, kind, body);
     }
 }
 

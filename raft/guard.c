@@ -44,6 +44,10 @@ void guard_send(struct guard *g, struct raft_message *m)
             verified(g, g->receiving.term, g->receiving.end);
         }
     }
+    if (result->rejected && m->server_id == g->fetch_leader && result->term == g->fetch_term) {
+        result->rejected = 0;
+        result->last_log_index = 0;
+    }
     clamp(g, result);
 }
 

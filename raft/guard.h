@@ -8,6 +8,9 @@
  *
  * Entries that are committed here already are left out of what a leader sends: the log that they would be compared with may be compacted.
  *
+ * Fetch. While the files of a leader's snapshot are being fetched, that leader gets signs of life only: what it would conclude from a refusal
+ * is another snapshot.
+ *
  * Owner: raft/io.c; loop env. */
 #ifndef HOLDFAST_RAFT_GUARD_H
 #define HOLDFAST_RAFT_GUARD_H
@@ -37,6 +40,8 @@ struct guard {
     /* hold */
     uint64_t noop_term, noop_index; /* our own first entry of the term we lead in */
     struct guard_held held[GUARD_PEERS];
+    /* fetch first */
+    uint64_t fetch_leader, fetch_term; /* whose snapshot is being fetched; 0: nobody's */
 };
 
 void guard_noop(struct guard *g, uint64_t term, uint64_t index); /* proposed as the first entry of this term */

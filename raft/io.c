@@ -71,10 +71,7 @@ static int io_send(struct raft_io *io, struct raft_io_send *req, const struct ra
     struct raft_message copy = *message;
     *sent = (struct sent){.msg.run = send_finished, .rio = rio, .req = req, .cb = cb};
     guard_send(&rio->guard, &copy);
-    if (copy.type == RAFT_IO_INSTALL_SNAPSHOT) {
-        env_log(rio->loop, ENV_WARN, "raft: node %llu lacks entries that this leader's log has no more: it needs a snapshot",
-                copy.server_id);
-    } else if (copy.server_address && rio->handler->send && !rio->closing) {
+    if (copy.server_address && rio->handler->send && !rio->closing) {
         sent->failed = rio->handler->send(rio->owner, &copy) < 0 && MUTATED(SEND_ERROR);
     }
     rio->sends++;
@@ -149,10 +146,16 @@ static bool is_follower(const struct rio *rio)
     return raft->state == RAFT_FOLLOWER;
 }
 
+/* A leader's snapshot is being stored: libraft holds it for stored already, and must not become a candidate with it. */
+static bool installing(const struct rio *rio)
+{
+    return rio->put.busy && rio->put.replaces_log && !MUTATED(INSTALL_TICK);
+}
+
 /* A follower must not become a candidate while entries are being written: libraft would miss a change of members among them. */
 static bool keep_timeout_now(struct rio *rio, const struct raft_message *m)
 {
-    if (m->type != RAFT_IO_TIMEOUT_NOW || !rio_writing(rio) || MUTATED(TICK_DRAIN)) {
+    if (m->type != RAFT_IO_TIMEOUT_NOW || (!installing(rio) && (!rio_writing(rio) || MUTATED(TICK_DRAIN)))) {
         return false;
     }
     rio->timeout_now_waits = true;
@@ -163,7 +166,7 @@ static bool keep_timeout_now(struct rio *rio, const struct raft_message *m)
 
 static void release_timeout_now(struct rio *rio)
 {
-    if (rio->timeout_now_waits && !rio_writing(rio)) {
+    if (rio->timeout_now_waits && !rio_writing(rio) && !installing(rio)) {
         struct raft_message m = {.type = RAFT_IO_TIMEOUT_NOW, .server_id = rio->timeout_now_from, .server_address = ""};
         m.timeout_now = rio->timeout_now;
         rio->timeout_now_waits = false;
@@ -202,6 +205,30 @@ void rio_receive(struct rio *rio, struct raft_message *m)
     rio->handler->turned(rio->owner);
 }
 
+void rio_fetching(struct rio *rio, uint64_t leader, uint64_t term)
+{
+    rio->guard.fetch_leader = leader;
+    rio->guard.fetch_term = term;
+}
+
+bool rio_may_install(const struct rio *rio)
+{
+    const struct raft *raft = rio->io.data;
+    return !rio->closing && rio->recv && rio->store && is_follower(rio) && !rio_writing(rio) && !rio->put.busy && !raft->snapshot.pending.term &&
+           !raft->snapshot.put.data;
+}
+
+bool rio_install(struct rio *rio, struct raft_message *m, const struct install *install)
+{
+    rio->put.install = install;
+    rio->heard = env_now(rio->loop);
+    deliver(rio, m);
+    bool begun = rio->put.busy;
+    rio->put.install = begun ? install : NULL;
+    rio->handler->turned(rio->owner);
+    return begun;
+}
+
 void rio_noop(struct rio *rio, uint64_t term, uint64_t index)
 {
     guard_noop(&rio->guard, term, index);
@@ -230,7 +257,8 @@ uint64_t rio_stored_at(const struct rio *rio)
 bool rio_hasten(struct rio *rio)
 {
     const struct raft *raft = rio->io.data;
-    if (rio->closing || !rio->tick || (rio_writing(rio) && !MUTATED(TICK_DRAIN)) || raft->state == RAFT_LEADER || raft->state == RAFT_UNAVAILABLE || rio->leaving) {
+    bool waits = installing(rio) || (rio_writing(rio) && !MUTATED(TICK_DRAIN));
+    if (rio->closing || !rio->tick || waits || raft->state == RAFT_LEADER || raft->state == RAFT_UNAVAILABLE || rio->leaving) {
         return false;
     }
     if (MUTATED(WAKE)) {
@@ -288,7 +316,7 @@ static void ticked(struct env_timer *timer)
     struct rio *rio = CONTAINER_OF(timer, struct rio, ticker);
     env_timer_start(timer, rio->tick_ns);
     bool waits = rio_writing(rio) && !MUTATED(TICK_DRAIN);
-    if (!is_follower(rio) || !(waits || rio->leaving)) {
+    if (!installing(rio) && (!is_follower(rio) || !(waits || rio->leaving))) {
         rio->tick(&rio->io);
     }
     rio->handler->turned(rio->owner);
@@ -390,6 +418,12 @@ static int check_continuity(struct rio *rio, struct errmsg *em)
         return err_set(em, E_CORRUPT, "%s: the log begins with entry %llu, but the snapshot ends with %llu; replace the member",
                        rio->dir, (unsigned long long)found->first, (unsigned long long)covered);
     }
+    bool other = found->n && covered >= found->first && covered <= last && found->records[covered - found->first].term != rio->snapshot.term;
+    if (other && rio->snapshot.replaces_log) { /* it was not reached yet: this is the log from before it */
+        wal_found_free(&rio->found);
+        rio->next_index = covered + 1;
+        return wal_reset(rio->wal, rio->next_index, em);
+    }
     if (last < covered) { /* the snapshot replaced a log, and the node stopped in between; nothing else may be the reason */
         if (!rio->snapshot.replaces_log) {
             return err_set(em, E_CORRUPT, "%s: the log ends with entry %llu, but the snapshot with %llu: entries are missing; replace the member",
@@ -487,6 +521,11 @@ uint64_t rio_first_index(const struct rio *rio)
 uint64_t rio_term(const struct rio *rio)
 {
     return vote_term(rio->vote);
+}
+
+const struct snapshot *rio_snapshot(const struct rio *rio)
+{
+    return rio->has_snapshot ? &rio->snapshot : NULL;
 }
 
 uint64_t rio_snapshot_index(const struct rio *rio)

@@ -6,6 +6,7 @@
 #define HOLDFAST_RAFT_IO_H
 
 #include "protocol/base/env.h"
+#include "raft/snapshot.h"
 #include "storage/store.h"
 
 #include <raft.h>
@@ -28,11 +29,24 @@ bool rio_is_empty(const struct rio *rio);            /* nothing was ever stored:
 uint64_t rio_last_index(const struct rio *rio);      /* of the log, or of the snapshot when that reaches further */
 uint64_t rio_snapshot_index(const struct rio *rio);  /* of the snapshot on disk; 0: none */
 uint64_t rio_first_index(const struct rio *rio);     /* of the log */
-void rio_set_store(struct rio *rio, struct store *store); /* brought to its checkpoint before a snapshot counts */
+void rio_set_store(struct rio *rio, struct store *store); /* brought to its checkpoint before a snapshot counts; NULL: it is closing */
 uint64_t rio_term(const struct rio *rio);            /* as stored */
 
 /* A member's message; its entries are taken. */
 void rio_receive(struct rio *rio, struct raft_message *m);
+
+/* The snapshot that is on disk; NULL: none. Valid until the loop goes on. */
+const struct snapshot *rio_snapshot(const struct rio *rio);
+
+/* ---- a leader's snapshot is installed (raft/fetch.h) ---- */
+
+/* That leader is told nothing of our log while the files that it offers are being fetched; 0: nobody. */
+void rio_fetching(struct rio *rio, uint64_t leader, uint64_t term);
+/* Follower, and nothing is being written. */
+bool rio_may_install(const struct rio *rio);
+/* Gives the message to libraft, takes its content. True: the files (storage/install.h, marked; storage has written and synced all that was applied) are put in
+ * place, then the state machine is restored; `install` stays until then. False: libraft has all of it in the log. */
+bool rio_install(struct rio *rio, struct raft_message *m, const struct install *install);
 
 /* The first entry of the term we lead in was proposed: until it is stored here no result counts (raft/guard.h). */
 void rio_noop(struct rio *rio, uint64_t term, uint64_t index);

@@ -33,7 +33,9 @@ struct put { /* the snapshot being stored; one */
     struct snapshot snapshot;
     uint64_t compact_to;
     bool replaces_log;
+    const struct install *install; /* with it: the owner's */
     bool busy;
+    int status;
 };
 
 struct spare { /* a file for the log to come; one */

@@ -1,5 +1,7 @@
 /* io_snapshot.c: raft_io's snapshots.
  *
+ * A leader's snapshot comes only when all its files are here (raft/fetch.h).
+ *
  * Happy path: a snapshot waits until storage has written its checkpoint, is stored on the wal env, then the log gives back what it covers.
  * Who asks for it gets it from memory.
  *
@@ -8,6 +10,7 @@
 
 #include "protocol/base/check.h"
 #include "protocol/base/mem.h"
+#include "storage/install.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -21,24 +24,25 @@ static void put_finished(struct env_msg *msg)
     rio->has_snapshot = true;
     put->snapshot = (struct snapshot){0};
     put->busy = false;
-    if (put->replaces_log) {
+    put->install = NULL;
+    if (put->replaces_log && !put->status) {
         rio_log_free(rio);
         rio_log_append(rio, rio->snapshot.index, rio->snapshot.term, RAFT_COMMAND, NULL, 0); /* its term goes before what follows */
         rio->first_index = rio->snapshot.index + 1;
-    } else {
+        guard_snapshot(&rio->guard, rio->snapshot.index);
+    } else if (!put->replaces_log) {
         rio_log_covered(rio, rio->snapshot.index);
         rio->first_index = put->compact_to + 1 > rio->first_index ? put->compact_to + 1 : rio->first_index;
     }
-    if (put->replaces_log) {
-        guard_snapshot(&rio->guard, rio->snapshot.index);
-    }
-    put->req->cb(put->req, 0);
+    put->req->cb(put->req, put->status);
     if (rio->closing) {
         rio_finish_close(rio);
         return;
     }
     rio->handler->turned(rio->owner);
 }
+
+static void put_decided(struct env_msg *msg);
 
 /* On the wal env. */
 static void put_store(struct env_msg *msg)
@@ -47,23 +51,57 @@ static void put_store(struct env_msg *msg)
     struct rio *rio = put->rio;
     struct errmsg em;
     int rv = snapshot_write(rio->wal_env, rio->dir, &put->snapshot, &em);
-    if (!rv && put->replaces_log) {
-        rv = wal_reset(rio->wal, put->snapshot.index + 1, &em);
-    } else if (!rv) {
+    if (!rv && !put->replaces_log) {
         rv = wal_compact(rio->wal, put->compact_to, &em);
     }
     if (rv) {
         env_fatal(rio->wal_env, "cannot store the snapshot: %s; this node stops", em.text);
     }
-    msg->run = put_finished;
+    msg->run = put->replaces_log ? put_decided : put_finished;
     env_post(rio->loop, msg);
+}
+
+/* ---- a leader's snapshot: stored, then its files are put in place, then the log before it goes; a start ends what was begun ---- */
+
+/* On the wal env. */
+static void put_reset(struct env_msg *msg)
+{
+    struct put *put = CONTAINER_OF(msg, struct put, msg);
+    struct errmsg em;
+    if (wal_reset(put->rio->wal, put->snapshot.index + 1, &em)) {
+        env_fatal(put->rio->wal_env, "cannot begin the log anew behind the snapshot: %s; this node stops", em.text);
+    }
+    msg->run = put_finished;
+    env_post(put->rio->loop, msg);
+}
+
+static void put_installed(void *arg)
+{
+    struct put *put = arg;
+    put->msg.run = put_reset;
+    env_post(put->rio->wal_env, &put->msg);
+}
+
+static void put_decided(struct env_msg *msg)
+{
+    struct put *put = CONTAINER_OF(msg, struct put, msg);
+    if (!put->rio->store) { /* the node is closing: its next start does the rest */
+        put->status = RAFT_CANCELED;
+        put_finished(msg);
+        return;
+    }
+    store_install(put->rio->store, put->install, put_installed, put);
+}
+
+static void put_begin(struct put *put)
+{
+    put->msg.run = put_store;
+    env_post(put->rio->wal_env, &put->msg);
 }
 
 static void put_checkpointed(void *arg)
 {
-    struct put *put = arg;
-    put->msg.run = put_store;
-    env_post(put->rio->wal_env, &put->msg);
+    put_begin(arg);
 }
 
 static void copy_snapshot(struct snapshot *to, const struct raft_snapshot *from)
@@ -91,6 +129,7 @@ int rio_snapshot_put(struct raft_io *io, unsigned trailing, struct raft_io_snaps
     struct put *put = &rio->put;
     CHECK(!put->busy && rio->store);
     put->busy = true;
+    put->status = 0;
     put->req = req;
     req->cb = cb;
     copy_snapshot(&put->snapshot, snapshot);
@@ -100,9 +139,12 @@ int rio_snapshot_put(struct raft_io *io, unsigned trailing, struct raft_io_snaps
     put->replaces_log = put->snapshot.replaces_log = trailing == 0;
     put->compact_to = snapshot->index > trailing ? snapshot->index - trailing : 0;
     if (put->replaces_log) {
+        CHECK(put->install && put->install->index == snapshot->index);
         rio->next_index = snapshot->index + 1;
+        put_begin(put);
+    } else {
+        store_checkpoint(rio->store, snapshot->index, put_checkpointed, put);
     }
-    store_checkpoint(rio->store, snapshot->index, put_checkpointed, put);
     return 0;
 }
 

@@ -13,7 +13,7 @@
 
 #define MESSAGE_MAGIC 0x4d504648u /* "HFPM" */
 
-enum { AT_LENGTH = 8, AT_BODY_SUM = 12, AT_HEAD_SUM = 16, ENTRY_ALIGN = 8, ENTRY_OVERHEAD = 16 };
+enum { AT_LENGTH = 8, AT_BODY_SUM = 12, AT_HEAD_SUM = 16, ENTRY_ALIGN = 8, ENTRY_OVERHEAD = 16, OFFER_SERVERS = 64, OFFER_ADDRESS = 512 };
 
 /* ---- frames ---- */
 
@@ -232,13 +232,30 @@ static void put_append(struct buf *b, const struct raft_append_entries *a, unsig
     }
 }
 
+static void put_offer(struct buf *b, const struct raft_install_snapshot *s)
+{
+    buf_u64(b, s->term);
+    buf_u64(b, s->last_index);
+    buf_u64(b, s->last_term);
+    buf_u64(b, s->conf_index);
+    buf_u64(b, s->data.len);
+    buf_u32(b, crc32c_of(0, s->data.base, s->data.len));
+    buf_u32(b, s->conf.n);
+    for (unsigned i = 0; i < s->conf.n; i++) {
+        buf_u64(b, s->conf.servers[i].id);
+        buf_u8(b, (uint8_t)s->conf.servers[i].role);
+        buf_lenenc_str(b, s->conf.servers[i].address);
+    }
+}
+
 bool message_raft_put(struct buf *b, const struct raft_message *m, unsigned n_entries)
 {
     static const enum message_kind kinds[] = {[RAFT_IO_APPEND_ENTRIES] = MESSAGE_APPEND,
                                               [RAFT_IO_APPEND_ENTRIES_RESULT] = MESSAGE_APPEND_RESULT,
                                               [RAFT_IO_REQUEST_VOTE] = MESSAGE_VOTE,
                                               [RAFT_IO_REQUEST_VOTE_RESULT] = MESSAGE_VOTE_RESULT,
-                                              [RAFT_IO_TIMEOUT_NOW] = MESSAGE_TIMEOUT_NOW};
+                                              [RAFT_IO_TIMEOUT_NOW] = MESSAGE_TIMEOUT_NOW,
+                                              [RAFT_IO_INSTALL_SNAPSHOT] = MESSAGE_OFFER};
     size_t begin = b->len;
     if (m->type >= sizeof kinds / sizeof kinds[0] || !kinds[m->type]) {
         return false;
@@ -265,6 +282,9 @@ bool message_raft_put(struct buf *b, const struct raft_message *m, unsigned n_en
         buf_u64(b, m->request_vote_result.term);
         buf_u8(b, m->request_vote_result.vote_granted);
         buf_u8(b, m->request_vote_result.pre_vote == raft_tribool_true);
+        break;
+    case RAFT_IO_INSTALL_SNAPSHOT:
+        put_offer(b, &m->install_snapshot);
         break;
     default:
         buf_u64(b, m->timeout_now.term);
@@ -369,6 +389,78 @@ int message_raft_get(enum message_kind kind, struct cur *c, struct raft_message 
         return E_MALFORMED;
     }
     return cur_done(c) ? 0 : E_MALFORMED;
+}
+
+int message_offer_get(struct cur *c, struct raft_message *m, uint32_t *sum)
+{
+    struct raft_install_snapshot *s = &m->install_snapshot;
+    *m = (struct raft_message){.type = RAFT_IO_INSTALL_SNAPSHOT};
+    s->term = cur_u64(c);
+    s->last_index = cur_u64(c);
+    s->last_term = cur_u64(c);
+    s->conf_index = cur_u64(c);
+    s->data.len = (size_t)cur_u64(c);
+    *sum = cur_u32(c);
+    raft_configuration_init(&s->conf);
+    uint32_t n = cur_u32(c);
+    for (uint32_t i = 0; i < n && cur_ok(c); i++) {
+        char address[OFFER_ADDRESS];
+        uint64_t id = cur_u64(c);
+        uint8_t role = cur_u8(c);
+        cur_text(c, cur_lenenc(c), address, sizeof address);
+        if (i == OFFER_SERVERS || (cur_ok(c) && raft_configuration_add(&s->conf, id, address, role))) {
+            cur_fail(c);
+        }
+    }
+    if (cur_done(c) && s->last_index && s->last_term && s->last_term <= s->term && s->conf_index <= s->last_index && s->conf.n) {
+        return 0;
+    }
+    raft_configuration_close(&s->conf);
+    return E_MALFORMED;
+}
+
+void message_fetch_put(struct buf *b, const struct message_fetch *f)
+{
+    size_t begin = b->len;
+    message_begin(b, MESSAGE_FETCH);
+    buf_u64(b, f->ticket);
+    buf_u64(b, f->manifest);
+    buf_u64(b, f->era);
+    put_text(b, f->name);
+    buf_u64(b, f->offset);
+    buf_u32(b, f->n);
+    message_end(b, begin);
+}
+
+int message_fetch_get(struct cur *c, struct message_fetch *f)
+{
+    f->ticket = cur_u64(c);
+    f->manifest = cur_u64(c);
+    f->era = cur_u64(c);
+    get_text(c, f->name, sizeof f->name);
+    f->offset = cur_u64(c);
+    f->n = cur_u32(c);
+    return cur_done(c) && f->n && f->n <= MESSAGE_PIECE_MAX && f->offset <= UINT64_MAX - f->n ? 0 : E_MALFORMED;
+}
+
+void message_piece_put(struct buf *b, const struct message_piece *p)
+{
+    size_t begin = b->len;
+    message_begin(b, MESSAGE_PIECE);
+    buf_u64(b, p->ticket);
+    buf_u8(b, (uint8_t)p->status);
+    buf_bytes(b, p->data, p->n);
+    message_end(b, begin);
+}
+
+int message_piece_get(struct cur *c, struct message_piece *p)
+{
+    p->ticket = cur_u64(c);
+    uint8_t status = cur_u8(c);
+    p->status = status <= PIECE_GONE ? (enum piece)status : PIECE_GONE;
+    p->n = cur_left(c);
+    p->data = cur_bytes(c, p->n);
+    return cur_ok(c) && p->n <= MESSAGE_PIECE_MAX ? 0 : E_MALFORMED;
 }
 
 void message_raft_free(struct raft_message *m)

@@ -38,6 +38,9 @@ enum message_kind {
     MESSAGE_ANSWER,
     MESSAGE_JOIN,        /* instead of a hello: from a node with an empty data directory that is to join */
     MESSAGE_JOIN_ANSWER, /* ... and the connection ends */
+    MESSAGE_OFFER, /* a snapshot that a follower may install (raft/fetch.h): all but the manifest's bytes */
+    MESSAGE_FETCH, /* bytes of a manifest or a binlog file are asked for */
+    MESSAGE_PIECE, /* ... and come */
     MESSAGE_KINDS, /* not one of them */
 };
 
@@ -122,12 +125,40 @@ int message_join_answer_get(struct cur *body, struct message_join_answer *a);
 /* How many of the entries go into one message: at least one (if there is any). */
 unsigned message_entries_fit(const struct raft_entry *entries, unsigned n);
 
-/* A whole frame with the first `n_entries` entries of an append. INSTALL_SNAPSHOT is not sent this way: false. */
+/* A whole frame with the first `n_entries` entries of an append. INSTALL_SNAPSHOT becomes an offer, without the data. */
 bool message_raft_put(struct buf *b, const struct raft_message *m, unsigned n_entries);
 
 /* Fills the message but for server_id and server_address. Entries are raft_malloc'ed, one block for all their bytes: libraft's when it is handed
  * over, else message_raft_free. E_MALFORMED. */
 int message_raft_get(enum message_kind kind, struct cur *body, struct raft_message *m);
+
+/* ---- snapshots and what they stand for ---- */
+
+/* An offer: the message in libraft's form; its configuration is raft_configuration_close's; data.base is NULL, data.len what it will be. */
+int message_offer_get(struct cur *body, struct raft_message *m, uint32_t *sum); /* *sum: CRC32C of the data */
+
+struct message_fetch {
+    uint64_t ticket;
+    uint64_t manifest; /* the index of the snapshot whose manifest is asked for; 0: of this file: */
+    uint64_t era;
+    char name[256];
+    uint64_t offset;
+    uint32_t n;
+};
+enum { MESSAGE_PIECE_MAX = 256 << 10 };
+enum piece { PIECE_HERE, PIECE_LATER, PIECE_GONE }; /* LATER: it has not come that far, or has too much to do */
+
+struct message_piece {
+    uint64_t ticket;
+    enum piece status;
+    const uint8_t *data; /* in the body */
+    size_t n;
+};
+
+void message_fetch_put(struct buf *b, const struct message_fetch *f); /* whole frames */
+int message_fetch_get(struct cur *body, struct message_fetch *f);
+void message_piece_put(struct buf *b, const struct message_piece *p);
+int message_piece_get(struct cur *body, struct message_piece *p);
 void message_raft_free(struct raft_message *m);
 
 #endif

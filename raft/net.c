@@ -282,6 +282,9 @@ static void on_message(void *owner, uint64_t id, enum message_kind kind, struct 
     case MESSAGE_REPORT:
     case MESSAGE_ASK:
     case MESSAGE_ANSWER:
+    case MESSAGE_OFFER:
+    case MESSAGE_FETCH:
+    case MESSAGE_PIECE:
         net->handler->heard(net->owner, id, kind, body);
         break;
     default:
@@ -405,6 +408,11 @@ int net_send(struct net *net, const struct raft_message *m)
 bool net_send_frame(struct net *net, uint64_t id, struct buf *frame)
 {
     return !net->ended && peers_pending(net->peers, id) < PEERS_PENDING_MAX && peers_send(net->peers, id, frame);
+}
+
+size_t net_pending(const struct net *net, uint64_t id)
+{
+    return peers_pending(net->peers, id);
 }
 
 bool net_up(const struct net *net, uint64_t id)

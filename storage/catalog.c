@@ -48,12 +48,13 @@ struct catalog_file *catalog_file_ref(struct catalog_file *file)
 }
 
 /* Takes the list. */
-static struct catalog *catalog_new(const char *binlog_dir, struct filelist *files, uint64_t first)
+static struct catalog *catalog_new(const char *binlog_dir, struct filelist *files, uint64_t first, unsigned generation)
 {
     struct catalog *catalog = mem_new(sizeof *catalog);
     atomic_init(&catalog->refs, 1);
     catalog->n = filelist_count(files);
     catalog->first = first;
+    catalog->generation = generation;
     catalog->files = files;
     catalog->binlog_dir = mem_str(binlog_dir);
     return catalog;
@@ -101,9 +102,9 @@ static int unpack(const struct catalog *catalog, size_t at, struct catalog_entry
     return 0;
 }
 
-int catalog_load(const char *binlog_dir, const struct filelist *files, struct catalog **out, struct errmsg *em)
+static int load(const char *binlog_dir, const struct filelist *files, uint64_t first, unsigned generation, struct catalog **out, struct errmsg *em)
 {
-    struct catalog *catalog = catalog_new(binlog_dir, filelist_ref(files), 1);
+    struct catalog *catalog = catalog_new(binlog_dir, filelist_ref(files), first, generation);
     int rv = 0;
     for (size_t i = 0; i < 2 && !rv; i++) {
         if (catalog->n + i >= 2) {
@@ -118,11 +119,30 @@ int catalog_load(const char *binlog_dir, const struct filelist *files, struct ca
     return rv;
 }
 
+int catalog_load(const char *binlog_dir, const struct filelist *files, struct catalog **out, struct errmsg *em)
+{
+    return load(binlog_dir, files, 1, 0, out, em);
+}
+
+/* The newest file so far keeps its ordinal, so that who reads it goes on behind it. When it is gone, nothing follows it for its readers. */
+int catalog_install(const struct catalog *old, const struct filelist *files, struct catalog **out, struct errmsg *em)
+{
+    const struct catalog_entry *newest = catalog_newest(old);
+    uint64_t first = old->first;
+    size_t at;
+    if (newest && filelist_find(files, newest->file->era, newest->file->name, &at) && at < newest->file->ordinal) {
+        first = newest->file->ordinal - at;
+    } else if (newest) {
+        first = newest->file->ordinal + 2;
+    }
+    return load(old->binlog_dir, files, first, old->generation + 1, out, em);
+}
+
 struct catalog *catalog_extend(const struct catalog *old, uint64_t size, uint32_t sum, struct catalog_file *file)
 {
     const struct catalog_entry *before = catalog_newest(old);
     struct catalog *catalog = catalog_new(
-        old->binlog_dir, filelist_add(old->files, size, sum, file->era, file->name, file->state_before), old->first);
+        old->binlog_dir, filelist_add(old->files, size, sum, file->era, file->name, file->state_before), old->first, old->generation);
     file->ordinal = old->first + old->n;
     file->follows_era = before && before->file->era != file->era;
     if (before) {
@@ -141,7 +161,7 @@ int catalog_purge(const struct catalog *old, size_t at, struct catalog **out, st
     if (rv) {
         return rv;
     }
-    struct catalog *catalog = catalog_new(old->binlog_dir, files, old->first + at);
+    struct catalog *catalog = catalog_new(old->binlog_dir, files, old->first + at, old->generation);
     for (size_t i = 0; i < 2; i++) {
         if (old->newest[i].file && old->newest[i].file->ordinal >= catalog->first) {
             catalog->newest[i] = old->newest[i];

@@ -47,6 +47,7 @@ struct catalog {
     _Atomic unsigned refs;
     size_t n;
     uint64_t first;                 /* the ordinal of the oldest; those before it were purged */
+    unsigned generation;            /* counts up when fetched files took the place of those that were here */
     struct filelist *files;         /* all, packed */
     struct catalog_entry newest[2]; /* the last one but one, and the last; those that are there */
     char *binlog_dir;

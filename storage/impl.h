@@ -6,6 +6,7 @@
 #include "storage/catalog.h"
 #include "storage/checkpoint.h"
 #include "storage/index.h"
+#include "storage/install.h"
 #include "storage/purge.h"
 #include "storage/store.h"
 
@@ -22,7 +23,7 @@ enum {
     OLDER_MAX = 64              /* files that one store_find_older looks at */
 };
 
-enum job_kind { JOB_FILE, JOB_WRITE, JOB_CUT, JOB_PURGE, JOB_CHECKPOINT, JOB_DRAIN, JOB_OLDER, JOB_CLOSE };
+enum job_kind { JOB_FILE, JOB_WRITE, JOB_CUT, JOB_PURGE, JOB_INSTALL, JOB_CHECKPOINT, JOB_DRAIN, JOB_OLDER, JOB_CLOSE };
 
 /* Made on the loop, run on the storage env, finished and freed on the loop: owned by whose queue it is in. */
 struct store_job {
@@ -37,6 +38,7 @@ struct store_job {
     size_t n;
     struct store_txns txns;    /* JOB_WRITE: next is NULL when there is no list */
     struct catalog_file *file; /* JOB_FILE, JOB_PURGE: one reference; taken by the storage env */
+    const struct install *install; /* JOB_INSTALL: the caller's */
     struct store_older *older; /* JOB_OLDER: the caller's */
     void (*done)(void *arg);
     void *arg;
@@ -73,7 +75,7 @@ struct purge_run {
 struct writer {
     struct env *env;
     struct store *store;
-    char *binlog_dir;
+    char *data_dir, *binlog_dir;
     struct catalog *catalog; /* what was published last */
     struct env_file *newest; /* opened when needed */
     uint64_t end;            /* of the newest file, what waits in the run counted */
@@ -136,6 +138,8 @@ char *writer_names_path(const char *dir, const char *name);
 /* ---- writer_purge.c: on the storage env ------------------------------------------------------------------ */
 
 void writer_purge(struct writer *w, const struct store_job *job);
+/* Fetched files instead of those that are here; the newest one is closed. */
+void writer_install(struct writer *w, const struct install *install);
 void writer_purge_finish(struct writer *w); /* what is under way, at once */
 void writer_purge_drop(struct writer *w);   /* the store is closing */
 void writer_find_older(struct writer *w, struct store_older *older);
@@ -192,6 +196,8 @@ struct catalog_file *catalog_file_ref(struct catalog_file *file);
 void catalog_file_unref(struct catalog_file *file);
 /* The list without the files before file `at`. */
 int catalog_purge(const struct catalog *old, size_t at, struct catalog **out, struct errmsg *em);
+/* These files instead: the same ones, grown, and later ones; some of the oldest may be gone. */
+int catalog_install(const struct catalog *old, const struct filelist *files, struct catalog **out, struct errmsg *em);
 /* A list with `file` behind the others (takes the reference); the one before is sealed with `size`. */
 struct catalog *catalog_extend(const struct catalog *old, uint64_t size, uint32_t sum, struct catalog_file *file);
 

@@ -24,7 +24,9 @@ void purge_begin(struct purge *p, struct env *env, const char *binlog_dir, const
     *p = (struct purge){.env = env, .binlog_dir = binlog_dir, .index_dir = index_dir, .old = old, .list = list};
     if (filelist_count(files) > 0) {
         filelist_get(files, 0, &first);
-        (void)filelist_find(old, first.era, first.name, &p->n);
+        if (!filelist_find(old, first.era, first.name, &p->n)) {
+            p->n = filelist_count(old);
+        }
     }
 }
 
@@ -104,18 +106,19 @@ int purge_step(struct purge *p, size_t max, struct errmsg *em)
     return rv ? rv : env_sync_dir(p->env, p->binlog_dir, em);
 }
 
-int purge_names(struct env *env, const char *binlog_dir, const struct filelist *files, struct errmsg *em)
+int purge_names(struct env *env, const char *binlog_dir, const struct filelist *files, size_t *at, struct errmsg *em)
 {
     struct filelist_file first, last = {.era = 0};
     struct filelist_walk w;
     struct buf names;
-    filelist_get(files, 0, &first);
+    filelist_get(files, *at, &first);
     buf_init(&names, NAMES_MAX);
-    filelist_walk_begin(&w, files, 0);
+    filelist_walk_begin(&w, files, *at);
     while (filelist_walk_next(&w) && w.file.era == first.era) {
         buf_printf(&names, "./%s\n", w.file.name);
         last = w.file;
     }
+    *at = last.at + 1;
     char *dir = mem_printf("%s/%llu", binlog_dir, (unsigned long long)first.era);
     char *path = writer_names_path(dir, last.name);
     int rv = names.err ? err_set(em, names.err, "%s: %s", path, err_text(names.err))
@@ -151,6 +154,7 @@ int purge_resume(struct env *env, const char *binlog_dir, const char *index_dir,
 {
     struct purge p;
     struct filelist *old;
+    size_t first = 0;
     int rv = unlink_unused_list(env, binlog_dir, list + 1, em);
     rv = rv || list == CHECKPOINT_FIRST_LIST ? rv : load_old(env, binlog_dir, list - 1, &old, torn, em);
     if (rv || list == CHECKPOINT_FIRST_LIST) {
@@ -158,7 +162,7 @@ int purge_resume(struct env *env, const char *binlog_dir, const char *index_dir,
     }
     env_log(env, ENV_INFO, "a purge is ended that was begun before the start");
     purge_begin(&p, env, binlog_dir, index_dir, old, list - 1, files);
-    rv = filelist_count(files) ? purge_names(env, binlog_dir, files, em) : 0;
+    rv = filelist_count(files) ? purge_names(env, binlog_dir, files, &first, em) : 0;
     rv = rv ? rv : purge_step(&p, SIZE_MAX, em);
     purge_end(&p);
     return rv;

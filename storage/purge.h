@@ -18,7 +18,7 @@ struct purge {
     size_t next, n;       /* files of it that go: [next, n) */
 };
 
-/* Takes the reference to `old`; `files` are those that stay. */
+/* Takes the reference to `old`; `files` are those that stay. When the first of them is a new one, all old ones go. */
 void purge_begin(struct purge *purge, struct env *env, const char *binlog_dir, const char *index_dir,
                  struct filelist *old, uint64_t list, const struct filelist *files);
 void purge_end(struct purge *purge); /* what is left is left to the next start */
@@ -29,8 +29,8 @@ int purge_step(struct purge *purge, size_t max, struct errmsg *em);
 /* Has a file of that name still to go? */
 bool purge_holds(const struct purge *purge, uint64_t era, const char *name);
 
-/* The lists of names (.index) of the era that now begins in the middle. */
-int purge_names(struct env *env, const char *binlog_dir, const struct filelist *files, struct errmsg *em);
+/* Writes the list of names (.index) of the era of file *at, the first of its era that is there; *at is then that of the next era. */
+int purge_names(struct env *env, const char *binlog_dir, const struct filelist *files, size_t *at, struct errmsg *em);
 
 /* At the start: ends what was begun before the checkpoint that names `list` and these files. *torn: but for what the damaged end of
  * the list from before named. */

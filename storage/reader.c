@@ -111,6 +111,7 @@ int reader_open_file(struct reader *r, struct catalog_file *file, struct errmsg 
     catalog_file_ref(file);
     reader_close_file(r);
     r->file = file;
+    r->generation = r->sub->catalog->generation;
     r->at = r->limit = EVENT_MAGIC_SIZE;
     r->window_at = 0;
     r->shown = r->landed = false;
@@ -173,6 +174,23 @@ static int next_file(struct reader *r, struct errmsg *em)
     return rv;
 }
 
+/* Fetched files have taken the place of those that were here: that of the same name begins with the same bytes, and goes on. */
+static int open_again(struct reader *r, struct errmsg *em)
+{
+    if (r->generation == r->sub->catalog->generation) {
+        return 0;
+    }
+    env_close(r->handle);
+    r->handle = NULL;
+    int rv = env_open(r->sub->env, r->file->path, ENV_READ, &r->handle, em);
+    if (rv) {
+        r->handle = NULL;
+        return rv == E_NOTFOUND ? missing(r, em) : rv;
+    }
+    r->generation = r->sub->catalog->generation;
+    return 0;
+}
+
 /* 1: there is something to read at `at`. 0: at the watermark. */
 int reader_find_readable(struct reader *r, struct errmsg *em)
 {
@@ -184,11 +202,15 @@ int reader_find_readable(struct reader *r, struct errmsg *em)
         }
         uint64_t ordinal = end->file->ordinal;
         CHECK(ordinal >= r->file->ordinal);
+        int rv = open_again(r, em);
+        if (rv) {
+            return rv;
+        }
         if (ordinal == r->file->ordinal) {
             r->limit = offset;
             return r->at < offset;
         }
-        int rv = reader_sealed_size(r, &r->limit, em);
+        rv = reader_sealed_size(r, &r->limit, em);
         if (!rv && r->at >= r->limit) {
             rv = next_file(r, em);
         }

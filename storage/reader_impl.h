@@ -20,6 +20,7 @@ struct reader {
     /* the file */
     struct catalog_file *file; /* one reference */
     struct env_file *handle;
+    unsigned generation; /* of the catalog when it was opened */
     uint64_t at;       /* the next event */
     uint64_t limit;    /* readable up to here; looked at again when reached */
     struct buf window; /* bytes from window_at on */

@@ -48,6 +48,7 @@ static void take_options(struct store *store, const struct store_options *option
 static void store_free(struct store *store)
 {
     catalog_unref(store->writer.catalog);
+    mem_free(store->writer.data_dir);
     mem_free(store->writer.binlog_dir);
     mem_free(store->index_dir);
     mem_free(store);
@@ -107,6 +108,7 @@ int store_open_with(struct env *loop, const char *data_dir, const struct store_o
     store->loop = loop;
     store->held_tail = &store->held;
     store->writer.store = store;
+    store->writer.data_dir = mem_str(data_dir);
     store->writer.binlog_dir = mem_printf("%s/binlog", data_dir);
     store->index_dir = mem_printf("%s/index", data_dir);
     take_options(store, options);
@@ -244,6 +246,13 @@ void store_purge(struct store *store, uint64_t index, uint64_t era, const char *
     job_post(job);
 }
 
+void store_install(struct store *store, const struct install *install, void (*done)(void *arg), void *arg)
+{
+    struct store_job *job = job_new(store, JOB_INSTALL, install->index, done, arg);
+    job->install = install;
+    job_post(job);
+}
+
 void store_find_older(struct store *store, struct store_older *older, void (*done)(void *arg), void *arg)
 {
     struct store_job *job = job_new(store, JOB_OLDER, 0, done, arg);
@@ -281,7 +290,7 @@ void store_job_done(struct env_msg *msg)
 {
     struct store_job *job = CONTAINER_OF(msg, struct store_job, msg);
     struct store *store = job->store;
-    if (job->kind == JOB_CHECKPOINT && job->index > store->checkpoint_index) {
+    if ((job->kind == JOB_CHECKPOINT || job->kind == JOB_INSTALL) && job->index > store->checkpoint_index) {
         store->checkpoint_index = job->index;
     } else if (job->kind == JOB_WRITE) {
         store->pending -= job->n;

@@ -96,6 +96,11 @@ void store_cut(struct store *store, uint64_t index, uint64_t boundary);
  * first. Who reads one of them reads on. */
 void store_purge(struct store *store, uint64_t index, uint64_t era, const char *name);
 
+/* Files that were fetched take the place of those that are here (storage/install.h), which end where `install` begins to differ or
+ * earlier; they were marked. All jobs before this one are written. It is a checkpoint of its own. `install` stays until done(arg). */
+struct install;
+void store_install(struct store *store, const struct install *install, void (*done)(void *arg), void *arg);
+
 /* When all jobs before this one are written: syncs what they touched, writes the checkpoint durably, then
  * done(arg). Each index that has a job before has all of its jobs before. The checkpoint is of `index`, or of
  * the last job's index when that is higher. done may be NULL. */

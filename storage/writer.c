@@ -295,6 +295,18 @@ static void do_cut(struct writer *w, const struct store_job *job)
     publish(w);
 }
 
+static void do_install(struct writer *w, const struct install *install)
+{
+    writer_flush(w);
+    close_newest(w);
+    writer_index_close(w);
+    writer_install(w, install);
+    w->checkpoint_index = install->index;
+    w->checkpoint_ordinal = newest_file(w) ? newest_file(w)->ordinal : 0;
+    w->checkpoint_size = install->size;
+    publish(w);
+}
+
 static void do_close(struct writer *w)
 {
     writer_flush(w);
@@ -344,6 +356,7 @@ void writer_run_job(struct env_msg *msg)
         case JOB_WRITE: do_write(w, job); return; /* it waits for its run */
         case JOB_CUT: do_cut(w, job); break;
         case JOB_PURGE: writer_purge(w, job); break;
+        case JOB_INSTALL: do_install(w, job->install); break;
         case JOB_CHECKPOINT: writer_checkpoint(w, job->index); break;
         case JOB_DRAIN: writer_flush(w); break;
         case JOB_OLDER: writer_find_older(w, job->older); break;

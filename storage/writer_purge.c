@@ -64,12 +64,23 @@ void writer_purge_drop(struct writer *w)
     w->purging = NULL;
 }
 
+/* What `old` has and the writer's catalog has not will go. */
+static struct purge_run *run_new(struct writer *w, const struct catalog *old)
+{
+    struct purge_run *run = mem_new(sizeof *run);
+    run->msg.run = step;
+    run->store = w->store;
+    purge_begin(&run->purge, w->env, w->binlog_dir, w->store->index_dir, filelist_ref(old->files), w->list,
+                w->catalog->files);
+    return run;
+}
+
 /* ---- the job ------------------------------------------------------------------------------------------- */
 
 void writer_purge(struct writer *w, const struct store_job *job)
 {
     struct errmsg em;
-    size_t at;
+    size_t at, first = 0;
     if (!filelist_find(w->catalog->files, job->file->era, job->file->name, &at)) {
         env_fatal(w->env, "storage: the log purges the files before %s at index %llu, but it is not there", job->file->path,
                   (unsigned long long)job->index);
@@ -84,15 +95,35 @@ void writer_purge(struct writer *w, const struct store_job *job)
     writer_die_if(w, rv, "shorten the list of files in", w->binlog_dir, &em);
     rv = checkpoint_put_list(w->env, w->binlog_dir, w->list + 1, w->catalog->files, &em);
     writer_die_if(w, rv, "write the list of files in", w->binlog_dir, &em);
-    struct purge_run *run = mem_new(sizeof *run);
-    run->msg.run = step;
-    run->store = w->store;
-    purge_begin(&run->purge, w->env, w->binlog_dir, w->store->index_dir, filelist_ref(old->files), w->list,
-                w->catalog->files);
+    struct purge_run *run = run_new(w, old);
     w->list++;
     writer_checkpoint(w, job->index);
-    writer_die_if(w, purge_names(w->env, w->binlog_dir, w->catalog->files, &em), "write the list of names in",
+    writer_die_if(w, purge_names(w->env, w->binlog_dir, w->catalog->files, &first, &em), "write the list of names in",
                   w->binlog_dir, &em);
+    catalog_unref(old);
+    catalog_mail(w);
+    w->purging = run;
+    env_post(w->env, &run->msg);
+}
+
+void writer_install(struct writer *w, const struct install *in)
+{
+    struct errmsg em;
+    struct checkpoint cp = {.index = in->index, .boundary = in->boundary, .size = in->size};
+    struct catalog *old = w->catalog;
+    writer_purge_finish(w);
+    writer_die_if(w, install_apply(w->env, w->data_dir, in, w->list, &em), "put fetched files in place in", w->binlog_dir, &em);
+    writer_die_if(w, catalog_install(old, in->files, &w->catalog, &em), "read the fetched list of files of", w->binlog_dir, &em);
+    struct purge_run *run = run_new(w, old);
+    w->list++;
+    w->end = in->size;
+    w->boundary = in->boundary;
+    w->dirty = false;
+    checkpoint_name_files(&cp, w->list, w->catalog->files);
+    if (cp.n) {
+        int rv = writer_index_resume(w, w->env, catalog_newest(w->catalog)->file, &cp, &em);
+        writer_die_if(w, rv, "make the index of the newest file in", w->binlog_dir, &em);
+    }
     catalog_unref(old);
     catalog_mail(w);
     w->purging = run;

@@ -1,0 +1,47 @@
+/* fetch_disk.h: the files that are being fetched: what is done with them on an env of its own, so that the loop never waits for a disk.
+ *
+ * Owner: raft/fetch.c. Each call is made on the loop, done in the order of the calls, and answered there, never inside the call. Calls that are not answered
+ * yet when it is closed are not answered any more. A disk that fails ends the process. */
+#ifndef HOLDFAST_RAFT_FETCH_DISK_H
+#define HOLDFAST_RAFT_FETCH_DISK_H
+
+#include "protocol/base/buf.h"
+#include "protocol/base/env.h"
+
+struct fetch_disk;
+
+struct fetch_disk_handler {
+    void (*prepared)(void *owner, uint64_t at);    /* so many bytes of the file are there */
+    void (*written)(void *owner, size_t n);
+    void (*finished)(void *owner, bool right);     /* wrong: what was there is gone; it is to be prepared again */
+    void (*marked)(void *owner);                   /* all that is there is durable, and marked */
+    /* The answer to fetch_disk_read: n bytes, or why there are none (E_NOTFOUND). */
+    void (*read)(void *owner, uint64_t peer, uint64_t ticket, int status, const uint8_t *data, size_t n);
+};
+
+/* A file as it will be, and what is known of its beginning. */
+struct fetch_file {
+    uint64_t era;
+    char name[256];
+    uint64_t size;
+    uint32_t sum;      /* of all its bytes */
+    bool newest;       /* it will grow */
+    uint64_t keep;     /* bytes that a file of that name in binlog/ has; 0: none that can be used */
+    uint32_t keep_sum;
+    uint64_t safe;     /* what was fetched of it last ends here or is not sure; 0: all is */
+    uint32_t safe_sum;
+};
+
+int fetch_disk_open(struct env *loop, const char *data_dir, const struct fetch_disk_handler *handler, void *owner, struct fetch_disk **disk);
+void fetch_disk_close(struct fetch_disk *disk); /* waits for what is being done */
+
+void fetch_disk_prepare(struct fetch_disk *disk, const struct fetch_file *file);
+void fetch_disk_write(struct fetch_disk *disk, struct buf *data); /* behind what is there; takes the content */
+void fetch_disk_finish(struct fetch_disk *disk);
+void fetch_disk_mark(struct fetch_disk *disk, uint64_t index);
+void fetch_disk_drop(struct fetch_disk *disk); /* nothing of it is wanted */
+
+/* For another member: n bytes of a file in binlog/, fewer at its end. */
+void fetch_disk_read(struct fetch_disk *disk, uint64_t peer, uint64_t ticket, uint64_t era, const char *name, uint64_t offset, size_t n);
+
+#endif

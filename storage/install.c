@@ -1,0 +1,265 @@
+/* install.c: see install.h.
+ *
+ * Happy path: each file in fetch/ERA that the list names is renamed to binlog/ERA, its index is unlinked (it is made again when it is
+ * wanted), the lists of names are written, then the list of files, then the checkpoint that names it: from then on it is done. What the list does not name is
+ * unlinked afterwards by a purge, which a start goes on with.
+ *
+ * Failure modes: after a crash part of the files has been renamed; the rest follows. Without the mark nothing in fetch/ is used. */
+#include "storage/install.h"
+
+#include "protocol/base/buf.h"
+#include "protocol/base/crc.h"
+#include "protocol/base/cursor.h"
+#include "protocol/base/mem.h"
+#include "storage/checkpoint.h"
+#include "storage/filelist.h"
+#include "storage/impl.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define MARK_MAGIC "HFIN"
+
+enum { MARK_SIZE = 16 };
+
+/* ---- paths and directories ----------------------------------------------------------------------------- */
+
+char *install_path(const char *data_dir, uint64_t era, const char *name)
+{
+    return mem_printf("%s/fetch/%llu/%s", data_dir, (unsigned long long)era, name);
+}
+
+static char *era_dir(const char *data_dir, const char *part, uint64_t era)
+{
+    return mem_printf("%s/%s/%llu", data_dir, part, (unsigned long long)era);
+}
+
+struct names {
+    char **names;
+    size_t n;
+};
+
+static void take_name(void *arg, const char *name)
+{
+    struct names *names = arg;
+    names->names = mem_grow(names->names, names->n + 1, sizeof *names->names);
+    names->names[names->n++] = mem_str(name);
+}
+
+static void names_free(struct names *names)
+{
+    for (size_t i = 0; i < names->n; i++) {
+        mem_free(names->names[i]);
+    }
+    mem_free(names->names);
+    *names = (struct names){.n = 0};
+}
+
+/* A directory that is not there has no names. */
+static int list_dir(struct env *env, const char *dir, struct names *names, struct errmsg *em)
+{
+    *names = (struct names){.n = 0};
+    int rv = env_list_dir(env, dir, take_name, names, em);
+    return rv == E_NOTFOUND ? 0 : rv;
+}
+
+/* Calls each() for the eras that have a directory in fetch/. */
+static int each_era(struct env *env, const char *data_dir, int (*each)(void *arg, uint64_t era, struct errmsg *em), void *arg, struct errmsg *em)
+{
+    struct names names;
+    char *dir = mem_printf("%s/fetch", data_dir);
+    int rv = list_dir(env, dir, &names, em);
+    for (size_t i = 0; i < names.n && !rv; i++) {
+        uint64_t era = strtoull(names.names[i], NULL, 10);
+        rv = era ? each(arg, era, em) : 0;
+    }
+    names_free(&names);
+    mem_free(dir);
+    return rv;
+}
+
+/* ---- the mark ------------------------------------------------------------------------------------------ */
+
+struct place {
+    struct env *env;
+    const char *data_dir;
+    const struct install *install;
+};
+
+static int sync_era(void *arg, uint64_t era, struct errmsg *em)
+{
+    const struct place *p = arg;
+    char *dir = era_dir(p->data_dir, "fetch", era);
+    int rv = env_sync_dir(p->env, dir, em);
+    mem_free(dir);
+    return rv;
+}
+
+int install_mark(struct env *env, const char *data_dir, uint64_t index, struct errmsg *em)
+{
+    struct place place = {.env = env, .data_dir = data_dir};
+    struct buf b;
+    int rv = env_make_dir(env, data_dir, "fetch", em);
+    rv = rv ? rv : each_era(env, data_dir, sync_era, &place, em);
+    if (rv) {
+        return rv;
+    }
+    char *dir = mem_printf("%s/fetch", data_dir);
+    buf_init(&b, MARK_SIZE);
+    buf_str(&b, MARK_MAGIC);
+    buf_u64(&b, index);
+    buf_u32(&b, crc32c_of(0, b.data, b.len));
+    rv = env_replace_file(env, dir, "ready", b.data, b.len, em);
+    buf_free(&b);
+    mem_free(dir);
+    return rv;
+}
+
+int install_marked(struct env *env, const char *data_dir, uint64_t *index, struct errmsg *em)
+{
+    struct buf b;
+    char *path = mem_printf("%s/fetch/ready", data_dir);
+    *index = 0;
+    buf_init(&b, MARK_SIZE);
+    int rv = env_read_file(env, path, &b, em);
+    if (!rv && b.len == MARK_SIZE && !memcmp(b.data, MARK_MAGIC, 4)) {
+        struct cur c = cur_of(b.data + 4, b.len - 4);
+        uint64_t found = cur_u64(&c);
+        *index = cur_u32(&c) == crc32c_of(0, b.data, MARK_SIZE - 4) ? found : 0;
+    }
+    buf_free(&b);
+    mem_free(path);
+    return rv == E_NOTFOUND || rv == E_TOOBIG ? 0 : rv;
+}
+
+/* ---- dropping ------------------------------------------------------------------------------------------ */
+
+static int unlink_if_there(struct env *env, char *path, struct errmsg *em)
+{
+    int rv = env_unlink(env, path, em);
+    mem_free(path);
+    return rv == E_NOTFOUND ? 0 : rv;
+}
+
+static int drop_era(void *arg, uint64_t era, struct errmsg *em)
+{
+    const struct place *p = arg;
+    struct names names;
+    char *dir = era_dir(p->data_dir, "fetch", era);
+    int rv = list_dir(p->env, dir, &names, em);
+    for (size_t i = 0; i < names.n && !rv; i++) {
+        rv = unlink_if_there(p->env, mem_printf("%s/%s", dir, names.names[i]), em);
+    }
+    names_free(&names);
+    mem_free(dir);
+    return rv;
+}
+
+int install_drop(struct env *env, const char *data_dir, struct errmsg *em)
+{
+    struct place place = {.env = env, .data_dir = data_dir};
+    char *dir = mem_printf("%s/fetch", data_dir);
+    int rv = unlink_if_there(env, mem_printf("%s/ready", dir), em);
+    if (!rv) {
+        rv = env_sync_dir(env, dir, em);
+        rv = rv == E_NOTFOUND ? 0 : rv;
+    }
+    mem_free(dir);
+    return rv ? rv : each_era(env, data_dir, drop_era, &place, em);
+}
+
+/* ---- putting in place ---------------------------------------------------------------------------------- */
+
+static int move_file(const struct place *p, uint64_t era, const char *name, struct errmsg *em)
+{
+    char *index_dir = mem_printf("%s/index", p->data_dir);
+    char *from = install_path(p->data_dir, era, name), *to = mem_printf("%s/binlog/%llu/%s", p->data_dir, (unsigned long long)era, name);
+    int rv = unlink_if_there(p->env, index_path(index_dir, era, name), em); /* of what stood there before */
+    rv = rv ? rv : env_rename(p->env, from, to, em);
+    mem_free(from);
+    mem_free(to);
+    mem_free(index_dir);
+    return rv;
+}
+
+/* A new era has no directories yet. */
+static int make_dirs(const struct place *p, uint64_t era, struct errmsg *em)
+{
+    static const char *const parts[] = {"binlog", "index"};
+    int rv = 0;
+    for (size_t i = 0; i < 2 && !rv; i++) {
+        char *dir = mem_printf("%s/%s", p->data_dir, parts[i]), *name = mem_printf("%llu", (unsigned long long)era);
+        rv = env_make_dir(p->env, dir, name, em);
+        mem_free(dir);
+        mem_free(name);
+    }
+    return rv;
+}
+
+static int sync_dirs(const struct place *p, uint64_t era, struct errmsg *em)
+{
+    char *binlog = era_dir(p->data_dir, "binlog", era), *index = era_dir(p->data_dir, "index", era);
+    int rv = env_sync_dir(p->env, binlog, em);
+    rv = rv ? rv : env_sync_dir(p->env, index, em);
+    mem_free(binlog);
+    mem_free(index);
+    return rv;
+}
+
+static int move_era(void *arg, uint64_t era, struct errmsg *em)
+{
+    const struct place *p = arg;
+    struct names names;
+    size_t at;
+    char *dir = era_dir(p->data_dir, "fetch", era);
+    int rv = list_dir(p->env, dir, &names, em);
+    rv = rv || !names.n ? rv : make_dirs(p, era, em);
+    for (size_t i = 0; i < names.n && !rv; i++) {
+        if (checkpoint_name_ok(names.names[i]) && filelist_find(p->install->files, era, names.names[i], &at)) {
+            rv = move_file(p, era, names.names[i], em);
+        }
+    }
+    rv = rv || !names.n ? rv : sync_dirs(p, era, em);
+    names_free(&names);
+    mem_free(dir);
+    return rv;
+}
+
+int install_apply(struct env *env, const char *data_dir, const struct install *in, uint64_t list, struct errmsg *em)
+{
+    struct place place = {.env = env, .data_dir = data_dir, .install = in};
+    struct checkpoint cp = {.index = in->index, .boundary = in->boundary, .size = in->size};
+    char *binlog_dir = mem_printf("%s/binlog", data_dir);
+    int rv = env_make_dir(env, data_dir, "binlog", em);
+    rv = rv ? rv : env_make_dir(env, data_dir, "index", em);
+    rv = rv ? rv : each_era(env, data_dir, move_era, &place, em);
+    for (size_t at = 0; at < filelist_count(in->files) && !rv;) {
+        rv = purge_names(env, binlog_dir, in->files, &at, em);
+    }
+    rv = rv ? rv : checkpoint_put_list(env, binlog_dir, list + 1, in->files, em);
+    checkpoint_name_files(&cp, list + 1, in->files);
+    rv = rv ? rv : checkpoint_save(env, binlog_dir, &cp, em);
+    mem_free(binlog_dir);
+    return rv ? rv : install_drop(env, data_dir, em);
+}
+
+int install_resume(struct env *env, const char *data_dir, const struct install *in, struct errmsg *em)
+{
+    struct checkpoint cp;
+    struct filelist *files, *later;
+    char *binlog_dir = mem_printf("%s/binlog", data_dir);
+    int rv = checkpoint_load(env, binlog_dir, &cp, &files, &later, em);
+    mem_free(binlog_dir);
+    if (rv == E_NOTFOUND) {
+        cp = (struct checkpoint){.list = CHECKPOINT_FIRST_LIST};
+        files = later = NULL;
+        rv = 0;
+    }
+    filelist_unref(files);
+    filelist_unref(later);
+    if (!rv && cp.index < in->index) {
+        env_log(env, ENV_INFO, "fetched files are put in place, which was begun before the start index=%llu", (unsigned long long)in->index);
+        return install_apply(env, data_dir, in, cp.list, em);
+    }
+    return rv ? rv : install_drop(env, data_dir, em);
+}
