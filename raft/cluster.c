@@ -358,6 +358,9 @@ static int fsm_apply(struct raft_fsm *fsm, const struct raft_buffer *buf, void *
     }
     give_to_store(c, index, &effect);
     size_t raw = effect.events.unpacked ? buf->len - effect.events.packed + effect.events.n : buf->len;
+    if (effect.purge) { /* a snapshot at once: who fetches by an older manifest asks for files that are gone */
+        c->bytes_since += c->snapshot_bytes;
+    }
     count_for_snapshot(c, raw); /* what waits for storage is unpacked */
     c->log_bytes.raw += raw;
     c->log_bytes.stored += buf->len;

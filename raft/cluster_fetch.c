@@ -11,7 +11,6 @@
 #include "protocol/base/mem.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 
 enum { SEND_MAX = 1 << 20 }; /* bytes under way to a member beyond which it gets no pieces: its heartbeats must not wait behind them */
 
@@ -44,12 +43,6 @@ static const struct state *applied(void *owner)
 static const struct snapshot *own_snapshot(void *owner)
 {
     return rio_snapshot(((struct cluster *)owner)->rio);
-}
-
-static uint64_t rate(void *owner)
-{
-    const char *value = state_setting(((struct cluster *)owner)->state, "fetch_rate");
-    return value ? strtoull(value, NULL, 10) : 0;
 }
 
 static void fetching(void *owner, uint64_t leader, uint64_t term)
@@ -104,7 +97,7 @@ static void whole(void *owner)
 }
 
 static const struct fetch_handler fetch_handler = {
-    .send = send_frame, .peers = peers, .state = applied, .snapshot = own_snapshot, .rate = rate, .fetching = fetching, .whole = whole};
+    .send = send_frame, .peers = peers, .state = applied, .snapshot = own_snapshot, .fetching = fetching, .whole = whole};
 
 /* The members may be others, too. */
 static void restored(struct env_msg *msg)
@@ -132,7 +125,7 @@ int cluster_fetch_open(struct cluster *c, const char *data_dir, struct errmsg *e
 
 void cluster_fetch_restored(struct cluster *c)
 {
-    if (c->fetch && !c->restored_posted) {
+    if (c->fetch && fetch_progress(c->fetch).active && !c->restored_posted) { /* else it is the start */
         c->restored_posted = true;
         env_post(c->loop, &c->restored_msg);
     }

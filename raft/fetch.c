@@ -17,6 +17,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum {
@@ -186,9 +187,16 @@ static uint64_t whom(struct fetch *f)
     return 0;
 }
 
+/* Bytes a second, as the cluster has it now; 0: as fast as it goes. */
+static uint64_t rate_of(const struct fetch *f)
+{
+    const char *value = state_setting(f->target ? f->target : f->handler->state(f->owner), "fetch_rate");
+    return value ? strtoull(value, NULL, 10) : 0;
+}
+
 static bool may_ask(struct fetch *f, uint32_t n)
 {
-    uint64_t rate = f->handler->rate(f->owner), now = env_now(f->loop);
+    uint64_t rate = rate_of(f), now = env_now(f->loop);
     if (!rate) {
         return true;
     }

@@ -24,7 +24,6 @@ struct fetch_handler {
     size_t (*peers)(void *owner, uint64_t *ids, size_t max);      /* members that can be asked now */
     const struct state *(*state)(void *owner);                    /* what is applied here; storage has no more and no less */
     const struct snapshot *(*snapshot)(void *owner);              /* our own last one; NULL */
-    uint64_t (*rate)(void *owner);                                /* bytes a second; 0: as fast as it goes */
     /* From now on the leader of this term is to be told nothing of our log; 0: that is over. */
     void (*fetching)(void *owner, uint64_t leader, uint64_t term);
     /* Everything is there. Hand it over when that may be (fetch_take), now or later. */

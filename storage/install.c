@@ -247,8 +247,9 @@ int install_resume(struct env *env, const char *data_dir, const struct install *
 {
     struct checkpoint cp;
     struct filelist *files, *later;
+    bool torn = false; /* recover.c sees to it */
     char *binlog_dir = mem_printf("%s/binlog", data_dir);
-    int rv = checkpoint_load(env, binlog_dir, &cp, &files, &later, em);
+    int rv = checkpoint_load(env, binlog_dir, &cp, &files, &later, &torn, em);
     mem_free(binlog_dir);
     if (rv == E_NOTFOUND) {
         cp = (struct checkpoint){.list = CHECKPOINT_FIRST_LIST};

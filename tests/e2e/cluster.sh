@@ -27,6 +27,16 @@ follower() { # prints one that does not lead
 }
 is_protected() { hf "$(leader)" status | head -n 1 | grep -q '^protected: yes' || { hf "$(leader)" status | head -n 1; return 1; }; }
 
+# The files that a node has of its newest era equal the source's; those before them were purged.
+held_files_equal() { # NODE
+    local file dir
+    dir=$(server get "$SCRATCH/source" binlog_dir)
+    for file in "$(hf_era "$1")"/mysql-bin.[0-9]*; do
+        file_equal source "$dir/${file##*/}" "$file" || return 1
+    done
+    [ "${file##*/}" = "$(tail -n 1 "$dir/mysql-bin.index" | sed 's,.*/,,')" ] || { echo "the newest file of node $1 is ${file##*/}"; return 1; }
+}
+
 # ---- how long commits stand still -----------------------------------------------------------------------------------------------------
 
 # One client whose commits are noted with the server's clock, in milliseconds.
