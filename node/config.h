@@ -24,7 +24,7 @@ struct config {
     bool has_http_listen;
     enum env_level level;
     unsigned workers;
-    uint64_t snapshot_bytes; /* 0: the default; tests make it small */
+    uint64_t snapshot_bytes, keep_bytes; /* 0: the default; tests make them small */
     bool tls_off;            /* not from the file: the simulator's, since OpenSSL's own random is not repeatable */
 };
 

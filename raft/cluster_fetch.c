@@ -108,6 +108,7 @@ static void restored(struct env_msg *msg)
         return;
     }
     fetch_installed(c->fetch);
+    c->members_changed = true;
     cluster_members_turn(c);
     env_log(c->loop, ENV_INFO, "raft: the fetched files are in place index=%llu", (unsigned long long)c->state->index);
     if (c->handler->restored) {

@@ -72,6 +72,17 @@ static void check_term(struct world *w, struct world_node *node)
     }
 }
 
+/* The log may have been replaced by the leader's snapshot. */
+static void see_installed(struct world *w, struct world_node *node)
+{
+    const struct snapshot *s = rio_snapshot(node->cluster->rio);
+    if (s && s->replaces_log) {
+        ledger_installed(w->ledger, node->number, s->index, s->term);
+        w->installs += s->index != node->installed;
+        node->installed = s->index;
+    }
+}
+
 /* What libraft counts as committed: a majority of the disks has it, and a leader counts entries of its own term only. */
 static void check_commit(struct world *w, struct world_node *node)
 {
@@ -152,6 +163,7 @@ void cluster_check_step(struct world *w)
             continue;
         }
         check_term(w, node);
+        see_installed(w, node);
         check_commit(w, node);
         check_candidate(w, node);
         check_gtids(w, node);

@@ -25,7 +25,7 @@ struct held { /* one entry of one node's log */
 struct node_log {
     struct sim_host *host;
     struct held *entries; /* by index, from 1 */
-    size_t n;
+    size_t n, room;
 };
 
 struct ledger {
@@ -79,8 +79,9 @@ static void take(const struct ledger *l, struct node_log *log, const struct wal_
     if (head->type >= WAL_TYPE_TRUNCATE || head->index != log->n + 1) {
         return;
     }
-    if ((log->n & (log->n - 1)) == 0) {
-        log->entries = mem_grow(log->entries, log->n ? log->n * 2 : 1, sizeof *log->entries);
+    if (log->n == log->room) {
+        log->room = log->room ? log->room * 2 : 64;
+        log->entries = mem_grow(log->entries, log->room, sizeof *log->entries);
     }
     struct held held = {.term = head->term, .durable = durable};
     if (head->type == RAFT_COMMAND_TYPE) {
@@ -126,8 +127,19 @@ void ledger_write(struct ledger *l, struct sim_host *host, const char *path, con
 struct reading {
     struct ledger *ledger;
     struct node_log *log;
+    const struct held *before; /* what was known */
+    size_t n_before;
     uint32_t chain;
 };
+
+/* What stood in the log before is in an installed snapshot. */
+static void take_reset(struct reading *r, uint64_t index)
+{
+    if (index && index - 1 <= r->n_before) {
+        memcpy(r->log->entries, r->before, (size_t)(index - 1) * sizeof *r->before);
+        r->log->n = (size_t)(index - 1);
+    }
+}
 
 static void read_segment(void *arg, const char *name)
 {
@@ -153,6 +165,9 @@ static void read_segment(void *arg, const char *name)
         bool good = wal_record_get(b.data + at, b.len - at, header.epoch, &head, &data) && head.prev == r->chain;
         if (good) {
             take(r->ledger, r->log, &head, data, sim_now(r->ledger->sim));
+            if (head.type == WAL_TYPE_RESET) {
+                take_reset(r, head.index);
+            }
             r->chain = head.crc;
             at += WAL_RECORD_HEAD + head.len;
             at = head.flags & WAL_LAST_OF_WRITE ? (at + ENV_BLOCK - 1) / ENV_BLOCK * ENV_BLOCK : at;
@@ -169,17 +184,11 @@ static void read_segment(void *arg, const char *name)
 void ledger_started(struct ledger *l, size_t node)
 {
     struct node_log *log = &l->logs[node];
-    struct reading r = {.ledger = l, .log = log};
     struct held *before = log->entries;
     size_t n = log->n;
+    struct reading r = {.ledger = l, .log = log, .before = before, .n_before = n};
     log->entries = before && n ? mem_dup(before, n * sizeof *before) : NULL;
-    if (n) { /* as take() expects it: room up to the next power of two */
-        size_t room = 1;
-        while (room < n) {
-            room *= 2;
-        }
-        log->entries = mem_grow(log->entries, room, sizeof *log->entries);
-    }
+    log->room = n;
     disk_list(sim_host_disk(log->host), LOG_DIR, read_segment, &r);
     for (size_t i = 0; i < log->n && i < n; i++) { /* the same entry may have been durable for longer */
         if (before[i].term == log->entries[i].term && before[i].durable < log->entries[i].durable) {
@@ -196,6 +205,29 @@ void ledger_crashed(struct ledger *l, size_t node)
         if (log->entries[i].durable > sim_now(l->sim)) {
             log->entries[i].durable = UINT64_MAX;
         }
+    }
+}
+
+void ledger_installed(struct ledger *l, size_t node, uint64_t index, uint64_t term)
+{
+    struct node_log *log = &l->logs[node];
+    const struct node_log *from = NULL;
+    if (ledger_term(l, node, index) == term) {
+        return;
+    }
+    for (size_t i = 0; i < l->n; i++) {
+        from = i != node && ledger_term(l, i, index) == term ? &l->logs[i] : from;
+    }
+    if (!from) {
+        sim_fail(l->sim, "%s installs a snapshot of entry %" PRIu64 " of term %" PRIu64 ", which nobody has", sim_host_name(log->host), index, term);
+        return;
+    }
+    mem_free(log->entries);
+    log->n = log->room = (size_t)index;
+    log->entries = mem_array(log->room, sizeof *log->entries);
+    for (size_t i = 0; i < log->n; i++) {
+        log->entries[i] = from->entries[i];
+        log->entries[i].durable = sim_now(l->sim);
     }
 }
 

@@ -22,6 +22,9 @@ void ledger_write(struct ledger *ledger, struct sim_host *host, const char *path
 void ledger_crashed(struct ledger *ledger, size_t node); /* what was not durable may be gone */
 void ledger_started(struct ledger *ledger, size_t node); /* what it found on its disk was made durable */
 
+/* Its log up to this entry was replaced by another member's snapshot, whose files it has: as if it had that member's entries, from now on. */
+void ledger_installed(struct ledger *ledger, size_t node, uint64_t index, uint64_t term);
+
 /* Do a majority of the disks hold the bytes before this place of the source's files, in one and the same entry, since `when` or longer? */
 bool ledger_has(const struct ledger *ledger, size_t file, uint64_t pos, uint64_t when);
 uint64_t ledger_term(const struct ledger *ledger, size_t node, uint64_t index); /* of the entry on that disk; 0: it has none */

@@ -191,10 +191,12 @@ static void make_nodes(struct world *w)
         w->targets[i] = w->target_texts[i];
     }
     uint64_t snapshot_bytes = rng_chance(w->rng, 50) ? rng_between(w->rng, 64, 1024) << 10 : 0;
+    uint64_t keep_bytes = w->seed / 2 % 4 ? snapshot_bytes / 4 : 0; /* who was away for a moment fetches files */
     for (unsigned i = 0; i < w->n_nodes; i++) {
         w->nodes[i] = (struct world_node){.world = w, .number = i, .host = w->node_hosts[i]};
         configure(w, &w->nodes[i]);
         w->nodes[i].config.snapshot_bytes = snapshot_bytes;
+        w->nodes[i].config.keep_bytes = keep_bytes;
     }
     w->ledger = ledger_new(w->sim, w->node_hosts, w->n_nodes, w->history);
     sim_see_writes(w->sim, saw_write, w);

@@ -32,6 +32,7 @@ struct world_node {
     /* seen in any of its lives */
     uint64_t term, vote;
     uint64_t committed; /* in this life */
+    uint64_t installed; /* the last snapshot of another member's that was taken over: its index */
     int state;          /* libraft's, when last looked at; -1: not yet */
     bool led;
     bool may_fail; /* a start that fails is no breach: its disk is bad */
@@ -66,7 +67,7 @@ struct world {
     struct ledger *ledger;
     uint64_t leaders[WORLD_TERMS]; /* id, by term */
     uint64_t writes; /* to binlog files */
-    unsigned elections, node_crashes, source_crashes, cuts, checks, switchovers, planned, faults, rots, refusals;
+    unsigned elections, node_crashes, source_crashes, cuts, checks, switchovers, planned, faults, rots, refusals, installs;
 };
 
 void world_make(struct world *w, uint64_t seed, const struct world_options *options);

@@ -1,6 +1,7 @@
 /* test_message: what members say to each other: everything comes back as it was sent; what is cut, changed or too long is refused. */
 #include "tests/unit/unit.h"
 
+#include "protocol/base/crc.h"
 #include "raft/message.h"
 
 #include <string.h>
@@ -133,9 +134,80 @@ static void answers_and_votes_come_back(void)
     UNIT_UINT(got.request_vote_result.term, 6);
     UNIT_TRUE(got.request_vote_result.vote_granted);
     UNIT_INT(got.request_vote_result.pre_vote, raft_tribool_false);
-    m = (struct raft_message){.type = RAFT_IO_INSTALL_SNAPSHOT};
+}
+
+static struct cur body_of(enum message_kind want)
+{
+    enum message_kind kind;
+    struct cur body;
+    struct errmsg em;
+    size_t used = 0;
+    UNIT_INT(message_next(frame.data, frame.len, &kind, &body, &used, &em), 1);
+    UNIT_INT(kind, want);
+    return body;
+}
+
+/* A snapshot is offered without its data; a configuration that cannot be is refused. */
+static void offers_come_back(void)
+{
+    char data[] = "manifest";
+    struct raft_message m = {.type = RAFT_IO_INSTALL_SNAPSHOT}, got;
+    struct raft_install_snapshot *s = &m.install_snapshot;
+    uint32_t sum = 0;
+    *s = (struct raft_install_snapshot){.term = 9, .last_index = 77, .last_term = 8, .conf_index = 5, .data = {data, 8}};
+    raft_configuration_init(&s->conf);
+    UNIT_INT(raft_configuration_add(&s->conf, 1, "a:1/1", RAFT_VOTER), 0);
+    UNIT_INT(raft_configuration_add(&s->conf, 3, "c:1/9", RAFT_STANDBY), 0);
     begin();
-    UNIT_TRUE(!message_raft_put(&frame, &m, 0));
+    UNIT_TRUE(message_raft_put(&frame, &m, 0));
+    struct cur body = body_of(MESSAGE_OFFER);
+    UNIT_INT(message_offer_get(&body, &got, &sum), 0);
+    const struct raft_install_snapshot *g = &got.install_snapshot;
+    UNIT_TRUE(g->term == 9 && g->last_index == 77 && g->last_term == 8 && g->conf_index == 5);
+    UNIT_TRUE(g->data.len == 8 && !g->data.base && sum == crc32c_of(0, data, 8));
+    UNIT_TRUE(g->conf.n == 2 && g->conf.servers[1].id == 3 && g->conf.servers[1].role == RAFT_STANDBY && !strcmp(g->conf.servers[1].address, "c:1/9"));
+    raft_configuration_close(&got.install_snapshot.conf);
+    static const uint8_t bad[][2] = {{0, 77}, {8, 0}, {16, 10}, {24, 78}}; /* term 0, index 0, a term behind the leader's, members from behind the snapshot */
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        begin();
+        UNIT_TRUE(message_raft_put(&frame, &m, 0));
+        body = body_of(MESSAGE_OFFER);
+        ((uint8_t *)(uintptr_t)body.p)[bad[i][0]] = i == 0 ? 0 : bad[i][1];
+        UNIT_INT(message_offer_get(&body, &got, &sum), E_MALFORMED);
+    }
+    s->conf.servers[1].id = 1; /* twice */
+    begin();
+    UNIT_TRUE(message_raft_put(&frame, &m, 0));
+    body = body_of(MESSAGE_OFFER);
+    UNIT_INT(message_offer_get(&body, &got, &sum), E_MALFORMED);
+    raft_configuration_close(&s->conf);
+}
+
+static void pieces_come_back(void)
+{
+    struct message_fetch f = {.ticket = 3, .manifest = 0, .era = 2, .name = "bin.000001", .offset = 1000, .n = 500}, g;
+    struct message_piece p = {.ticket = 3, .status = PIECE_HERE, .data = (const uint8_t *)"bytes", .n = 5}, q;
+    begin();
+    message_fetch_put(&frame, &f);
+    struct cur body = body_of(MESSAGE_FETCH);
+    UNIT_INT(message_fetch_get(&body, &g), 0);
+    UNIT_TRUE(g.ticket == 3 && g.era == 2 && !strcmp(g.name, "bin.000001") && g.offset == 1000 && g.n == 500);
+    f.n = MESSAGE_PIECE_MAX + 1;
+    begin();
+    message_fetch_put(&frame, &f);
+    body = body_of(MESSAGE_FETCH);
+    UNIT_INT(message_fetch_get(&body, &g), E_MALFORMED);
+    f.n = 500;
+    f.offset = UINT64_MAX - 499;
+    begin();
+    message_fetch_put(&frame, &f);
+    body = body_of(MESSAGE_FETCH);
+    UNIT_INT(message_fetch_get(&body, &g), E_MALFORMED);
+    begin();
+    message_piece_put(&frame, &p);
+    body = body_of(MESSAGE_PIECE);
+    UNIT_INT(message_piece_get(&body, &q), 0);
+    UNIT_TRUE(q.ticket == 3 && q.status == PIECE_HERE && q.n == 5 && !memcmp(q.data, "bytes", 5));
 }
 
 static void hello_comes_back(void)
@@ -203,5 +275,5 @@ static void what_fits(void)
     UNIT_UINT(message_entries_fit(entries + 1, 2), 2);
 }
 
-UNIT_MAIN("message", UNIT_TEST(appends_come_back), UNIT_TEST(members_that_cannot_be_are_refused), UNIT_TEST(joining_comes_back), UNIT_TEST(answers_and_votes_come_back), UNIT_TEST(hello_comes_back), UNIT_TEST(damage_is_noticed),
+UNIT_MAIN("message", UNIT_TEST(appends_come_back), UNIT_TEST(members_that_cannot_be_are_refused), UNIT_TEST(joining_comes_back), UNIT_TEST(answers_and_votes_come_back), UNIT_TEST(offers_come_back), UNIT_TEST(pieces_come_back), UNIT_TEST(hello_comes_back), UNIT_TEST(damage_is_noticed),
           UNIT_TEST(what_fits))
