@@ -72,14 +72,30 @@ static void check_term(struct world *w, struct world_node *node)
     }
 }
 
+/* Files are fetched only where the leader's log does not reach back to what is here. */
+static void check_need(struct world *w, const struct world_node *node)
+{
+    const struct world_node *leader = world_leader(w);
+    if (leader && leader != node && node->last && rio_first_index(leader->cluster->rio) <= node->last) {
+        sim_fail(w->sim, "%s, whose log ended with entry %" PRIu64 ", takes a snapshot, but the leader's log begins with entry %" PRIu64, sim_host_name(node->host),
+                 node->last, rio_first_index(leader->cluster->rio));
+    }
+}
+
 /* The log may have been replaced by the leader's snapshot. */
 static void see_installed(struct world *w, struct world_node *node)
 {
     const struct snapshot *s = rio_snapshot(node->cluster->rio);
     if (s && s->replaces_log) {
         ledger_installed(w->ledger, node->number, s->index, s->term);
-        w->installs += s->index != node->installed;
-        node->installed = s->index;
+        if (s->index != node->installed) {
+            check_need(w, node);
+            node->installed = s->index;
+            w->installs++;
+        }
+    }
+    if (!node->cluster->raft.snapshot.put.data) {
+        node->last = raft_last_index(&node->cluster->raft);
     }
 }
 
