@@ -94,6 +94,7 @@ const struct env_ops env_uv_ops = {
     .spawn = loop_spawn,
     .join = loop_join,
     .post = loop_post,
+    .post_lazily = loop_post_lazily,
     .timer_open = timer_open,
     .timer_start = timer_start,
     .timer_stop = timer_stop,

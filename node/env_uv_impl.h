@@ -83,6 +83,7 @@ void loop_later_cancel(struct loop *l, struct loop_later *later);
 int loop_spawn(struct env *env, const char *name, struct env **child);
 void loop_join(struct env *child);
 void loop_post(struct env *to, struct env_msg *msg);
+void loop_post_lazily(struct env *to, struct env_msg *msg);
 int loop_init(struct loop *l, const char *name, enum env_level level); /* 0 or an errno */
 void loop_take(struct loop *l);                                        /* this thread will run it */
 void loop_awake(struct loop *l); /* a socket woke it: what is posted from here on needs no wake-up */

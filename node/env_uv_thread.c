@@ -39,9 +39,8 @@ static void wake_up(struct loop *l)
     CHECK(n == sizeof one || errno == EAGAIN); /* full: it will wake */
 }
 
-void loop_post(struct env *to, struct env_msg *msg)
+static void post(struct loop *l, struct env_msg *msg, bool wake)
 {
-    struct loop *l = loop_of(to);
     atomic_fetch_add_explicit(&l->posting, 1, memory_order_relaxed);
     struct env_msg *head = atomic_load_explicit(&l->inbox, memory_order_relaxed);
     do {
@@ -49,10 +48,20 @@ void loop_post(struct env *to, struct env_msg *msg)
     } while (!atomic_compare_exchange_weak_explicit(&l->inbox, &head, msg, memory_order_seq_cst,
                                                     memory_order_relaxed));
     /* the loop's own thread is awake, and looks before it sleeps */
-    if (!head && l != current && atomic_load(&l->asleep) && atomic_exchange(&l->asleep, false)) {
+    if (wake && l != current && atomic_load(&l->asleep) && atomic_exchange(&l->asleep, false)) {
         wake_up(l);
     }
     atomic_fetch_sub_explicit(&l->posting, 1, memory_order_release);
+}
+
+void loop_post(struct env *to, struct env_msg *msg)
+{
+    post(loop_of(to), msg, true);
+}
+
+void loop_post_lazily(struct env *to, struct env_msg *msg)
+{
+    post(loop_of(to), msg, false);
 }
 
 /* Runs what is there now; false when there was nothing. What these messages post comes with the next call. */

@@ -286,9 +286,8 @@ static void finish_close(struct store *store)
     store_free(store);
 }
 
-void store_job_done(struct env_msg *msg)
+static void job_done(struct store_job *job)
 {
-    struct store_job *job = CONTAINER_OF(msg, struct store_job, msg);
     struct store *store = job->store;
     if ((job->kind == JOB_CHECKPOINT || job->kind == JOB_INSTALL) && job->index > store->checkpoint_index) {
         store->checkpoint_index = job->index;
@@ -301,4 +300,13 @@ void store_job_done(struct env_msg *msg)
         job->done(job->arg);
     }
     mem_free(job);
+}
+
+void store_job_done(struct env_msg *msg)
+{
+    struct store_job *job = CONTAINER_OF(msg, struct store_job, msg), *next;
+    for (; job; job = next) { /* a run of writes comes as one */
+        next = job->next;
+        job_done(job);
+    }
 }

@@ -87,10 +87,15 @@ static void publish(struct writer *w)
     }
 }
 
+/* The job, and those chained to it. */
 static void finish(struct writer *w, struct store_job *job)
 {
+    bool awaited = job->kind != JOB_WRITE;
+    for (const struct store_job *j = job; j; j = j->next) {
+        awaited = awaited || j->done;
+    }
     job->msg.run = store_job_done;
-    env_post(w->store->loop, &job->msg);
+    (awaited ? env_post : env_post_lazily)(w->store->loop, &job->msg);
 }
 
 /* Bytes, then their index, then visibility, then the answers. */
@@ -102,12 +107,12 @@ void writer_flush(struct writer *w)
     }
     writer_index_flush(w);
     publish(w);
-    while (w->waiting) {
-        struct store_job *job = w->waiting;
-        w->waiting = job->next;
-        finish(w, job);
-    }
+    struct store_job *written = w->waiting;
+    w->waiting = NULL;
     w->waiting_tail = &w->waiting;
+    if (written) {
+        finish(w, written);
+    }
 }
 
 /* ---- checkpoint ---------------------------------------------------------------------------------------- */
@@ -261,7 +266,6 @@ static void do_write(struct writer *w, struct store_job *job)
     w->end += job->n;
     w->boundary = job->boundary;
     writer_index_bytes(w, job);
-    job->next = NULL;
     *w->waiting_tail = job;
     w->waiting_tail = &job->next;
     if (atomic_load(&w->store->queued) == 0) { /* else a job follows, and it or one after it will */
@@ -345,6 +349,7 @@ void writer_run_job(struct env_msg *msg)
 {
     struct store_job *job = CONTAINER_OF(msg, struct store_job, msg);
     struct writer *w = &job->store->writer;
+    job->next = NULL;
     atomic_fetch_sub(&job->store->queued, 1);
     bool indexed = job->kind != JOB_DRAIN && job->kind != JOB_OLDER && job->kind != JOB_CLOSE;
     if (job->kind == JOB_CHECKPOINT && job->index < w->last_index) {

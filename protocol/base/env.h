@@ -105,6 +105,7 @@ struct env_ops {
     void (*join)(struct env *child);       /* runs what was posted, then ends the thread and frees the env; its streams and
                                               timers are closed already. Called by the parent */
     void (*post)(struct env *to, struct env_msg *msg);
+    void (*post_lazily)(struct env *to, struct env_msg *msg); /* NULL: as post */
 
     int (*timer_open)(struct env_timer *timer);
     void (*timer_start)(struct env_timer *timer, uint64_t delay_ns); /* once; restarts a running one */
@@ -157,6 +158,11 @@ static inline void env_random(struct env *env, void *data, size_t n) { env->ops-
 static inline int env_spawn(struct env *env, const char *name, struct env **child) { return env->ops->spawn(env, name, child); }
 static inline void env_join(struct env *child) { child->ops->join(child); }
 static inline void env_post(struct env *to, struct env_msg *msg) { to->ops->post(to, msg); }
+/* What nobody waits for: in its place among the others, but it wakes nobody; it is run when the env is awake for another reason. */
+static inline void env_post_lazily(struct env *to, struct env_msg *msg)
+{
+    (to->ops->post_lazily ? to->ops->post_lazily : to->ops->post)(to, msg);
+}
 
 static inline int env_timer_open(struct env *env, struct env_timer *timer, void (*fired)(struct env_timer *))
 {

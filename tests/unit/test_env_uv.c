@@ -175,6 +175,48 @@ static void posts_to_oneself_go_on_and_let_timers_run(void)
     end();
 }
 
+struct lazy {
+    struct env_msg first, second;
+    _Atomic unsigned order; /* one decimal digit each */
+};
+
+static void lazy_first(struct env_msg *msg)
+{
+    struct lazy *l = CONTAINER_OF(msg, struct lazy, first);
+    l->order = l->order * 10 + 1;
+}
+
+static void lazy_home(struct env_msg *msg)
+{
+    (void)msg;
+    env_uv_stop(env);
+}
+
+static void lazy_second(struct env_msg *msg)
+{
+    struct lazy *l = CONTAINER_OF(msg, struct lazy, second);
+    l->order = l->order * 10 + 2;
+    msg->run = lazy_home;
+    env_post(env, msg);
+}
+
+static void lazy_posts_wake_nobody_and_keep_their_place(void)
+{
+    struct lazy l = {.first.run = lazy_first, .second.run = lazy_second};
+    struct env *child;
+    begin();
+    UNIT_INT(env_spawn(env, "lazy", &child), 0);
+    usleep(50000); /* it sleeps by now */
+    env_post_lazily(child, &l.first);
+    usleep(50000);
+    UNIT_UINT(l.order, 0);
+    env_post(child, &l.second);
+    run();
+    UNIT_UINT(l.order, 12);
+    env_join(child);
+    end();
+}
+
 /* ---- timers ---- */
 
 struct alarm {
@@ -582,6 +624,7 @@ static void level_reaches_all_loops(void)
 
 UNIT_MAIN("env_uv", UNIT_TEST(level_reaches_all_loops), UNIT_TEST(posts_keep_order_and_join_drains), UNIT_TEST(posts_go_to_and_fro),
           UNIT_TEST(post_to_oneself_waits), UNIT_TEST(posts_to_oneself_go_on_and_let_timers_run),
+          UNIT_TEST(lazy_posts_wake_nobody_and_keep_their_place),
           UNIT_TEST(timers_fire_in_order_and_never_early),
           UNIT_TEST(timers_are_not_early_within_a_millisecond), UNIT_TEST(timers_stop_restart_and_close),
           UNIT_TEST(durable_on_disk), UNIT_TEST(durable_in_memory), UNIT_TEST(durable_without_direct_io),
