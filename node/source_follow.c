@@ -91,9 +91,12 @@ static bool has_all(struct source *s)
     bool all = gtid_set_is_empty(lacking) || MUTATED(FOLLOW_RULE);
     if (!all) {
         struct buf named;
+        struct gtid_set *common = gtid_set_copy(s->peer.has); /* without what it alone has */
         buf_init(&named, 2 * NAMED_MAX);
-        gtid_lacking_print(lacking, s->peer.has, NAMED_MAX, &named);
-        uint64_t n = gtid_lacking_count(lacking, s->peer.has);
+        (void)gtid_set_intersect(common, held);
+        gtid_lacking_print(lacking, common, NAMED_MAX, &named);
+        uint64_t n = gtid_lacking_count(lacking, common);
+        gtid_set_free(common);
         source_lacks(s, "it lacks %llu transaction%s held here (%s). Run: holdfast compensate %s:%u", (unsigned long long)n, n == 1 ? "" : "s",
                      buf_cstr(&named), s->addr.host, (unsigned)s->addr.port);
         buf_free(&named);

@@ -854,6 +854,7 @@ static void compensate(const char *has_answer, const char *replica, const char *
 static void what_a_server_lacks_is_brought(void)
 {
     static const char below[] = REPLICA "db1\t3306\trepl\t0\tNo\tYes\t", failed[] = REPLICA "db1\t3306\trepl\t1\tYes\tNo\tDuplicate entry";
+    static const char channels[] = REPLICA "db1\t3306\trepl\t1\tNo\tNo\t\ndb9\t3306\trepl\t1\tNo\tNo\t";
     static const char no_replica[] = "Source_Host\tSource_Port";
     static const char lacks[] = HAS U1 ":1-100," U2 ":1-2\t1\tON", all[] = HAS U1 ":1-120\t1\tON", off[] = HAS "\t0\tOFF";
     compensate(all, below, "--dry-run", 0, "lacks nothing that the cluster holds", "", LOOK);
@@ -863,6 +864,7 @@ static void what_a_server_lacks_is_brought(void)
     compensate(lacks, below, "--dry-run", 0, "has 2 transactions that the cluster does not hold (errant): " U2 ":1-2", "", LOOK);
     compensate(lacks, below, "--dry-run", 0, "CHANGE REPLICATION SOURCE TO SOURCE_HOST='node1', SOURCE_PORT=3307, SOURCE_AUTO_POSITION=1;", "", LOOK);
     compensate(lacks, no_replica, "--wait=1", 1, "", "is no replica", LOOK);
+    compensate(lacks, channels, "--wait=1", 1, "", "replicates over 2 channels", LOOK);
     compensate(off, below, "--wait=1", 1, "", "its gtid_mode is OFF", "SELECT @@GLOBAL.gtid_executed, @@GLOBAL.read_only, @@GLOBAL.gtid_mode\n");
     compensate(lacks, failed, "--wait=5", 1, "It is told:", "its replication stopped: Duplicate entry",
                LOOK "STOP REPLICA\nCHANGE REPLICATION SOURCE TO SOURCE_HOST='node1', SOURCE_PORT=3307\nSTART REPLICA\n" LOOK);

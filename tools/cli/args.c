@@ -291,7 +291,7 @@ const struct option_row OPTIONS[] = {
     {0, "wait", VALUE_REQUIRED, "SECONDS", "how long to wait until it is done (without end; a minute for a node that does not come)", MEMBER_CHANGES, "", set_wait},
     {0, "no-wait", VALUE_NONE, NULL, "do not wait until it is done", MEMBER_CHANGES, "", set_no_wait},
     {0, "standby", VALUE_NONE, NULL, "it stays a standby: it has everything, and does not count", "member add", "", set_standby},
-    {0, "via", VALUE_REQUIRED, "HOST[:P]", "the member's address as the server reaches it (as given with -h)", "compensate", "", set_via},
+    {0, "via", VALUE_REQUIRED, "HOST[:P]", "the member's address as the server reaches it (as given with -h)", "compensate, source check", "", set_via},
     {0, "target-user", VALUE_REQUIRED, "USER", "account on the server (root)", "compensate, source check", "", set_target_user},
     {0, "target-password-file", VALUE_REQUIRED, "FILE", "its password is the first line of FILE", "compensate, source check", "", set_target_password_file},
     {0, "target-ssl-mode", VALUE_REQUIRED, "MODE", "as --ssl-mode, for the server", "compensate, source check",

@@ -138,7 +138,9 @@ void work_compare(const struct work *w, const struct target *t, struct differenc
 {
     d->lacking = gtid_lacking(w->held, t->has, t->applied);
     d->errant = gtid_lacking(t->has, w->held, NULL);
-    d->n_lacking = gtid_lacking_count(d->lacking, t->has);
+    d->common = gtid_set_copy(t->has); /* MariaDB's numbers of what is lacking begin behind it, not behind what is errant */
+    (void)gtid_set_intersect(d->common, w->held);
+    d->n_lacking = gtid_lacking_count(d->lacking, d->common);
     d->n_errant = gtid_lacking_count(d->errant, w->held);
 }
 
@@ -146,7 +148,8 @@ void difference_free(struct difference *d)
 {
     gtid_set_free(d->lacking);
     gtid_set_free(d->errant);
-    d->lacking = d->errant = NULL;
+    gtid_set_free(d->common);
+    d->lacking = d->errant = d->common = NULL;
 }
 
 /* ---- one server: its difference in words, or as members of an object ---- */
@@ -165,7 +168,7 @@ static void say_set(struct buf *b, const char *name, const char *verb, uint64_t 
 
 void work_say_difference(struct buf *b, const struct work *w, const struct target *t, const struct difference *d)
 {
-    say_set(b, t->name, "lacks", d->n_lacking, d->lacking, t->has, " that the cluster holds");
+    say_set(b, t->name, "lacks", d->n_lacking, d->lacking, d->common, " that the cluster holds");
     if (d->n_errant) {
         say_set(b, t->name, "has", d->n_errant, d->errant, w->held, " that the cluster does not hold (errant)");
     }
@@ -205,7 +208,7 @@ void work_json_target(struct json *j, const struct work *w, const struct target 
     json_str(j, "server", t->name);
     json_str(j, "version", conn_version(t->conn));
     json_count(j, "lacks", d->n_lacking);
-    json_set(j, "missing", d->lacking, t->has);
+    json_set(j, "missing", d->lacking, d->common);
     json_count(j, "errant", d->n_errant);
     json_set(j, "errant_gtids", d->errant, w->held);
     json_str(j, "source", t->channels ? t->source : NULL);
@@ -244,7 +247,7 @@ static void print_ranking(struct work *w, const struct difference *d, const size
     for (size_t i = 0; i < w->n; i++) {
         const struct target *t = &w->targets[order[i]];
         buf_printf(b, "%-*s  %8" PRIu64 "  %8" PRIu64 "  ", width, t->name, d[order[i]].n_lacking, d[order[i]].n_errant);
-        cell(b, d[order[i]].lacking, t->has);
+        cell(b, d[order[i]].lacking, d[order[i]].common);
         buf_str(b, "\n");
     }
     const char *best = w->targets[order[0]].name;

@@ -22,6 +22,7 @@ struct work {
 
 struct difference {
     struct gtid_set *lacking, *errant; /* what it lacks; what it has and the cluster does not */
+    struct gtid_set *common;           /* what both have */
     uint64_t n_lacking, n_errant;
 };
 
