@@ -200,6 +200,10 @@ static void cluster_applied(void *owner, const struct state_effect *effect)
         retention_settings_changed(d->retention);
         refresh_later(d);
         break;
+    case ENTRY_RESET:
+        d->view_stale = true; /* no flavour, no version: as before the first source */
+        refresh_later(d);
+        break;
     case ENTRY_NOOP:
     case ENTRY_ALARM:
     case ENTRY_PURGE:

@@ -329,7 +329,7 @@ static void choose_start(struct source *s)
         s->era = file->era;
         return;
     }
-    s->era = 1;
+    s->era = state_next_era(cluster_state(s->cluster));
     s->position = EVENT_MAGIC_SIZE;
     snprintf(s->file, sizeof s->file, "%s", s->found_file[0] ? s->found_file : s->peer.start_file);
     if (start[0] && strcmp(start, "oldest") != 0 && strcmp(start, "now") != 0 && !s->found_file[0]) {

@@ -1,6 +1,6 @@
 /* sql_purge.c: PURGE BINARY LOGS: the oldest binlog files of all nodes are removed.
  *
- * Happy path: TO names the oldest file that stays (the newest of that name); BEFORE is looked up among the times at which the
+ * Happy path: TO names the oldest file that stays (the newest of that name, or that of the ERA); BEFORE is looked up among the times at which the
  * files began, on the storage env. What replicas still need stays, with a warning as the servers give it; FORCE removes
  * it all the same. DRY RUN says what would go. Then it is a change of the replicated state: every node does it.
  *
@@ -214,8 +214,12 @@ void sql_purge_logs(struct sql_call *call)
     struct purge_asked asked = {.force = false};
     uint32_t time = 0;
     size_t at;
+    uint64_t era = 0;
     const char *to = NULL;
-    if (sql_word(call, "TO")) {
+    if (sql_word(call, "ERA")) {
+        sql_read_number(call, &era);
+    }
+    if (era ? sql_need_word(call, "TO") : sql_word(call, "TO")) {
         to = sql_string(call);
     } else if (sql_need_word(call, "BEFORE")) {
         take_time(call, &time);
@@ -230,7 +234,7 @@ void sql_purge_logs(struct sql_call *call)
         begin_find(call, time, &asked);
         return;
     }
-    if (strlen(to) >= sizeof asked.name || !filelist_find(state->files, 0, to, &at)) {
+    if (strlen(to) >= sizeof asked.name || !filelist_find(state->files, era, to, &at)) {
         unknown_file(call->reply, to);
         return;
     }

@@ -2,12 +2,17 @@
  * change of the replicated settings, made from what they are when its turn comes; the source link hears of it
  * when the entry is applied.
  *
+ * RESET REPLICA KEEP OLD is the way out where the source's history is another one for good: all files are put away, on every node.
+ *
  * Refused: changes while the source is followed, options we do not have (by name, so that nothing is silently
  * ignored that matters). */
+#include "node/purge.h"
 #include "node/sql_impl.h"
 
 #include "protocol/compress.h"
 #include "protocol/tls.h"
+#include "storage/filelist.h"
+#include "storage/store.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -423,8 +428,75 @@ static bool build_reset(struct control *control, const void *what, struct reply 
     return true;
 }
 
+struct history_reset {
+    struct entry_reset reset;
+    bool force;
+};
+
+/* A replica that lacks something of the history cannot get it any more. */
+static bool is_needed(struct control *control, struct reply *reply)
+{
+    size_t n = filelist_count(cluster_state(control->cluster)->files);
+    struct purge_plan plan;
+    if (n < 2) {
+        return false;
+    }
+    purge_plan(control, n - 1, false, &plan);
+    if (plan.n < plan.wanted) {
+        reply_error(reply, 1105, "HY000", "file %s is needed: %s. FORCE puts it away all the same, and such a replica has to be set up again",
+                    plan.file, plan.why);
+    }
+    return plan.n < plan.wanted;
+}
+
+static bool build_history_reset(struct control *control, const void *what, struct reply *reply, struct buf *entry)
+{
+    const struct history_reset *asked = what;
+    const struct state *state = cluster_state(control->cluster);
+    if (state->source.running) {
+        running_reply(control, reply);
+        return false;
+    }
+    if (!state_file(state)) {
+        reply_ok(reply);
+        reply_note(reply, "Note", 1105, "there are no files: nothing is put away");
+        return false;
+    }
+    if (!asked->force && is_needed(control, reply)) {
+        return false;
+    }
+    entry_put_reset(entry, &asked->reset);
+    reply_ok(reply);
+    reply_note(reply, "Note", 1105,
+               "the files are in binlog/old/%s of each node's data directory. Replicas hold GTIDs of the old history: they have to be set up again",
+               asked->reset.keep);
+    return true;
+}
+
+static void reset_history(struct sql_call *call)
+{
+    struct history_reset asked = {.force = false};
+    const char *name = sql_string(call);
+    bool ok = name && store_keep_ok(name);
+    asked.force = !call->failed && sql_word(call, "FORCE");
+    if (!sql_end(call)) {
+        return;
+    }
+    if (!ok) {
+        sql_error(call, 1210, "HY000", "'%.64s' is no name to keep files under: letters, digits and behind the first one - _ ., at most %d", name ? name : "",
+                  STORE_KEEP_SIZE - 1);
+        return;
+    }
+    memcpy(asked.reset.keep, name, strlen(name) + 1);
+    change_later(call, build_history_reset, &asked, sizeof asked);
+}
+
 void sql_reset_replica(struct sql_call *call)
 {
+    if (sql_match(call, "KEEP OLD")) {
+        reset_history(call);
+        return;
+    }
     bool all = sql_word(call, "ALL");
     read_channel(call);
     if (sql_end(call)) {

@@ -104,8 +104,10 @@ static const struct sql_row rows[] = {
      "CHANGE MASTER TO MASTER_HOST='db1', MASTER_PORT=3306"},
     {"START REPLICA|SLAVE", "", SQL_ADMIN, ON_LOOP, sql_start_replica, "follow the source", "START REPLICA"},
     {"STOP REPLICA|SLAVE", "", SQL_ADMIN, ON_LOOP, sql_stop_replica, "do not follow the source any more", "STOP REPLICA"},
-    {"RESET REPLICA|SLAVE", "[ALL]", SQL_ADMIN, ON_LOOP, sql_reset_replica,
-     "ALL: forget the source; its files stay", "RESET REPLICA ALL"},
+    {"RESET REPLICA|SLAVE", "[ALL | KEEP OLD 'name' [FORCE]]", SQL_ADMIN, ON_LOOP, sql_reset_replica,
+     "ALL: forget the source; its files stay. KEEP OLD: forget its history: on each node all files go to binlog/old/name, what comes next "
+     "begins with nothing",
+     "RESET REPLICA KEEP OLD 'before-the-reset'"},
     {"CREATE USER", "[IF NOT EXISTS] 'user'@'host' IDENTIFIED [WITH plugin] BY 'password' | AS 'hash', ... [REQUIRE NONE|SSL] "
                     "[ACCOUNT LOCK|UNLOCK]",
      SQL_ADMIN, ON_LOOP, sql_create_user,
@@ -124,7 +126,7 @@ static const struct sql_row rows[] = {
      "GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO 'repl'@'%'"},
     {"REVOKE", "REPLICATION SLAVE | REPLICATION CLIENT | CLUSTER_ADMIN | ALL, ... ON *.* FROM 'user'@'host', ...", SQL_ADMIN,
      ON_LOOP, sql_revoke, "takes that back; dumps that it allowed end", "REVOKE ALL PRIVILEGES, GRANT OPTION FROM 'repl'@'%'"},
-    {"PURGE BINARY|MASTER LOGS", "TO 'file' | BEFORE 'time' [FORCE] [DRY RUN]", SQL_ADMIN, ON_LOOP, sql_purge_logs,
+    {"PURGE BINARY|MASTER LOGS", "[ERA n] TO 'file' | BEFORE 'time' [FORCE] [DRY RUN]", SQL_ADMIN, ON_LOOP, sql_purge_logs,
      "removes the binlog files before that one, or older than that (UTC), on all nodes; what a replica needs stays, unless forced; "
      "DRY RUN only says which",
      "PURGE BINARY LOGS TO 'mysql-bin.000007'"},

@@ -276,6 +276,9 @@ static void give_to_store(struct cluster *c, uint64_t index, const struct state_
     if (effect->new_file) {
         store_file(c->store, index, effect->sealed_sum, effect->new_file->era, effect->new_file->name, effect->new_file->before);
     }
+    if (effect->reset) {
+        store_reset(c->store, index, effect->reset_to.keep);
+    }
     if (effect->purge) {
         store_purge(c->store, index, effect->purge_to.era, effect->purge_to.name);
     }

@@ -68,7 +68,7 @@ int entry_read(const void *data, size_t n, struct entry_head *head, struct cur *
     if (!cur_ok(&c) || cur_left(&c) >= 8 || n % 8) {
         return E_MALFORMED;
     }
-    if (version != ENTRY_VERSION || kind < ENTRY_NOOP || kind > ENTRY_MEMBER) {
+    if (version != ENTRY_VERSION || kind < ENTRY_NOOP || kind > ENTRY_RESET) {
         return E_VERSION;
     }
     head->kind = (enum entry_kind)kind;
@@ -482,6 +482,19 @@ void entry_put_purge(struct buf *b, const struct entry_purge *p)
     buf_u64(b, p->era);
     put_text(b, p->name);
     entry_end(b);
+}
+
+void entry_put_reset(struct buf *b, const struct entry_reset *r)
+{
+    entry_begin(b, ENTRY_RESET);
+    put_text(b, r->keep);
+    entry_end(b);
+}
+
+int entry_read_reset(struct cur *body, struct entry_reset *r)
+{
+    get_text(body, r->keep, sizeof r->keep);
+    return body_end(body);
 }
 
 int entry_read_purge(struct cur *body, struct entry_purge *p)

@@ -30,6 +30,7 @@ enum entry_kind {
     ENTRY_ALARM,    /* one begins, ends, or was read by an operator */
     ENTRY_PURGE,    /* the files before one are removed */
     ENTRY_MEMBER,   /* who is to be a member (raft/state_members.h) */
+    ENTRY_RESET,    /* the whole history is put away */
 };
 
 struct entry_head {
@@ -123,6 +124,11 @@ struct entry_purge {
     char name[FILE_NAME_SIZE];
 };
 
+/* Where the files go on each node: binlog/old/KEEP. Without effect while a source is followed. */
+struct entry_reset {
+    char keep[64];
+};
+
 /* What an operator has to know of, also when it is over. number, name in SQL */
 #define ALARM_KINDS(X)                                                                                                     \
     X(LOSS_WINDOW, 1, "loss_window")    /* commits on the source returned without our acknowledgement */                   \
@@ -197,6 +203,7 @@ void entry_put_users(struct buf *b, const struct entry_user *users, size_t n); /
 void entry_put_setting(struct buf *b, const char *name, const char *value);
 void entry_put_alarm(struct buf *b, const struct entry_alarm *a);
 void entry_put_purge(struct buf *b, const struct entry_purge *p);
+void entry_put_reset(struct buf *b, const struct entry_reset *r);
 void entry_put_member(struct buf *b, const struct entry_member *m);
 
 /* Packs the bytes of a built EVENTS entry, when that saves an eighth or more; else, and for other kinds, it stays as it is: false. */
@@ -217,6 +224,7 @@ int entry_read_user(struct cur *body, struct entry_user *u); /* the next one; mo
 int entry_read_setting(struct cur *body, struct entry_setting *s);
 int entry_read_alarm(struct cur *body, struct entry_alarm *a);
 int entry_read_purge(struct cur *body, struct entry_purge *p);
+int entry_read_reset(struct cur *body, struct entry_reset *r);
 int entry_read_member(struct cur *body, struct entry_member *m);
 
 /* Parts that the snapshot's manifest has in common with the entries. */

@@ -12,7 +12,7 @@
 
 #include <string.h>
 
-enum { STATE_VERSION = 4 };
+enum { STATE_VERSION = 5 };
 
 struct state *state_new(void)
 {
@@ -42,6 +42,11 @@ void state_free(struct state *s)
 const struct state_era *state_era(const struct state *s)
 {
     return s->n_eras ? &s->eras[s->n_eras - 1] : NULL;
+}
+
+uint64_t state_next_era(const struct state *s)
+{
+    return (s->n_eras ? state_era(s)->id : s->era_floor) + 1;
 }
 
 const struct state_file *state_file(const struct state *s)
@@ -149,7 +154,7 @@ static bool file_continues(const struct state *s, const struct entry_file *f)
 {
     const struct state_era *era = state_era(s);
     const struct gtid_set *logged = state_logged(s);
-    if (f->era == 0 || (era && f->era < era->id) || !store_name_ok(f->name)) {
+    if (f->era <= s->era_floor || (era && f->era < era->id) || !store_name_ok(f->name)) {
         return false;
     }
     if (!era) {
@@ -433,6 +438,36 @@ static int apply_purge(struct state *s, struct cur *body, struct state_effect *e
     return 0;
 }
 
+/* What users, settings and alarms say stays, and so does the source, which is not followed. */
+static int apply_reset(struct state *s, struct cur *body, struct state_effect *effect)
+{
+    int rv = entry_read_reset(body, &effect->reset_to);
+    if (rv) {
+        return rv;
+    }
+    if (!state_file(s) || s->source.running || !store_keep_ok(effect->reset_to.keep)) {
+        effect->status = E_CONTRADICTION;
+        return 0;
+    }
+    cut_tail(s, effect);
+    s->era_floor = state_era(s)->id;
+    s->n_eras = 0;
+    filelist_unref(s->files);
+    s->files = filelist_new();
+    gtid_set_free(s->file.before);
+    gtid_set_free(s->executed);
+    gtid_set_free(s->logged);
+    gtid_set_free(s->head);
+    s->file = (struct state_file){.before = NULL};
+    s->executed = s->logged = s->head = NULL;
+    s->boundary = 0;
+    s->last_timestamp = 0;
+    s->proof = (struct state_proof){0};
+    s->anonymous = s->anonymous_before = false;
+    effect->reset = true;
+    return 0;
+}
+
 /* ---- alarms ---- */
 
 const struct alarm *state_alarm(const struct state *s, uint64_t id)
@@ -542,6 +577,8 @@ int state_apply(struct state *s, uint64_t index, const void *entry, size_t n, st
         return apply_alarm(s, &body, effect);
     case ENTRY_PURGE:
         return apply_purge(s, &body, effect);
+    case ENTRY_RESET:
+        return apply_reset(s, &body, effect);
     case ENTRY_MEMBER:
         return state_members_apply(&s->members, &body, &effect->status);
     }
@@ -587,6 +624,7 @@ void state_encode(const struct state *s, struct buf *b)
     entry_set_put(b, s->logged);
     entry_set_put(b, s->head);
     buf_u8(b, (uint8_t)((s->anonymous ? 1 : 0) | (s->anonymous_before ? 2 : 0)));
+    buf_u64(b, s->era_floor);
     buf_lenenc(b, s->n_eras);
     for (size_t i = 0; i < s->n_eras; i++) {
         buf_u64(b, s->eras[i].id);
@@ -630,6 +668,7 @@ static int decode_newest(struct state *s, uint64_t size)
 
 static int decode_files(struct cur *c, struct state *s)
 {
+    s->era_floor = cur_u64(c);
     for (uint64_t n = cur_lenenc(c); n && cur_ok(c); n--) {
         struct entry_origin origin;
         uint64_t id = cur_u64(c);

@@ -38,6 +38,7 @@ struct state {
     uint64_t index; /* last entry applied */
     struct state_era *eras;
     size_t n_eras;
+    uint64_t era_floor; /* eras up to here were put away: their numbers are not used again */
     struct filelist *files; /* all, oldest first, packed (storage/filelist.h); the last one is being written: */
     struct state_file file; /* see state_file */
     uint64_t boundary;         /* last transaction end in the newest file; its size is larger inside a transaction */
@@ -72,6 +73,8 @@ struct state_effect {
     uint32_t sealed_sum; /* of the file before that one, all of it */
     bool purge; /* the files before this one are removed: */
     struct entry_purge purge_to;
+    bool reset; /* all files are put away: */
+    struct entry_reset reset_to;
     struct entry_events events; /* n > 0: write; events.unpacked is the caller's */
 };
 
@@ -85,6 +88,7 @@ void state_encode(const struct state *s, struct buf *b);
 int state_decode(struct cur *c, struct state **s); /* E_MALFORMED, E_VERSION */
 
 const struct state_era *state_era(const struct state *s);   /* the newest; NULL before the first file */
+uint64_t state_next_era(const struct state *s);
 const struct state_file *state_file(const struct state *s); /* the newest; NULL before the first file */
 const struct gtid_set *state_head(const struct state *s);   /* what the newest file's head says; NULL: GTIDs are unknown */
 const struct gtid_set *state_logged(const struct state *s); /* what the head of the next file of the same source will say */

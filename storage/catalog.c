@@ -172,6 +172,11 @@ int catalog_purge(const struct catalog *old, size_t at, struct catalog **out, st
     return 0;
 }
 
+struct catalog *catalog_after_reset(const struct catalog *old)
+{
+    return catalog_new(old->binlog_dir, filelist_new(), old->first + old->n + 1);
+}
+
 const struct catalog_entry *catalog_newest(const struct catalog *catalog)
 {
     return catalog->n > 0 ? &catalog->newest[1] : NULL;

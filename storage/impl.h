@@ -23,7 +23,7 @@ enum {
     OLDER_MAX = 64              /* files that one store_find_older looks at */
 };
 
-enum job_kind { JOB_FILE, JOB_WRITE, JOB_CUT, JOB_PURGE, JOB_INSTALL, JOB_CHECKPOINT, JOB_DRAIN, JOB_OLDER, JOB_CLOSE };
+enum job_kind { JOB_FILE, JOB_WRITE, JOB_CUT, JOB_PURGE, JOB_RESET, JOB_INSTALL, JOB_CHECKPOINT, JOB_DRAIN, JOB_OLDER, JOB_CLOSE };
 
 /* Made on the loop, run on the storage env, finished and freed on the loop: owned by whose queue it is in. */
 struct store_job {
@@ -40,6 +40,7 @@ struct store_job {
     struct catalog_file *file; /* JOB_FILE, JOB_PURGE: one reference; taken by the storage env */
     const struct install *install; /* JOB_INSTALL: the caller's */
     struct store_older *older; /* JOB_OLDER: the caller's */
+    char keep[STORE_KEEP_SIZE]; /* JOB_RESET */
     void (*done)(void *arg);
     void *arg;
 };
@@ -129,6 +130,7 @@ void writer_run_job(struct env_msg *msg);
 
 /* What writer.c gives writer_purge.c. */
 void writer_flush(struct writer *w);
+void writer_close_files(struct writer *w); /* the newest one and its index; all is written */
 void writer_checkpoint(struct writer *w, uint64_t index); /* syncs what is written, and says so */
 void writer_die_if(struct writer *w, int rv, const char *doing, const char *what, const struct errmsg *em);
 
@@ -143,6 +145,12 @@ void writer_install(struct writer *w, const struct install *install);
 void writer_purge_finish(struct writer *w); /* what is under way, at once */
 void writer_purge_drop(struct writer *w);   /* the store is closing */
 void writer_find_older(struct writer *w, struct store_older *older);
+
+/* ---- reset.c --------------------------------------------------------------------------------------------- */
+
+void writer_reset(struct writer *w, const struct store_job *job);
+/* At the start, on the loop: ends what was begun before the checkpoint that names `list`. */
+int reset_resume(struct env *env, const char *binlog_dir, const char *index_dir, uint64_t list, struct errmsg *em);
 
 /* ---- writer_index.c: on the storage env, at the start on the loop ---------------------------------------- */
 
@@ -194,6 +202,8 @@ struct catalog_file *catalog_file_new(const char *binlog_dir, uint64_t era, cons
                                       const struct gtid_set *state_before);
 struct catalog_file *catalog_file_ref(struct catalog_file *file);
 void catalog_file_unref(struct catalog_file *file);
+/* No file; the next one does not follow the last one of `old`. */
+struct catalog *catalog_after_reset(const struct catalog *old);
 /* The list without the files before file `at`. */
 int catalog_purge(const struct catalog *old, size_t at, struct catalog **out, struct errmsg *em);
 /* These files instead: the same ones, grown, and later ones; some of the oldest may be gone. */

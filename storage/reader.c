@@ -70,7 +70,8 @@ static int missing(struct reader *r, struct errmsg *em)
 {
     const struct catalog_entry *end;
     uint64_t offset;
-    if (store_sub_end(r->sub, &end, &offset) && r->file->ordinal < r->sub->catalog->first) {
+    (void)store_sub_end(r->sub, &end, &offset);
+    if (r->file->ordinal < r->sub->catalog->first) {
         return err_set(em, READER_PURGED, "%s was removed", r->file->path);
     }
     int rv = err_wrap(em, READER_CORRUPT, "a file of the log is missing");

@@ -206,6 +206,7 @@ static int bring_to(struct env *env, const char *binlog_dir, const char *index_d
         mem_free(path);
     }
     rv = rv ? rv : remove_all_later(env, binlog_dir, index_dir, files, later, em);
+    rv = rv ? rv : reset_resume(env, binlog_dir, index_dir, cp->list, em);
     rv = rv ? rv : purge_resume(env, binlog_dir, index_dir, cp->list, files, &torn, em);
     if (!rv && torn) {
         rv = sweep(env, binlog_dir, index_dir, files, em);

@@ -13,6 +13,8 @@
 #include "storage/filelist.h"
 #include "storage/impl.h"
 
+#include <string.h>
+
 #define HOLD_NS ENV_MS
 enum { HOLD_BYTES = 64 << 10 };
 
@@ -250,6 +252,15 @@ void store_install(struct store *store, const struct install *install, void (*do
 {
     struct store_job *job = job_new(store, JOB_INSTALL, install->index, done, arg);
     job->install = install;
+    job_post(job);
+}
+
+void store_reset(struct store *store, uint64_t index, const char *keep)
+{
+    CHECK(store_keep_ok(keep));
+    struct store_job *job = job_new(store, JOB_RESET, index, NULL, NULL);
+    store->n_damages = 0;
+    memcpy(job->keep, keep, strlen(keep) + 1);
     job_post(job);
 }
 

@@ -101,6 +101,12 @@ void store_purge(struct store *store, uint64_t index, uint64_t era, const char *
 struct install;
 void store_install(struct store *store, const struct install *install, void (*done)(void *arg), void *arg);
 
+/* All files go away, and GTIDs with them: into binlog/old/KEEP/ERA on this node. A name that store_keep_ok takes. The next
+ * file's era is a higher one. Who reads one of them can read it to its end, and is told READER_PURGED when there is a new file. */
+enum { STORE_KEEP_SIZE = 64 };
+bool store_keep_ok(const char *name); /* letters, digits, and behind the first one "-_." */
+void store_reset(struct store *store, uint64_t index, const char *keep);
+
 /* When all jobs before this one are written: syncs what they touched, writes the checkpoint durably, then
  * done(arg). Each index that has a job before has all of its jobs before. The checkpoint is of `index`, or of
  * the last job's index when that is higher. done may be NULL. */

@@ -78,6 +78,12 @@ static void close_newest(struct writer *w)
     }
 }
 
+void writer_close_files(struct writer *w)
+{
+    close_newest(w);
+    writer_index_close(w);
+}
+
 static void publish(struct writer *w)
 {
     struct catalog_file *file = newest_file(w);
@@ -362,6 +368,7 @@ void writer_run_job(struct env_msg *msg)
         case JOB_CUT: do_cut(w, job); break;
         case JOB_PURGE: writer_purge(w, job); break;
         case JOB_INSTALL: do_install(w, job->install); break;
+        case JOB_RESET: writer_reset(w, job); break;
         case JOB_CHECKPOINT: writer_checkpoint(w, job->index); break;
         case JOB_DRAIN: writer_flush(w); break;
         case JOB_OLDER: writer_find_older(w, job->older); break;

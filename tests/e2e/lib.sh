@@ -522,7 +522,7 @@ hf_sql() { # NODE NAME SQL
 # The newest era's directory of a node.
 hf_era() { # NODE
     local era
-    era=$(find "$SCRATCH/node$1/data/binlog" -mindepth 1 -maxdepth 1 -type d 2>/dev/null | sort -V | tail -n 1)
+    era=$(find "$SCRATCH/node$1/data/binlog" -mindepth 1 -maxdepth 1 -type d -name "[0-9]*" 2>/dev/null | sort -V | tail -n 1)
     [ -n "$era" ] || { echo "node $1 has no era yet"; return 1; }
     printf '%s\n' "$era"
 }

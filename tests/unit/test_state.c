@@ -678,9 +678,74 @@ static void hostile_entries(void)
     buf_free(&b);
 }
 
+static int put_away(struct state *s, const char *keep, struct state_effect *e)
+{
+    struct entry_reset reset;
+    struct buf b;
+    snprintf(reset.keep, sizeof reset.keep, "%s", keep);
+    buf_init(&b, ENTRY_MAX);
+    entry_put_reset(&b, &reset);
+    return apply(s, &b, e);
+}
+
+static struct state *read_again(struct state *s)
+{
+    struct state *again = NULL;
+    struct buf b;
+    buf_init(&b, 1 << 20);
+    state_encode(s, &b);
+    struct cur c = cur_of(b.data, b.len);
+    UNIT_INT(state_decode(&c, &again), 0);
+    buf_free(&b);
+    state_free(s);
+    return again;
+}
+
+/* All of the history goes, but not the numbers of its eras; never while a source is followed. */
+static void a_history_is_put_away(void)
+{
+    struct state *s = state_new();
+    struct state_effect e;
+    struct buf b;
+    struct source_settings source = {.host = "db1", .port = 3306, .running = true};
+    UNIT_INT(put_away(s, "kept", &e), 0);
+    UNIT_TRUE(e.status == E_CONTRADICTION && !e.reset); /* nothing is held */
+    UNIT_UINT(state_next_era(s), 1);
+    UNIT_INT(begin_file(s, 1, "mysql-bin.000001", FLAVOUR_MYSQL, NULL), 0);
+    UNIT_INT(begin_file(s, 2, "mysql-bin.000001", FLAVOUR_MYSQL, ""), 0);
+    put_events(&b, "mysql-bin.000001", 4, 100, 104, 1);
+    b.data[ENTRY_HEAD] = 2; /* its era */
+    UNIT_INT(apply(s, &b, &e), 0);
+    buf_init(&b, ENTRY_MAX);
+    entry_put_source(&b, &source);
+    UNIT_INT(apply(s, &b, &e), 0);
+    UNIT_INT(put_away(s, "kept", &e), 0);
+    UNIT_TRUE(e.status == E_CONTRADICTION && !e.reset);
+    source.running = false;
+    buf_init(&b, ENTRY_MAX);
+    entry_put_source(&b, &source);
+    UNIT_INT(apply(s, &b, &e), 0);
+    UNIT_INT(put_away(s, "../up", &e), 0);
+    UNIT_TRUE(e.status == E_CONTRADICTION && !e.reset);
+    UNIT_INT(put_away(s, "kept", &e), 0);
+    UNIT_TRUE(e.status == 0 && e.reset);
+    UNIT_STR(e.reset_to.keep, "kept");
+    for (unsigned i = 0; i < 2; i++) {
+        UNIT_TRUE(!state_file(s) && !state_era(s) && !s->executed && !s->boundary && !s->anonymous);
+        UNIT_STR(s->source.host, "db1");
+        UNIT_UINT(state_next_era(s), 3);
+        s = read_again(s);
+    }
+    UNIT_INT(begin_file(s, 2, "mysql-bin.000001", FLAVOUR_MARIADB, NULL), E_CONTRADICTION);
+    UNIT_INT(begin_file(s, 3, "mysql-bin.000001", FLAVOUR_MARIADB, NULL), 0); /* of the other flavour, even */
+    UNIT_UINT(state_next_era(s), 4);
+    UNIT_UINT(filelist_count(s->files), 1);
+    state_free(s);
+}
+
 UNIT_MAIN("state", UNIT_TEST(txns_read_back), UNIT_TEST(files_grow_and_are_cut), UNIT_TEST(proof_does_not_depend_on_the_cuts),
           UNIT_TEST(contradictions_are_left_out), UNIT_TEST(files_must_continue_the_history),
           UNIT_TEST(a_new_era_continues_what_is_held), UNIT_TEST(a_mariadb_state_never_goes_back),
           UNIT_TEST(transactions_without_a_gtid_are_remembered),
-          UNIT_TEST(manifest_holds_everything), UNIT_TEST(files_are_purged), UNIT_TEST(users_can_be_dropped), UNIT_TEST(alarms_begin_end_and_are_read),
+          UNIT_TEST(manifest_holds_everything), UNIT_TEST(files_are_purged), UNIT_TEST(a_history_is_put_away), UNIT_TEST(users_can_be_dropped), UNIT_TEST(alarms_begin_end_and_are_read),
           UNIT_TEST(alarms_are_bounded), UNIT_TEST(hostile_entries))

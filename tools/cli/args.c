@@ -200,6 +200,12 @@ static int set_before(struct cli *cli, const char *value)
     return CLI_OK;
 }
 
+static int set_keep_old(struct cli *cli, const char *value)
+{
+    cli->keep_old = value;
+    return CLI_OK;
+}
+
 static int set_force(struct cli *cli, const char *value)
 {
     (void)value;
@@ -276,9 +282,10 @@ const struct option_row OPTIONS[] = {
     {0, "auth", VALUE_REQUIRED, "PLUGIN", "default, caching_sha2_password, mysql_native_password", "user add",
      "default caching_sha2_password mysql_native_password", set_auth},
     {0, "to", VALUE_REQUIRED, "ID", "the node that shall lead", "switchover", "", set_to},
-    {0, "to", VALUE_REQUIRED, "FILE", "the oldest file that stays", "log purge", "", set_to},
+    {0, "to", VALUE_REQUIRED, "[ERA/]FILE", "the oldest file that stays", "log purge", "", set_to},
     {0, "before", VALUE_REQUIRED, "TIME", "purge files older than that, UTC; or than so long ago: 36h, 7d", "log purge", "", set_before},
-    {0, "force", VALUE_NONE, NULL, "also what a replica needs", "log purge", "", set_force},
+    {0, "force", VALUE_NONE, NULL, "also what a replica needs", "log purge, source reset", "", set_force},
+    {0, "keep-old", VALUE_REQUIRED, "DIR", "where the old files go, in binlog/old of each node", "source reset", "", set_keep_old},
     {0, "from", VALUE_REQUIRED, "POS", "where to begin in the file (4)", "log events", "", set_from},
     {0, "limit", VALUE_REQUIRED, "N", "at most so many events (1000)", "log events", "", set_limit},
     {0, "rate", VALUE_REQUIRED, "MIB", "read so many MiB a second (256), 0: as fast as it goes", "log verify", "",

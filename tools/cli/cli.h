@@ -47,7 +47,8 @@ struct cli {
     const char *role;   /* of user add */
     const char *to;     /* of switchover and log purge */
     const char *before; /* of log purge */
-    bool force;         /* the same */
+    const char *keep_old; /* of source reset */
+    bool force;         /* of both */
     const char *auth;   /* the same */
     unsigned long from, limit; /* of log events; 0: not given */
     unsigned long rate;        /* of log verify, MiB a second */
@@ -182,6 +183,7 @@ int cmd_source_set(struct cli *cli);
 int cmd_source_check(struct cli *cli);
 int cmd_source_start(struct cli *cli);
 int cmd_source_stop(struct cli *cli);
+int cmd_source_reset(struct cli *cli);
 
 int cmd_compensate(struct cli *cli);
 int compensate_check(struct cli *cli); /* source check HOST */

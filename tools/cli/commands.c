@@ -46,6 +46,14 @@ const struct command COMMANDS_TABLE[] = {
      "Commits on a source that waits for our acknowledgement wait until it is followed again, or until its "
      "own timeout ends the waiting.\n",
      "holdfast source stop\n", "", 0, 0, cmd_source_stop},
+    {"source reset", "--keep-old DIR [--force]", "forgets the history of the source",
+     "The way out when the source's history is not the one held here and never will be: it was reset, or lost transactions. On each node "
+     "all binlog files go to binlog/old/DIR in its data directory (they are moved, not copied), and the cluster holds no GTIDs any more. "
+     "The source stays set; holdfast source start then begins with its files as with those of a new one.\n"
+     "\n"
+     "The source has to be stopped (holdfast source stop). Replicas of the old history have to be set up again. What a replica still "
+     "needs is not put away, unless --force is given.\n",
+     "holdfast source stop\nholdfast source reset --keep-old 2026-11-before-reset\nholdfast source start\n", "", 0, 0, cmd_source_reset},
     {"compensate", "HOST[:P]... [--dry-run] [--wait SECONDS]", "bring a server what it lacks of what the cluster holds",
      "Shows which transactions the server lacks, and which it has that the cluster does not hold. Then it is made to replicate from a "
      "member, with the replication account that it has: only host and port change. When it lacks nothing it is stopped, and both sides are "
@@ -102,14 +110,14 @@ const struct command COMMANDS_TABLE[] = {
      "go on with --from and the last end.\n",
      "holdfast log events mysql-bin.000042\nholdfast log events mysql-bin.000042 --from 4711 --limit 20\n", "", 0, 1,
      cmd_log_events},
-    {"log purge", "--to FILE | --before TIME [--force] [--dry-run]", "removes the oldest binlog files, on all nodes",
-     "All files before FILE (the newest of that name), or those whose last event is older than TIME: 2026-11-21, 2026-11-21T03:12:07 "
+    {"log purge", "--to [ERA/]FILE | --before TIME [--force] [--dry-run]", "removes the oldest binlog files, on all nodes",
+     "All files before FILE (the newest of that name, or that of the era), or those whose last event is older than TIME: 2026-11-21, 2026-11-21T03:12:07 "
      "(UTC), or so long ago: 90m, 36h, 7d. The newest file always stays.\n"
      "\n"
      "What a replica reads on any node stays, and all behind it; so does what one was reading that left less than the setting "
      "replica_grace ago. A warning says which file and who. --force removes it all the same: such a replica has to be set up again. "
      "Files are purged by themselves when binlog_expire_logs_seconds or max_binlog_total_size is set (holdfast setting list).\n",
-     "holdfast log purge --before 7d --dry-run\nholdfast log purge --to mysql-bin.000042\n", "", 0, 0, cmd_log_purge},
+     "holdfast log purge --before 7d --dry-run\nholdfast log purge --to mysql-bin.000042\nholdfast log purge --to 2/mysql-bin.000007\n", "", 0, 0, cmd_log_purge},
     {"log verify", "[--rate MIB] [--rebuild]", "reads the binlog files of this node and says whether they are sound",
      "File after file of all eras: the checksum of every event, the hashes that were kept when it was written, and its index. "
      "Standard error shows how far it is when it is a terminal. It waits for each file as long as a slow disk needs for it, and "

@@ -291,6 +291,19 @@ static bool time_ago(const char *text, char *time_text, size_t size)
     return gmtime_r(&then, &tm) && strftime(time_text, size, "%Y-%m-%d %H:%M:%S", &tm) > 0;
 }
 
+/* "2/mysql-bin.000007": of that era. */
+static void put_purge_to(struct buf *sql, const char *to)
+{
+    size_t digits = strspn(to, "0123456789");
+    bool era = digits > 0 && digits < 20 && to[digits] == '/';
+    if (era) {
+        buf_printf(sql, "PURGE BINARY LOGS ERA %.*s TO ", (int)digits, to);
+    } else {
+        buf_str(sql, "PURGE BINARY LOGS TO ");
+    }
+    sql_literal(sql, era ? to + digits + 1 : to);
+}
+
 int cmd_log_purge(struct cli *cli)
 {
     struct buf sql;
@@ -300,10 +313,12 @@ int cmd_log_purge(struct cli *cli)
         return cli_fail(CLI_USAGE, "log purge: say either --to FILE or --before TIME");
     }
     buf_init(&sql, STATEMENT_MAX);
-    buf_str(&sql, cli->to ? "PURGE BINARY LOGS TO " : "PURGE BINARY LOGS BEFORE ");
-    sql_literal(&sql, cli->to                                               ? cli->to
-                      : time_ago(cli->before, ago, sizeof ago) ? ago
-                                                               : cli->before);
+    if (cli->to) {
+        put_purge_to(&sql, cli->to);
+    } else {
+        buf_str(&sql, "PURGE BINARY LOGS BEFORE ");
+        sql_literal(&sql, time_ago(cli->before, ago, sizeof ago) ? ago : cli->before);
+    }
     buf_str(&sql, cli->force ? " FORCE" : "");
     if (cli->dry_run) {
         buf_str(&sql, " DRY RUN");

@@ -169,6 +169,25 @@ int cmd_source_stop(struct cli *cli)
     return cli_change(cli, "STOP REPLICA", "The source is not followed any longer.");
 }
 
+int cmd_source_reset(struct cli *cli)
+{
+    enum { RESET_MAX = 4096 };
+    struct buf sql;
+    if (!cli->keep_old) {
+        return cli_fail(CLI_USAGE, "source reset: say with --keep-old DIR where the old files go");
+    }
+    buf_init(&sql, RESET_MAX);
+    buf_str(&sql, "RESET REPLICA KEEP OLD ");
+    sql_literal(&sql, cli->keep_old);
+    buf_str(&sql, cli->force ? " FORCE" : "");
+    int rv = cli_change(cli, buf_cstr(&sql), "The old history is put away.");
+    if (!rv) {
+        cli_warnings(cli);
+    }
+    buf_free(&sql);
+    return rv;
+}
+
 /* ---- show ---- */
 
 /* What SHOW REPLICA STATUS knows beyond the status variables; both flavours' names. */
