@@ -174,7 +174,7 @@ int catalog_purge(const struct catalog *old, size_t at, struct catalog **out, st
 
 struct catalog *catalog_after_reset(const struct catalog *old)
 {
-    return catalog_new(old->binlog_dir, filelist_new(), old->first + old->n + 1);
+    return catalog_new(old->binlog_dir, filelist_new(), old->first + old->n + 1, old->generation);
 }
 
 const struct catalog_entry *catalog_newest(const struct catalog *catalog)
