@@ -287,10 +287,10 @@ static int file_rename(struct env *env, const char *from, const char *to, struct
         return err_errno(em, errno, "%s", from);
     }
     struct disk_file *d = disk_file(world_of(env), from, false);
-    if (d) {
+    disk_forget(world_of(env), to);
+    if (d) { /* else it is from an earlier life, and safe */
         uint64_t synced = d->synced;
         disk_forget(world_of(env), from);
-        disk_forget(world_of(env), to);
         disk_file(world_of(env), to, true)->synced = synced;
     }
     return 0;
