@@ -37,6 +37,17 @@ static void bodies(enum message_kind kind, const uint8_t *data, size_t n)
             again(&m);
             message_raft_free(&m);
         }
+    } else if (kind == MESSAGE_OFFER) {
+        uint32_t sum;
+        if (!message_offer_get(&body, &m, &sum)) {
+            raft_configuration_close(&m.install_snapshot.conf);
+        }
+    } else if (kind == MESSAGE_FETCH) {
+        struct message_fetch f;
+        MUST(message_fetch_get(&body, &f) || (f.n && f.n <= MESSAGE_PIECE_MAX && strlen(f.name) < sizeof f.name));
+    } else if (kind == MESSAGE_PIECE) {
+        struct message_piece p;
+        MUST(message_piece_get(&body, &p) || p.n <= MESSAGE_PIECE_MAX);
     } else if (kind == MESSAGE_REFUSAL) {
         (void)message_refusal_get(&body, &refusal);
     } else {

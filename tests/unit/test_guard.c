@@ -87,6 +87,25 @@ static void refusals_pass_as_they_are(void)
     UNIT_UINT(answer(5, 20, 0), 0); /* what was refused is not verified by that */
 }
 
+/* That leader would offer the snapshot again at once, or another one; a later leader learns the truth. */
+static void who_offers_a_snapshot_is_told_nothing(void)
+{
+    struct raft_message m = {.type = RAFT_IO_APPEND_ENTRIES_RESULT, .server_id = 2, .server_address = "b:1"};
+    begin(RAFT_FOLLOWER, 5);
+    guard.fetch_leader = 2;
+    guard.fetch_term = 5;
+    m.append_entries_result = (struct raft_append_entries_result){.term = 5, .last_log_index = 20, .rejected = 17};
+    guard_send(&guard, &m);
+    UNIT_TRUE(m.append_entries_result.rejected == 0 && m.append_entries_result.last_log_index == 0);
+    UNIT_UINT(answer(6, 20, 17), 20);
+    m.server_id = 3;
+    m.append_entries_result = (struct raft_append_entries_result){.term = 5, .last_log_index = 20, .rejected = 17};
+    guard_send(&guard, &m);
+    UNIT_TRUE(m.append_entries_result.rejected == 17 && m.append_entries_result.last_log_index == 20);
+    guard.fetch_leader = guard.fetch_term = 0;
+    UNIT_UINT(answer(5, 20, 17), 20);
+}
+
 /* libraft answers when the entries are written. */
 static void what_is_being_written_is_verified(void)
 {
@@ -260,7 +279,7 @@ static void what_is_new_is_left_alone(void)
 }
 
 UNIT_MAIN("guard", UNIT_TEST(leftovers_are_not_counted), UNIT_TEST(each_term_begins_with_nothing),
-          UNIT_TEST(a_late_answer_says_nothing_to_another_term), UNIT_TEST(refusals_pass_as_they_are),
+          UNIT_TEST(a_late_answer_says_nothing_to_another_term), UNIT_TEST(refusals_pass_as_they_are), UNIT_TEST(who_offers_a_snapshot_is_told_nothing),
           UNIT_TEST(what_is_being_written_is_verified), UNIT_TEST(a_snapshot_is_verified), UNIT_TEST(results_wait_for_the_first_entry),
           UNIT_TEST(refusals_do_not_wait), UNIT_TEST(results_of_another_term_are_not_kept), UNIT_TEST(only_a_leader_holds),
           UNIT_TEST(committed_entries_are_left_out), UNIT_TEST(what_is_new_is_left_alone))
