@@ -12,6 +12,7 @@
 
 #include "protocol/base/mem.h"
 #include "protocol/gtid_lack.h"
+#include "raft/mutation.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -188,9 +189,11 @@ static void source_told(void *arg, const struct gtid_set *has, const struct gtid
         fail(c, has ? "the source is of another flavour" : error);
         return;
     }
-    struct gtid_set *left = gtid_lacking(c->set, has, applied);
-    gtid_set_free(c->set);
-    c->set = left;
+    if (!MUTATED(ERRANT_SOURCE)) {
+        struct gtid_set *left = gtid_lacking(c->set, has, applied);
+        gtid_set_free(c->set);
+        c->set = left;
+    }
     (void)gtid_set_subtract(c->set, held_by(c));
     keep_errant(c);
     if (gtid_set_is_empty(c->set)) {

@@ -24,7 +24,8 @@
     X(ROLLBACK, 32768, "a change of members that is truncated is left to libraft")                                         \
     X(LOST, 65536, "a member that has less than it acknowledged is admitted")                              \
     X(FOLLOW_RULE, 131072, "a source that lacks something is followed")                                                    \
-    X(ERRANT_HERE, 262144, "a replica is errant that has what this node alone has not")
+    X(ERRANT_HERE, 262144, "a replica is errant that has what this node alone has not")                             \
+    X(ERRANT_SOURCE, 524288, "the source is not asked whether it has what a replica has")
 
 enum mutation {
 #define MUTATION_ENUM(name, bit, text) MUTATION_##name = bit,

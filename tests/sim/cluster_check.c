@@ -171,19 +171,27 @@ static void check_gtids(struct world *w, struct world_node *node)
     }
 }
 
+bool cluster_check_raft(struct world *w, struct world_node *node)
+{
+    if (!node->cluster || !sim_host_process(node->host) || !cluster_formed(node->cluster)) {
+        return false;
+    }
+    check_term(w, node);
+    see_installed(w, node);
+    check_commit(w, node);
+    check_candidate(w, node);
+    check_pace(w, node);
+    return true;
+}
+
 void cluster_check_step(struct world *w)
 {
     for (unsigned i = 0; i < w->n_nodes; i++) {
         struct world_node *node = &w->nodes[i];
-        if (!node->cluster || !sim_host_process(node->host) || !cluster_formed(node->cluster)) {
+        if (!cluster_check_raft(w, node)) {
             continue;
         }
-        check_term(w, node);
-        see_installed(w, node);
-        check_commit(w, node);
-        check_candidate(w, node);
         check_gtids(w, node);
-        check_pace(w, node);
         bool leads = cluster_leading(node->cluster);
         if (leads && !node->led) {
             check_new_leader(w, node);

@@ -7,7 +7,7 @@
  * old source returns: as the cluster's source it is refused, as a replica too when it has what nobody else has. Maybe the next one
  * dies the same way.
  *
- * All along: a new leader has every transaction that was acknowledged by any of them, or given to a replica; replicas (by GTID) get each
+ * All along the log is as in cluster_check.c: what is committed is on a majority of disks. A new leader has every transaction that was acknowledged by any of them, or given to a replica; replicas (by GTID) get each
  * transaction once, in order, over all eras. In the end the GTID state of every node is that of the last source, and its files equal
  * those of the sources that they came from. Failure: as in cluster.c. */
 #include "tests/sim/cluster_world.h"
@@ -20,7 +20,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { SOURCES = 3, CROSSING = 2, TEXT = 120, WALL_SECONDS = 1790000000, LEADER_S = 30, SETTLE_S = 200, IN_USE_OFFSET = EVENT_MAGIC_SIZE + 17 };
+enum { SOURCES = 3, CROSSING = 2, TEXT = 120, WALL_SECONDS = 1790000000, LEADER_S = 30, SETTLE_S = 200, STALL_S = 300, IN_USE_OFFSET = EVENT_MAGIC_SIZE + 17 };
 
 /* Whose transactions a replica expects. */
 struct expectation {
@@ -36,14 +36,14 @@ struct loss {
     size_t now;             /* the one that is followed */
     struct expectation expect, heirs;
     struct expectation old[SOURCES];
-    struct replica_sim *crossing[CROSSING], *heir, *returned[SOURCES];
-    struct sim_host *heir_host, *returned_hosts[SOURCES], *tool;
+    struct replica_sim *crossing[CROSSING], *heir, *early, *returned[SOURCES];
+    struct sim_host *heir_host, *early_host, *returned_hosts[SOURCES], *tool;
     struct admin_sim *admin;
     char change[TEXT];
     const char *statements[4];
     struct gtid_set *promised; /* acknowledged to clients */
     size_t acked;              /* of the source that is followed, in it */
-    unsigned refused, lacked, ahead, tails, errants;
+    unsigned refused, lacked, ahead, tails, errants, earlies;
 };
 
 /* ---- what must hold after each event ---- */
@@ -93,7 +93,7 @@ static void check_step(struct loss *l)
     note_promises(l);
     for (unsigned i = 0; i < l->w.n_nodes; i++) {
         struct world_node *node = &l->w.nodes[i];
-        bool leads = node->cluster && sim_host_process(node->host) && cluster_formed(node->cluster) && cluster_leading(node->cluster);
+        bool leads = cluster_check_raft(&l->w, node) && cluster_leading(node->cluster);
         if (leads && !node->led) {
             l->w.elections++;
             check_leader(l, node);
@@ -239,6 +239,8 @@ static void make(struct loss *l, uint64_t seed, const struct world_options *opti
     }
     l->heir_host = sim_host_new(w->sim, "heir1");
     l->heir = crossing_new(l, l->heir_host, 800, &l->heirs, false);
+    l->early_host = sim_host_new(w->sim, "early1");
+    l->early = crossing_new(l, l->early_host, 801, &l->expect, false);
     l->tool = sim_host_new(w->sim, "tool3");
     l->statements[0] = "STOP REPLICA";
     l->statements[1] = l->change;
@@ -386,6 +388,41 @@ static bool is_followed(struct loss *l)
     return source_sim_acked(source_now(l)) > l->common[l->now];
 }
 
+static bool early_is_level(struct loss *l)
+{
+    return replica_sim_received(l->early) >= source_sim_history(source_now(l))->n_txns;
+}
+
+/* A replica has read the source itself, before the nodes, whose disks are slow, have acknowledged; then it goes to a node. It waits there. */
+static void reads_ahead(struct loss *l)
+{
+    struct world *w = &l->w;
+    unsigned slow = (unsigned)rng_between(w->rng, 50, 1000);
+    source_sim_load(source_now(l), source_sim_history(source_now(l))->n_txns + 200);
+    for (unsigned i = 0; i < w->n_nodes; i++) {
+        sim_slow_disk(w->node_hosts[i], slow);
+    }
+    pass(l, rng_between(w->rng, 100 * ENV_MS, ENV_S));
+    replica_sim_has(l->early, source_sim_history(source_now(l))->n_txns);
+    replica_sim_start(l->early);
+    pass(l, rng_between(w->rng, ENV_S, 6 * ENV_S));
+    for (unsigned i = 0; i < w->n_nodes; i++) {
+        sim_slow_disk(w->node_hosts[i], 1);
+    }
+    heal(l);
+    if (!until(l, early_is_level, SETTLE_S * ENV_S)) {
+        sim_fail(w->sim, "a replica that was ahead has %zu of %zu transactions", replica_sim_received(l->early), source_sim_history(source_now(l))->n_txns);
+    }
+    sim_crash(l->early_host, SIM_KILL);
+    l->earlies++;
+}
+
+static bool all_is_committed(struct loss *l)
+{
+    struct world_node *leader = world_leader(&l->w);
+    return leader && raft_last_index(&leader->cluster->raft) == leader->cluster->raft.commit_index;
+}
+
 /* Its end comes while clients commit; often when it has not reached the cluster any more for a moment. */
 static void last_commits(struct loss *l)
 {
@@ -413,6 +450,9 @@ static void fail_over(struct loss *l)
     strike_sometimes(l, 2);
     heal(l);
     pass(l, 2 * ENV_S); /* what is still on its way arrives or does not */
+    if (!until(l, all_is_committed, STALL_S * ENV_S)) { /* a call that was begun on a slow disk takes its time */
+        sim_fail(w->sim, "the leader has entries that are not committed %d s after all was healed", STALL_S);
+    }
     size_t held = held_of(l, old), part = choose_part(l, held, old->n_txns);
     sim_note(w->sim, "loss: source %zu died with %zu transactions, %zu acknowledged, %zu held; one with %zu is promoted", l->now + 1, old->n_txns,
              source_sim_acked(source_now(l)), held, part);
@@ -584,6 +624,7 @@ static void release(struct loss *l)
         replica_sim_free(l->crossing[i]);
     }
     replica_sim_free(l->heir);
+    replica_sim_free(l->early);
     admin_sim_free(l->admin);
     gtid_set_free(l->promised);
 }
@@ -595,6 +636,10 @@ void cluster_loss_run(uint64_t seed, const struct world_options *options)
     set_up(&l);
     strike_sometimes(&l, 3);
     pass(&l, rng_between(l.w.rng, 1, 500 * ENV_MS));
+    heal(&l);
+    if (rng_chance(l.w.rng, 30)) {
+        reads_ahead(&l);
+    }
     for (uint64_t n = rng_chance(l.w.rng, 30) ? SOURCES - 1 : 1; n > 0; n--) {
         fail_over(&l);
         if (rng_chance(l.w.rng, 50) || n == 1) {
@@ -607,10 +652,10 @@ void cluster_loss_run(uint64_t seed, const struct world_options *options)
     for (size_t i = 0; i < l.w.n_nodes; i++) {
         check_files(&l, i);
     }
-    printf("ok seed=%" PRIu64 " nodes=%u flavour=%s sources=%zu transactions=%zu lacked=%u ahead=%u tails=%u errants=%u refused=%u elections=%u node_crashes=%u "
+    printf("ok seed=%" PRIu64 " nodes=%u flavour=%s sources=%zu transactions=%zu lacked=%u ahead=%u tails=%u errants=%u earlies=%u refused=%u elections=%u node_crashes=%u "
            "cuts=%u virtual_s=%" PRIu64 " events=%" PRIu64 " hash=%016" PRIx64 "\n",
            seed, l.w.n_nodes, flavour_name(l.w.history->flavour), l.now + 1, source_sim_history(source_now(&l))->n_txns, l.lacked, l.ahead, l.tails, l.errants,
-           l.refused, l.w.elections, l.w.node_crashes, l.w.cuts, (uint64_t)(sim_now(l.w.sim) / ENV_S), sim_events(l.w.sim), sim_hash(l.w.sim));
+           l.earlies, l.refused, l.w.elections, l.w.node_crashes, l.w.cuts, (uint64_t)(sim_now(l.w.sim) / ENV_S), sim_events(l.w.sim), sim_hash(l.w.sim));
     fflush(stdout);
     release(&l);
 }

@@ -82,6 +82,7 @@ bool world_until(struct world *w, bool (*done)(struct world *w), uint64_t ns);
 
 /* cluster_check.c: each breach is a sim_fail */
 void cluster_check_step(struct world *w);
+bool cluster_check_raft(struct world *w, struct world_node *node); /* its part that knows no source; false: the node is not up */
 void cluster_check_write(struct world *w, struct sim_host *host, const char *path, const void *data, size_t n, uint64_t at); /* of any node's disk */
 void cluster_check_files(struct world *w);                              /* what the nodes have is a part of the truth, and agrees with their GTID state */
 bool cluster_files_are_whole(struct world *w, size_t i, struct errmsg *em); /* ... and is all of it */
