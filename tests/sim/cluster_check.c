@@ -89,7 +89,9 @@ static void see_installed(struct world *w, struct world_node *node)
     if (s && s->replaces_log) {
         ledger_installed(w->ledger, node->number, s->index, s->term);
         if (s->index != node->installed) {
-            check_need(w, node);
+            if (!w->losses) {
+                check_need(w, node);
+            }
             node->installed = s->index;
             w->installs++;
         }

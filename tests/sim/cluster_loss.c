@@ -227,6 +227,7 @@ static void make(struct loss *l, uint64_t seed, const struct world_options *opti
 {
     struct world *w = &l->w;
     world_make(w, seed, options);
+    w->losses = true;
     source_sim_witness(w->source, cluster_check_ack, w);
     source_sim_floor(w->source, NULL, NULL);
     l->sources[0] = w->source;
@@ -567,7 +568,7 @@ static void settle(struct loss *l)
 }
 
 /* A part of the source's file, or (whole) all of it. `there`: whether the node has it. */
-static void compare_file(struct loss *l, size_t node, size_t era, const struct history_file *truth, bool whole, bool *there)
+static int compare_file(struct loss *l, size_t node, size_t era, const struct history_file *truth, bool whole, bool *there, struct errmsg *em)
 {
     char path[128];
     struct buf mine;
@@ -575,39 +576,51 @@ static void compare_file(struct loss *l, size_t node, size_t era, const struct h
     size_t n = truth->bytes.len;
     buf_init(&mine, (size_t)1 << 32);
     snprintf(path, sizeof path, "/data/binlog/%zu/%s", era + 1, truth->name);
-    int rv = sim_host_read_part(l->w.node_hosts[node], path, 0, false, &mine, &size);
-    *there = rv == 0;
-    if (rv == 0 && (mine.len > n || (whole && mine.len < n))) {
-        sim_fail(l->w.sim, "node%zu: %s has %zu bytes, the source's %zu", node + 1, path, mine.len, n);
-        *there = false;
+    *there = sim_host_read_part(l->w.node_hosts[node], path, 0, false, &mine, &size) == 0;
+    int rv = 0;
+    if (*there && (mine.len > n || (whole && mine.len < n))) {
+        rv = err_set(em, E_CORRUPT, "%s has %zu bytes, the source's %zu", path, mine.len, n);
     }
-    for (size_t k = 0; *there && k < mine.len && k < n; k++) {
+    for (size_t k = 0; !rv && *there && k < mine.len; k++) {
         uint8_t truly = k == IN_USE_OFFSET ? truth->bytes.data[k] & 0xfe : truth->bytes.data[k];
         if (mine.data[k] != truly) {
-            sim_fail(l->w.sim, "node%zu: %s differs from the source's file at %zu", node + 1, path, k);
-            break;
+            rv = err_set(em, E_CORRUPT, "%s differs from the source's file at %zu", path, k);
         }
     }
     buf_free(&mine);
+    return rv;
 }
 
 /* Of an era the files from the first one on that the node has; of the newest one all there are. */
-static void check_files(struct loss *l, size_t node)
+static int compare_files(struct loss *l, size_t node, struct errmsg *em)
 {
-    for (size_t era = 0; era <= l->now; era++) {
+    int rv = 0;
+    for (size_t era = 0; !rv && era <= l->now; era++) {
         const struct history *h = source_sim_history(l->sources[era]);
-        bool begun = false;
-        for (size_t i = 0; i < h->n_files; i++) {
-            bool there, last = era == l->now;
-            compare_file(l, node, era, h->files[i], last && begun, &there);
-            if (begun && last && !there) {
-                sim_fail(l->w.sim, "node%zu lacks %s of era %zu", node + 1, h->files[i]->name, era + 1);
+        bool begun = false, last = era == l->now;
+        for (size_t i = 0; !rv && i < h->n_files; i++) {
+            bool there;
+            rv = compare_file(l, node, era, h->files[i], last && begun, &there, em);
+            if (!rv && begun && last && !there) {
+                rv = err_set(em, E_NOTFOUND, "%s of era %zu is not there", h->files[i]->name, era + 1);
             }
             begun = begun || there;
         }
-        if (!begun) {
-            sim_fail(l->w.sim, "node%zu has no file of era %zu", node + 1, era + 1);
-        }
+        rv = rv || begun ? rv : err_set(em, E_NOTFOUND, "there is no file of era %zu", era + 1);
+    }
+    return rv;
+}
+
+static void check_files(struct loss *l, size_t node)
+{
+    struct errmsg em = {""};
+    int rv = compare_files(l, node, &em);
+    for (unsigned s = 0; rv && s < STALL_S; s++) { /* it may still write what it holds */
+        pass(l, ENV_S);
+        rv = compare_files(l, node, &em);
+    }
+    if (rv) {
+        sim_fail(l->w.sim, "the files of node%zu: %s", node + 1, em.text);
     }
 }
 
