@@ -3,7 +3,7 @@
  * What an operator wants stands in the replicated state as plans (raft/state_members.h), what is so in libraft's configuration. Whoever leads brings
  * the one to the other, one change at a time:
  *
- *     a new member     an empty node asks (JOIN) and names its data directory -> added as spare -> standby, when the log reaches back to what it has
+ *     a new member     an empty node asks (JOIN) and names its data directory -> added as spare -> standby, when it is up: it fetches files (raft/fetch.h), then gets the log
  *                      -> voter, when it is level -> the plan is done
  *     another disk     the old data directory is removed; that committed, it is as with a new member
  *     no member        its id is retired with the plan; removed; done
@@ -221,13 +221,6 @@ static bool add_server(struct cluster *c, const struct member_plan *p)
     return begun(c, raft_add(&c->raft, &c->change, p->id, address, NULL), "added as spare", p->id);
 }
 
-/* What it needs next is in the log. */
-static bool log_reaches(const struct cluster *c, const struct raft_server *s)
-{
-    uint64_t applied = cluster_net_applied(c, s->id, incarnation_of(s), NULL);
-    return !rio_snapshot_index(c->rio) || applied >= rio_first_index(c->rio);
-}
-
 static bool assign(struct cluster *c, const struct raft_server *s, int role, const char *what)
 {
     uint64_t id = s->id;
@@ -256,7 +249,7 @@ static bool step(struct cluster *c, const struct member_plan *p)
         return add_server(c, p);
     }
     if (s && s->role == RAFT_SPARE) {
-        return log_reaches(c, s) && assign(c, s, RAFT_STANDBY, "fed from the log now, as standby");
+        return is_up(c, s->id) && assign(c, s, RAFT_STANDBY, "fed by the leader now, as standby");
     }
     if (s && s->role == RAFT_STANDBY && p->goal == MEMBER_VOTER) {
         return promote(c, s);
@@ -500,7 +493,7 @@ void cluster_members_wait(const struct cluster *c, uint64_t id, char *text, size
         const char *trouble = net_trouble(c->net, id);
         snprintf(text, size, "waits for holdfastd to be started at %s with an empty data directory%s%.120s", p->address, trouble[0] ? ": " : "", trouble);
     } else if (s && s->role == RAFT_SPARE) {
-        snprintf(text, size, "fetches what the log has no more: %" PRIu64 " of %" PRIu64 " entries", has, end);
+        snprintf(text, size, "waits for a connection to it");
     } else if (s && s->role == RAFT_STANDBY && p->goal == MEMBER_VOTER) {
         snprintf(text, size, "catches up: %" PRIu64 " of %" PRIu64 " entries", has < end ? has : end, end);
     }

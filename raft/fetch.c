@@ -30,7 +30,7 @@ enum {
     ANSWER_RETRY_MS = 2,
 };
 
-enum phase { PHASE_IDLE, PHASE_MANIFEST, PHASE_PREPARE, PHASE_FILE, PHASE_FINISH, PHASE_MARK, PHASE_WHOLE };
+enum phase { PHASE_IDLE, PHASE_MANIFEST, PHASE_PREPARE, PHASE_FILE, PHASE_FINISH, PHASE_MARK, PHASE_WHOLE, PHASE_TAKEN };
 
 /* A snapshot as a leader offers it. */
 struct offer {
@@ -457,6 +457,9 @@ static void ticked(struct env_timer *timer)
         return;
     }
     env_timer_start(timer, TICK_MS * ENV_MS);
+    if (f->phase == PHASE_TAKEN) { /* it is being put in place */
+        return;
+    }
     if (f->phase != PHASE_WHOLE && f->handler->state(f->owner)->index >= index_of(&f->offer) &&
         (!f->newest.there || f->handler->state(f->owner)->index >= index_of(&f->newest))) {
         env_log(f->loop, ENV_INFO, "raft: the log has gone on by itself, no files are fetched any more");
@@ -686,6 +689,7 @@ bool fetch_take(struct fetch *f, uint64_t term, struct raft_message *m, const st
     CHECK(s->data.base);
     memcpy(s->data.base, f->manifest.data, f->manifest.len);
     s->data.len = f->manifest.len;
+    f->phase = PHASE_TAKEN;
     f->offer.there = false; /* the configuration is the message's */
     f->offer.m.install_snapshot.conf = (struct raft_configuration){.n = 0};
     *install = &f->install;
