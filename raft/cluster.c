@@ -312,7 +312,7 @@ static uint64_t first_to_keep(struct cluster *c)
 /* A snapshot would have members that nobody agreed on. */
 static bool change_is_open(const struct cluster *c)
 {
-    return c->raft.configuration_uncommitted_index || c->raft.configuration_index > raft_last_applied((struct raft *)(uintptr_t)&c->raft) + 1;
+    return !MUTATED(CHANGE_SNAPSHOT) && (c->raft.configuration_uncommitted_index || c->raft.configuration_index > raft_last_applied((struct raft *)(uintptr_t)&c->raft) + 1);
 }
 
 /* When enough bytes came in, the next look of libraft takes a snapshot. */
@@ -389,7 +389,7 @@ static int fsm_snapshot(struct raft_fsm *fsm, struct raft_buffer *bufs[], unsign
     struct cluster *c = fsm->data;
     struct buf b;
     raft_set_snapshot_threshold(&c->raft, UINT_MAX);
-    if (c->raft.configuration_uncommitted_index) {
+    if (c->raft.configuration_uncommitted_index && !MUTATED(CHANGE_SNAPSHOT)) {
         return RAFT_BUSY; /* the next entry asks again */
     }
     set_trailing(c);

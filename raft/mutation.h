@@ -25,7 +25,9 @@
     X(LOST, 65536, "a member that has less than it acknowledged is admitted")                              \
     X(FOLLOW_RULE, 131072, "a source that lacks something is followed")                                                    \
     X(ERRANT_HERE, 262144, "a replica is errant that has what this node alone has not")                             \
-    X(ERRANT_SOURCE, 524288, "the source is not asked whether it has what a replica has")
+    X(ERRANT_SOURCE, 524288, "the source is not asked whether it has what a replica has")                           \
+    X(CHANGE_SNAPSHOT, 1048576, "a snapshot does not wait for a change of members")                                 \
+    X(BOUND, 2097152, "bytes on their way to a member are not bounded")
 
 enum mutation {
 #define MUTATION_ENUM(name, bit, text) MUTATION_##name = bit,

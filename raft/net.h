@@ -51,6 +51,7 @@ int net_send(struct net *net, const struct raft_message *m);
 bool net_send_frame(struct net *net, uint64_t id, struct buf *frame);
 size_t net_pending(const struct net *net, uint64_t id); /* bytes on their way to it */
 bool net_up(const struct net *net, uint64_t id);
+size_t net_pending(const struct net *net, uint64_t id); /* bytes on their way; of one that is not up: PEERS_PENDING_MAX */
 const char *net_trouble(const struct net *net, uint64_t id); /* why there is no connection; "" */
 
 #endif

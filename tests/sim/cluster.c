@@ -209,10 +209,10 @@ static void run(uint64_t seed, const struct world_options *options)
     without_source(&w);
     wiped(&w);
     printf("ok seed=%" PRIu64 " nodes=%u flavour=%s transactions=%zu files=%zu acks=%" PRIu64 " dumps=%" PRIu64
-           " writes=%" PRIu64 " purged=%zu elections=%u node_crashes=%u source_crashes=%u cuts=%u switchovers=%u/%u moved=%u/%u faults=%u rots=%u refusals=%u installs=%u virtual_s=%" PRIu64
+           " writes=%" PRIu64 " purged=%zu elections=%u node_crashes=%u source_crashes=%u cuts=%u changes=%u switchovers=%u/%u moved=%u/%u faults=%u rots=%u refusals=%u installs=%u virtual_s=%" PRIu64
            " events=%" PRIu64 " hash=%016" PRIx64 "\n",
            seed, w.n_nodes, flavour_name(w.history->flavour), w.history->n_txns, w.history->n_files, source_sim_acks(w.source), source_sim_dumps(w.source),
-           w.writes, world_oldest(&w), w.elections, w.node_crashes, w.source_crashes, w.cuts, w.planned, w.switchovers, w.moved, w.moved + w.not_moved, w.faults, w.rots, w.refusals, w.installs,
+           w.writes, world_oldest(&w), w.elections, w.node_crashes, w.source_crashes, w.cuts, w.changes, w.planned, w.switchovers, w.moved, w.moved + w.not_moved, w.faults, w.rots, w.refusals, w.installs,
            (uint64_t)(sim_now(w.sim) / ENV_S), sim_events(w.sim), sim_hash(w.sim));
     fflush(stdout);
     world_free(&w);

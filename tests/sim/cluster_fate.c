@@ -11,9 +11,10 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 /* Without the hastened elections it takes 1000 to 2000 ms after a leader was heard last, and more when one attempt is not enough. */
-enum { DEAD_MS = 600, SILENT_MS = 1600 };
+enum { DEAD_MS = 600, SILENT_MS = 2400 /* what was on its way in a slow network still arrives */ };
 enum { FATES = 24, SWITCHOVER_SECONDS = 3, SWITCHOVER_TRIES = 5 };
 
 enum sim_crash cluster_any_crash(struct world *w)
@@ -240,7 +241,7 @@ static bool all_level(struct world *w)
             return false;
         }
     }
-    return leader != NULL;
+    return leader && cluster_voters(leader->cluster) == w->n_nodes;
 }
 
 static bool another_leads(struct world *w)
@@ -370,6 +371,9 @@ void cluster_check_moved(void *arg, const char *error)
     for (uint64_t term = w->moved_after + 1; term < WORLD_TERMS && !led; term++) {
         led = w->leaders[term] == w->moved_to + 1;
     }
+    if (strncmp(w->move, "ALTER CLUSTER SWITCHOVER", 24) != 0) {
+        return;
+    }
     w->moved += !error;
     w->not_moved += error != NULL;
     if (!error && !led && w->nodes[w->moved_to].cluster) {
@@ -420,6 +424,67 @@ static void switchover(struct world *w)
     }
 }
 
+/* ---- members ---- */
+
+static bool is_role(struct world *w, enum cluster_role role)
+{
+    struct cluster_member_info infos[CLUSTER_MEMBERS_MAX];
+    struct world_node *leader = world_leader(w);
+    size_t n = leader ? cluster_infos(leader->cluster, infos, CLUSTER_MEMBERS_MAX) : 0;
+    for (size_t i = 0; i < n; i++) {
+        if (infos[i].id == w->demoted) {
+            return infos[i].role == role && !leader->cluster->raft.configuration_uncommitted_index;
+        }
+    }
+    return false;
+}
+
+static bool is_standby(struct world *w)
+{
+    return is_role(w, CLUSTER_STANDBY);
+}
+
+static bool is_voter(struct world *w)
+{
+    return is_role(w, CLUSTER_VOTER) && admin_sim_done(w->mover) && !cluster_state(world_leader(w)->cluster)->members.n_plans;
+}
+
+static void ask_for_role(struct world *w, const char *verb)
+{
+    sim_crash(w->tool2, SIM_KILL);
+    world_run(w, ENV_MS);
+    snprintf(w->move, sizeof w->move, "ALTER CLUSTER %s MEMBER %" PRIu64, verb, w->demoted);
+    admin_sim_again(w->mover);
+    admin_sim_start(w->mover);
+}
+
+/* A voter becomes a standby, and a voter again, while its cluster's leaders may die. One at a time: the ledger counts all disks. */
+static void member_changes(struct world *w)
+{
+    bool all = rng_chance(w->rng, 50);
+    if (!w->demoted) {
+        w->demoted = cluster_any_node(w) + 1;
+        ask_for_role(w, "DEMOTE");
+        if (rng_chance(w->rng, 50)) {
+            world_until(w, is_standby, rng_between(w->rng, ENV_MS, 3 * ENV_S));
+        } else {
+            world_run(w, rng_between(w->rng, ENV_MS, 20 * ENV_MS));
+        }
+        w->changes += is_standby(w);
+    }
+    if (rng_chance(w->rng, 60)) { /* meanwhile */
+        size_t i = cluster_any_node(w);
+        crash_node(w, i);
+        world_run(w, any_pause(w));
+        cluster_start_again(w, i);
+    }
+    ask_for_role(w, "PROMOTE");
+    if (world_until(w, is_voter, all ? 10 * ENV_S : ENV_S)) {
+        w->demoted = 0;
+    }
+    sim_crash(w->tool2, SIM_KILL);
+}
+
 void cluster_purge(struct world *w)
 {
     if (w->janitor && rng_chance(&w->purge_rng, 60)) {
@@ -449,6 +514,7 @@ void cluster_misfortune(struct world *w)
     case 16: switchover(w); break;
     case 17: cluster_bad_disk(w); break;
     case 18: cluster_rot(w); break;
+    case 23: member_changes(w); break;
     default: one_node(w);
     }
     cluster_check_files(w);

@@ -34,6 +34,7 @@ struct world_node {
     uint64_t committed; /* in this life */
     uint64_t last;      /* of its log, when no snapshot was being installed */
     uint64_t installed; /* the last snapshot of another member's that was taken over: its index */
+    bool snapshot;      /* one is being stored */
     int state;          /* libraft's, when last looked at; -1: not yet */
     bool led;
     bool may_fail; /* a start that fails is no breach: its disk is bad */
@@ -61,6 +62,8 @@ struct world {
     struct sim_host *janitor_host;
     struct rng purge_rng;
     struct admin_sim *mover; /* who moves the lead */
+    uint64_t demoted; /* a member that is to be a voter again; 0: none */
+    unsigned changes;
     uint64_t moved_after; /* the highest term with a leader when he asked */
     unsigned moved, not_moved; /* answers */
     char move[64];
