@@ -85,15 +85,15 @@ static bool caught_up(struct errant *e, struct suspect *s)
 
 /* ---- asking the leader ---- */
 
-/* As a replica is called: where it says that it is, else where it comes from. */
+/* As a replica is called: where it says that it is, else where it comes from; never by the port that it calls from, which is another one each time. */
 static void name_of(const struct serve_replica *r, char *text, size_t size)
 {
-    const char *colon = strrchr(r->peer, ':');
-    if (r->registered && r->port && (r->host[0] || colon)) {
-        int n = r->host[0] ? (int)strlen(r->host) : (int)(colon - r->peer); /* without the port that it calls from */
-        snprintf(text, size, "%.*s:%u", n, r->host[0] ? r->host : r->peer, (unsigned)r->port);
+    const char *host = r->host[0] ? r->host : r->peer, *colon = strrchr(r->peer, ':');
+    int n = (int)(r->host[0] || !colon ? strlen(host) : (size_t)(colon - r->peer));
+    if (r->registered && r->port) {
+        snprintf(text, size, "%.*s:%u", n, host, (unsigned)r->port);
     } else {
-        snprintf(text, size, "%s", r->peer);
+        snprintf(text, size, "%.*s", n, host);
     }
 }
 

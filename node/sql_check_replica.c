@@ -104,12 +104,13 @@ static void put_gtids(const struct replica_check *c, char *text, size_t size)
     buf_free(&b);
 }
 
-static const struct alarm *raised(const struct replica_check *c, const char *from)
+/* One for each replica, however often it comes and with whatever it has by then: others must not be crowded out. */
+static const struct alarm *raised(const struct replica_check *c)
 {
     const struct state *state = cluster_state(c->control->cluster);
     for (size_t i = 0; i < state->n_alarms; i++) {
         const struct alarm *a = &state->alarms[i];
-        if (a->kind == ALARM_ERRANT_REPLICA && !strcmp(a->source, c->name) && !strcmp(a->from, from)) {
+        if (a->kind == ALARM_ERRANT_REPLICA && !strcmp(a->source, c->name)) {
             return a;
         }
     }
@@ -122,7 +123,7 @@ static void put_alarm(const struct replica_check *c, struct entry_alarm *e)
     char some[200], from[sizeof e->alarm.from];
     put_gtids(c, some, sizeof some);
     put_gtids(c, from, sizeof from);
-    const struct alarm *before = raised(c, from);
+    const struct alarm *before = raised(c);
     *e = (struct entry_alarm){.verb = before ? ALARM_END : ALARM_BEGIN, .alarm = {.kind = ALARM_ERRANT_REPLICA, .since = now}};
     if (before) {
         e->alarm = *before;
