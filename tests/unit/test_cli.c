@@ -4,7 +4,7 @@
  */
 #include "protocol/base/buf.h"
 #include "protocol/base/mem.h"
-#include "tests/unit/fake_node.h"
+#include "tests/unit/cli_program.h"
 #include "tests/unit/unit.h"
 
 #include <errno.h>
@@ -21,170 +21,62 @@
 #include <termios.h>
 #include <unistd.h>
 
-enum { ARGS_MAX = 24, OUTPUT_MAX = 1 << 20 };
-
-struct ran {
-    int status;
-    struct buf out, err;
-};
-
-static const char *program(void)
-{
-    static char path[4096];
-    const char *dir = getenv("HOLDFAST_BUILDDIR");
-    snprintf(path, sizeof path, "%s/holdfast", dir ? dir : ".");
-    return path;
-}
-
-static void slurp(int fd, struct buf *b)
-{
-    ssize_t n = 1;
-    while (n > 0) {
-        uint8_t *to = buf_reserve(b, 4096);
-        n = to ? read(fd, to, 4096) : -1;
-        b->len += n > 0 ? (size_t)n : 0;
-    }
-    close(fd);
-}
-
-static int spawn(char *const *argv, int in, int out, int err)
-{
-    int pid = fork();
-    if (pid == 0) {
-        dup2(in, 0);
-        dup2(out, 1);
-        dup2(err, 2);
-        execv(program(), argv);
-        _exit(127);
-    }
-    return pid;
-}
-
-static void ran_free(struct ran *ran)
-{
-    buf_free(&ran->out);
-    buf_free(&ran->err);
-}
-
-/* Runs holdfast with the arguments up to a NULL. What it prints is small enough for a pipe. */
-static struct ran run(const char *input, ...)
-{
-    struct ran ran;
-    char *argv[ARGS_MAX + 2] = {mem_str("holdfast")};
-    size_t n = 1;
-    int in[2], out[2], err[2], status = 0;
-    va_list ap;
-    va_start(ap, input);
-    for (const char *arg; (arg = va_arg(ap, const char *)) && n < ARGS_MAX;) {
-        argv[n++] = mem_str(arg);
-    }
-    va_end(ap);
-    buf_init(&ran.out, OUTPUT_MAX);
-    buf_init(&ran.err, OUTPUT_MAX);
-    ran.status = -1;
-    if (UNIT_TRUE(pipe2(in, O_CLOEXEC) == 0 && pipe2(out, O_CLOEXEC) == 0 && pipe2(err, O_CLOEXEC) == 0)) {
-        int pid = spawn(argv, in[0], out[1], err[1]);
-        close(in[0]);
-        close(out[1]);
-        close(err[1]);
-        UNIT_TRUE(write(in[1], input, strlen(input)) == (ssize_t)strlen(input));
-        close(in[1]);
-        slurp(out[0], &ran.out);
-        slurp(err[0], &ran.err);
-        waitpid(pid, &status, 0);
-        ran.status = WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
-    }
-    while (n) {
-        mem_free(argv[--n]);
-    }
-    return ran;
-}
-
-static bool has(struct buf *b, const char *text)
-{
-    bool found = strstr(buf_cstr(b), text) != NULL;
-    if (!found) {
-        printf("wanted \"%s\" in:\n%s\n", text, buf_cstr(b));
-    }
-    return found;
-}
-
-#define EXPECT(ran_, status_, out_, err_)                                                                    \
-    do {                                                                                                     \
-        UNIT_INT((ran_).status, (status_));                                                                  \
-        UNIT_TRUE(has(&(ran_).out, (out_)));                                                                 \
-        UNIT_TRUE(has(&(ran_).err, (err_)));                                                                 \
-        ran_free(&(ran_));                                                                                   \
-    } while (0)
-
-#define START(node, ...)                                                                                     \
-    static const struct fake_answer answers_[] = {__VA_ARGS__};                                              \
-    struct fake_node node;                                                                                   \
-    fake_node_start(&node, answers_, sizeof answers_ / sizeof answers_[0], false, NULL)
-
-static void expect_log(const struct fake_node *node, const char *want)
-{
-    char *log = fake_node_log(node);
-    UNIT_STR(log, want);
-    mem_free(log);
-}
-
 /* ---- the command line ---- */
 
 static void wrong_use_is_2(void)
 {
-    struct ran r = run("", NULL);
+    struct ran r = cli_run("", NULL);
     EXPECT(r, 2, "", "holdfast status");
-    r = run("", "stauts", NULL);
+    r = cli_run("", "stauts", NULL);
     EXPECT(r, 2, "", "did you mean 'status'");
-    r = run("", "dance", NULL);
+    r = cli_run("", "dance", NULL);
     EXPECT(r, 2, "", "unknown command 'dance'");
-    r = run("", "source", NULL);
+    r = cli_run("", "source", NULL);
     EXPECT(r, 2, "", "source start");
-    r = run("", "--frob=1", "status", NULL);
+    r = cli_run("", "--frob=1", "status", NULL);
     EXPECT(r, 2, "", "unknown option '--frob'");
-    r = run("", "status", "now", NULL);
+    r = cli_run("", "status", "now", NULL);
     EXPECT(r, 2, "", "usage: holdfast status");
-    r = run("", "--format", "xml", "status", NULL);
+    r = cli_run("", "--format", "xml", "status", NULL);
     EXPECT(r, 2, "", "neither table nor json");
-    r = run("", "--timeout=0", "status", NULL);
+    r = cli_run("", "--timeout=0", "status", NULL);
     EXPECT(r, 2, "", "--timeout");
-    r = run("", "status", "--role=admin", NULL);
+    r = cli_run("", "status", "--role=admin", NULL);
     EXPECT(r, 2, "", "for 'user add' only");
-    r = run("", "-h", "127.0.0.1", "status", NULL);
+    r = cli_run("", "-h", "127.0.0.1", "status", NULL);
     EXPECT(r, 2, "", "--user");
-    r = run("", "-h", "x", "-S", "/y", "status", NULL);
+    r = cli_run("", "-h", "x", "-S", "/y", "status", NULL);
     EXPECT(r, 2, "", "exclude each other");
-    r = run("", "source", "set", "hots=db1", NULL);
+    r = cli_run("", "source", "set", "hots=db1", NULL);
     EXPECT(r, 2, "", "'hots' is no key");
-    r = run("", "source", "set", "port=65536", NULL);
+    r = cli_run("", "source", "set", "port=65536", NULL);
     EXPECT(r, 2, "", "port=65536");
-    r = run("", "source", "set", "host=a", "host=b", NULL);
+    r = cli_run("", "source", "set", "host=a", "host=b", NULL);
     EXPECT(r, 2, "", "given twice");
-    r = run("", "user", "add", "a@", NULL);
+    r = cli_run("", "user", "add", "a@", NULL);
     EXPECT(r, 2, "", "behind @ stands the host");
-    r = run("", "user", "add", "@%", NULL);
+    r = cli_run("", "user", "add", "@%", NULL);
     EXPECT(r, 2, "", "1 to 32");
-    r = run("", "user", "add", "a", "--auth=sha256_password", NULL);
+    r = cli_run("", "user", "add", "a", "--auth=sha256_password", NULL);
     EXPECT(r, 2, "", "is none of default, caching_sha2_password");
-    r = run("", "user", "add", "a", "--role=king", NULL);
+    r = cli_run("", "user", "add", "a", "--role=king", NULL);
     EXPECT(r, 2, "", "'king'");
 }
 
 static void help_comes_from_the_table(void)
 {
-    struct ran r = run("", "--help", NULL);
-    UNIT_TRUE(has(&r.out, "--ssl-mode"));
+    struct ran r = cli_run("", "--help", NULL);
+    UNIT_TRUE(cli_has(&r.out, "--ssl-mode"));
     EXPECT(r, 0, "user add NAME", "");
-    r = run("", "source", "set", "--help", NULL);
-    UNIT_TRUE(has(&r.out, "Examples:"));
+    r = cli_run("", "source", "set", "--help", NULL);
+    UNIT_TRUE(cli_has(&r.out, "Examples:"));
     EXPECT(r, 0, "password=-", "");
-    r = run("", "help", "user", NULL);
+    r = cli_run("", "help", "user", NULL);
     EXPECT(r, 0, "user drop", "");
-    r = run("", "--version", NULL);
+    r = cli_run("", "--version", NULL);
     EXPECT(r, 0, "holdfast ", "");
-    r = run("", "completion", "bash", NULL);
-    UNIT_TRUE(has(&r.out, "user) offered='list add passwd drop'"));
+    r = cli_run("", "completion", "bash", NULL);
+    UNIT_TRUE(cli_has(&r.out, "user) offered='list add passwd drop'"));
     EXPECT(r, 0, "complete -F _holdfast holdfast", "");
 }
 
@@ -192,41 +84,29 @@ static void no_node_is_3(void)
 {
     char nowhere[200];
     snprintf(nowhere, sizeof nowhere, "%.100s/nobody", unit_tmpdir());
-    struct ran r = run("", "-S", nowhere, "status", NULL);
-    UNIT_TRUE(has(&r.err, nowhere));
-    UNIT_TRUE(has(&r.err, "No such file or directory"));
+    struct ran r = cli_run("", "-S", nowhere, "status", NULL);
+    UNIT_TRUE(cli_has(&r.err, nowhere));
+    UNIT_TRUE(cli_has(&r.err, "No such file or directory"));
     EXPECT(r, 3, "", "Is holdfastd running");
-    r = run("", "-h", "127.0.0.1:1", "-u", "x", "status", NULL);
-    UNIT_TRUE(has(&r.err, "127.0.0.1:1: Connection refused"));
+    r = cli_run("", "-h", "127.0.0.1:1", "-u", "x", "status", NULL);
+    UNIT_TRUE(cli_has(&r.err, "127.0.0.1:1: Connection refused"));
     EXPECT(r, 3, "", "[mysql] listen");
 }
 
 /* ---- status ---- */
 
-#define STATUS_ROWS                                                                                          \
-    "Variable_name\tValue\nHoldfast_protected\tno\nHoldfast_protected_reason\tone voter, no redundancy\n"    \
-    "Holdfast_version\t0.1.0\nHoldfast_node_id\t1\nHoldfast_leader_id\t1\nHoldfast_term\t3\n"                \
-    "Holdfast_applied_index\t42\nHoldfast_source\tdb1:3306\nHoldfast_source_phase\tstreaming\n"              \
-    "Holdfast_source_error\t\nHoldfast_source_semi_sync\tno\nHoldfast_acks\t17\n"                            \
-    "Holdfast_ack_position\tmysql-bin.000002:4711\nHoldfast_received_position\tmysql-bin.000002:4800\n"      \
-    "Holdfast_committed_position\tmysql-bin.000002:4711\nHoldfast_transactions\t17\n"                        \
-    "Holdfast_gtid_executed\t3f1c:1-17"
-
-#define MEMBER_ROWS                                                                                          \
-    "Id#\tAddress\tRole\tState\tVersion\tApplied#\tSelf\n1\t127.0.0.1:4307\tvoter\tleader\t0.1.0\t42\tyes"
-
 static void status_for_people(void)
 {
     START(node, {"SHOW STATUS LIKE 'Holdfast_%'", STATUS_ROWS}, {"SHOW CLUSTER MEMBERS", MEMBER_ROWS},
           {"SHOW REPLICAS", "Server_Id#\tHost\tPort#"});
-    struct ran r = run("", "-S", node.socket, "status", NULL);
+    struct ran r = cli_run("", "-S", node.socket, "status", NULL);
     const char *first = "protected: no (one voter, no redundancy)\n";
     UNIT_TRUE(strncmp(buf_cstr(&r.out), first, strlen(first)) == 0);
-    UNIT_TRUE(has(&r.out, "\nleader:        1\n"));
-    UNIT_TRUE(has(&r.out, "ID  ADDRESS         ROLE   STATE   VERSION  APPLIED  SELF\n"
+    UNIT_TRUE(cli_has(&r.out, "\nleader:        1\n"));
+    UNIT_TRUE(cli_has(&r.out, "ID  ADDRESS         ROLE   STATE   VERSION  APPLIED  SELF\n"
                           "   1  127.0.0.1:4307  voter  leader  0.1.0         42  yes\n"));
-    UNIT_TRUE(has(&r.out, "  acknowledged:  mysql-bin.000002:4711\n"));
-    UNIT_TRUE(has(&r.out, "Replicas:\n  none\n"));
+    UNIT_TRUE(cli_has(&r.out, "  acknowledged:  mysql-bin.000002:4711\n"));
+    UNIT_TRUE(cli_has(&r.out, "Replicas:\n  none\n"));
     EXPECT(r, 0, "Alarms:\n  db1:3306 does not wait for acknowledgements.", "");
     fake_node_stop(&node);
 }
@@ -235,11 +115,11 @@ static void status_for_programs(void)
 {
     START(node, {"SHOW STATUS", STATUS_ROWS}, {"SHOW CLUSTER MEMBERS", MEMBER_ROWS},
           {"SHOW REPLICAS", "ERR 1227 Access denied; you need a \"privilege\""});
-    struct ran r = run("", "-S", node.socket, "status", "--format=json", NULL);
-    UNIT_TRUE(has(&r.out, "{\n  \"protected\": false,\n  \"protected_since\": null,\n"));
-    UNIT_TRUE(has(&r.out, "\"members\": [\n    {\n      \"id\": 1,\n      \"address\": \"127.0.0.1:4307\","));
-    UNIT_TRUE(has(&r.out, "\"semi_sync\": false"));
-    UNIT_TRUE(has(&r.out, "\"acks\": 17"));
+    struct ran r = cli_run("", "-S", node.socket, "status", "--format=json", NULL);
+    UNIT_TRUE(cli_has(&r.out, "{\n  \"protected\": false,\n  \"protected_since\": null,\n"));
+    UNIT_TRUE(cli_has(&r.out, "\"members\": [\n    {\n      \"id\": 1,\n      \"address\": \"127.0.0.1:4307\","));
+    UNIT_TRUE(cli_has(&r.out, "\"semi_sync\": false"));
+    UNIT_TRUE(cli_has(&r.out, "\"acks\": 17"));
     EXPECT(r, 0, "\"replicas\": null,\n  \"replicas_error\": \"Access denied; you need a \\\"privilege\\\"",
            "");
     fake_node_stop(&node);
@@ -257,10 +137,10 @@ static void expect_alarms(const char *phase, const char *leader, const char *wan
     const struct fake_answer answers[] = {{"SHOW STATUS", rows}, {"SHOW", "Id#"}};
     struct fake_node node;
     fake_node_start(&node, answers, 2, false, NULL);
-    struct ran r = run("", "-S", node.socket, "status", NULL);
+    struct ran r = cli_run("", "-S", node.socket, "status", NULL);
     const char *alarms = strstr(buf_cstr(&r.out), "Alarms:\n");
     UNIT_STR(alarms ? alarms + strlen("Alarms:\n") : "", want);
-    ran_free(&r);
+    cli_ran_free(&r);
     fake_node_stop(&node);
 }
 
@@ -277,7 +157,7 @@ static void alarms_are_what_is_wrong_now(void)
 static void another_server_is_recognized(void)
 {
     START(node, {"SHOW STATUS", "Variable_name\tValue"});
-    struct ran r = run("", "-S", node.socket, "status", NULL);
+    struct ran r = cli_run("", "-S", node.socket, "status", NULL);
     EXPECT(r, 1, "", "this is no Holdfast node");
     fake_node_stop(&node);
 }
@@ -287,10 +167,10 @@ static void another_server_is_recognized(void)
 static void source_set_quotes(void)
 {
     START(node, {"CHANGE", "OK"});
-    struct ran r = run("it's a \\ secret\n", "-S", node.socket, "source", "set", "host=db'1", "port=3306",
+    struct ran r = cli_run("it's a \\ secret\n", "-S", node.socket, "source", "set", "host=db'1", "port=3306",
                        "user=h\\f", "password=-", "ssl_mode=required", "start=now", NULL);
     EXPECT(r, 0, "holdfast source start", "");
-    expect_log(&node,
+    cli_expect_log(&node,
                "CHANGE REPLICATION SOURCE TO SOURCE_HOST='db''1', SOURCE_PORT=3306, SOURCE_USER='h\\\\f', "
                "SOURCE_PASSWORD='it''s a \\\\ secret', SOURCE_SSL_MODE='required', SOURCE_START='now'\n");
     fake_node_stop(&node);
@@ -299,14 +179,14 @@ static void source_set_quotes(void)
 static void source_set_knows_tls_and_compression(void)
 {
     START(node, {"CHANGE", "OK"});
-    struct ran r = run("", "-S", node.socket, "source", "set", "ssl_ca=/ca.pem", "ssl_cert=", "ssl_key=/k y.pem",
+    struct ran r = cli_run("", "-S", node.socket, "source", "set", "ssl_ca=/ca.pem", "ssl_cert=", "ssl_key=/k y.pem",
                        "compression=zstd:9", NULL);
     EXPECT(r, 0, "holdfast source start", "");
-    expect_log(&node, "CHANGE REPLICATION SOURCE TO SOURCE_SSL_CA='/ca.pem', SOURCE_SSL_CERT='', "
+    cli_expect_log(&node, "CHANGE REPLICATION SOURCE TO SOURCE_SSL_CA='/ca.pem', SOURCE_SSL_CERT='', "
                       "SOURCE_SSL_KEY='/k y.pem', SOURCE_COMPRESSION='zstd:9'\n");
-    r = run("", "-S", node.socket, "source", "set", "ssl_ca=ca.pem", NULL);
+    r = cli_run("", "-S", node.socket, "source", "set", "ssl_ca=ca.pem", NULL);
     EXPECT(r, 2, "", "no absolute path");
-    r = run("", "-S", node.socket, "source", "set", "compression=lz4", NULL);
+    r = cli_run("", "-S", node.socket, "source", "set", "compression=lz4", NULL);
     EXPECT(r, 2, "", "compression=lz4 is none of");
     fake_node_stop(&node);
 }
@@ -314,11 +194,11 @@ static void source_set_knows_tls_and_compression(void)
 static void source_starts_and_stops(void)
 {
     START(node, {"START REPLICA", "OK"}, {"STOP REPLICA", "ERR 1105 node 1 is not the leader"});
-    struct ran r = run("", "-S", node.socket, "--format", "json", "source", "start", NULL);
+    struct ran r = cli_run("", "-S", node.socket, "--format", "json", "source", "start", NULL);
     EXPECT(r, 0, "\"ok\": true", "");
-    r = run("", "-S", node.socket, "source", "stop", NULL);
+    r = cli_run("", "-S", node.socket, "source", "stop", NULL);
     EXPECT(r, 1, "", "node 1 is not the leader");
-    expect_log(&node, "START REPLICA\nSTOP REPLICA\n");
+    cli_expect_log(&node, "START REPLICA\nSTOP REPLICA\n");
     fake_node_stop(&node);
 }
 
@@ -327,10 +207,10 @@ static void source_show_knows_both_flavours(void)
     START(node, {"SHOW CLUSTER STATUS", STATUS_ROWS},
           {"SHOW REPLICA STATUS", "Slave_IO_State\tMaster_User\tSlave_IO_Running\tGtid_IO_Pos\n"
                                   "Streaming\tfollower\tYes\t0-1-17"});
-    struct ran r = run("", "-S", node.socket, "source", "show", NULL);
-    UNIT_TRUE(has(&r.out, "user:          follower\n"));
+    struct ran r = cli_run("", "-S", node.socket, "source", "show", NULL);
+    UNIT_TRUE(cli_has(&r.out, "user:          follower\n"));
     EXPECT(r, 0, "GTIDs:         0-1-17\n", "");
-    r = run("", "-S", node.socket, "source", "show", "--format=json", NULL);
+    r = cli_run("", "-S", node.socket, "source", "show", "--format=json", NULL);
     EXPECT(r, 0, "\"user\": \"follower\"", "");
     fake_node_stop(&node);
 }
@@ -338,9 +218,9 @@ static void source_show_knows_both_flavours(void)
 static void user_add_creates_and_grants(void)
 {
     START(node, {"CREATE USER", "OK"}, {"GRANT", "OK"});
-    struct ran r = run("pw'\n", "-S", node.socket, "user", "add", "re'pl", "--role", "replica,admin", NULL);
+    struct ran r = cli_run("pw'\n", "-S", node.socket, "user", "add", "re'pl", "--role", "replica,admin", NULL);
     EXPECT(r, 0, "The account is made.", "");
-    expect_log(&node, "CREATE USER 're''pl'@'%' IDENTIFIED BY 'pw'''\n"
+    cli_expect_log(&node, "CREATE USER 're''pl'@'%' IDENTIFIED BY 'pw'''\n"
                       "GRANT REPLICATION SLAVE, CLUSTER_ADMIN ON *.* TO 're''pl'@'%'\n");
     fake_node_stop(&node);
 }
@@ -348,11 +228,11 @@ static void user_add_creates_and_grants(void)
 static void users_have_hosts_and_plugins(void)
 {
     START(node, {"CREATE USER", "OK"}, {"GRANT", "OK"}, {"DROP USER", "OK"});
-    struct ran r = run("pw\n", "-S", node.socket, "user", "add", "a@10.1.%", "--auth", "mysql_native_password", NULL);
+    struct ran r = cli_run("pw\n", "-S", node.socket, "user", "add", "a@10.1.%", "--auth", "mysql_native_password", NULL);
     EXPECT(r, 0, "The account is made.", "");
-    r = run("", "-S", node.socket, "user", "drop", "a@10.1.%", NULL);
+    r = cli_run("", "-S", node.socket, "user", "drop", "a@10.1.%", NULL);
     EXPECT(r, 0, "The account is gone.", "");
-    expect_log(&node, "CREATE USER 'a'@'10.1.%' IDENTIFIED WITH mysql_native_password BY 'pw'\n"
+    cli_expect_log(&node, "CREATE USER 'a'@'10.1.%' IDENTIFIED WITH mysql_native_password BY 'pw'\n"
                       "GRANT REPLICATION SLAVE ON *.* TO 'a'@'10.1.%'\nDROP USER 'a'@'10.1.%'\n");
     fake_node_stop(&node);
 }
@@ -360,10 +240,10 @@ static void users_have_hosts_and_plugins(void)
 static void user_add_takes_back(void)
 {
     START(node, {"CREATE USER", "OK"}, {"GRANT", "ERR 1105 no quorum"}, {"DROP USER", "OK"});
-    struct ran r = run("pw", "-S", node.socket, "user", "add", "repl", NULL);
-    UNIT_TRUE(has(&r.err, "no quorum"));
+    struct ran r = cli_run("pw", "-S", node.socket, "user", "add", "repl", NULL);
+    UNIT_TRUE(cli_has(&r.err, "no quorum"));
     EXPECT(r, 1, "", "the account was not made");
-    expect_log(&node, "CREATE USER 'repl'@'%' IDENTIFIED BY 'pw'\nGRANT REPLICATION SLAVE ON *.* TO 'repl'@'%'\n"
+    cli_expect_log(&node, "CREATE USER 'repl'@'%' IDENTIFIED BY 'pw'\nGRANT REPLICATION SLAVE ON *.* TO 'repl'@'%'\n"
                       "DROP USER 'repl'@'%'\n");
     fake_node_stop(&node);
 }
@@ -371,14 +251,14 @@ static void user_add_takes_back(void)
 static void passwords_are_wanted(void)
 {
     START(node, {"ALTER USER", "OK"});
-    struct ran r = run("", "-S", node.socket, "user", "passwd", "repl", NULL);
+    struct ran r = cli_run("", "-S", node.socket, "user", "passwd", "repl", NULL);
     EXPECT(r, 2, "", "the input has ended");
-    r = run("\n", "-S", node.socket, "user", "passwd", "repl", NULL);
+    r = cli_run("\n", "-S", node.socket, "user", "passwd", "repl", NULL);
     EXPECT(r, 2, "", "empty password");
-    expect_log(&node, "");
-    r = run("new\n", "-S", node.socket, "user", "passwd", "repl", NULL);
+    cli_expect_log(&node, "");
+    r = cli_run("new\n", "-S", node.socket, "user", "passwd", "repl", NULL);
     EXPECT(r, 0, "The password is changed.", "");
-    expect_log(&node, "ALTER USER 'repl'@'%' IDENTIFIED BY 'new'\n");
+    cli_expect_log(&node, "ALTER USER 'repl'@'%' IDENTIFIED BY 'new'\n");
     fake_node_stop(&node);
 }
 
@@ -388,18 +268,18 @@ static void settings_are_set(void)
 {
     START(node, {"SET GLOBAL holdfast_max_connections = DEFAULT", "OK"}, {"SET GLOBAL", "OK"},
           {"SHOW SETTINGS", "Name\tValue\nmax_connections\t5"});
-    struct ran r = run("", "-S", node.socket, "setting", "set", "max_connections=5", NULL);
+    struct ran r = cli_run("", "-S", node.socket, "setting", "set", "max_connections=5", NULL);
     EXPECT(r, 0, "The setting is changed.", "");
-    r = run("", "-S", node.socket, "setting", "set", "max_connections=DEFAULT", NULL);
+    r = cli_run("", "-S", node.socket, "setting", "set", "max_connections=DEFAULT", NULL);
     EXPECT(r, 0, "The setting is changed.", "");
-    r = run("", "-S", node.socket, "--format=json", "setting", "list", NULL);
+    r = cli_run("", "-S", node.socket, "--format=json", "setting", "list", NULL);
     EXPECT(r, 0, "\"name\": \"max_connections\"", "");
     static const char *const bad[] = {"max_connections", "=5", "max_connections=", "a b=5", "a'b=5"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        r = run("", "-S", node.socket, "setting", "set", bad[i], NULL);
+        r = cli_run("", "-S", node.socket, "setting", "set", bad[i], NULL);
         EXPECT(r, 2, "", "is not NAME=VALUE");
     }
-    expect_log(&node, "SET GLOBAL holdfast_max_connections = '5'\nSET GLOBAL holdfast_max_connections = DEFAULT\nSHOW SETTINGS\n");
+    cli_expect_log(&node, "SET GLOBAL holdfast_max_connections = '5'\nSET GLOBAL holdfast_max_connections = DEFAULT\nSHOW SETTINGS\n");
     fake_node_stop(&node);
 }
 
@@ -408,17 +288,17 @@ static void settings_are_set(void)
 static void gtids_are_compared(void)
 {
     START(node, {"SHOW STATUS LIKE 'Holdfast_gtid_executed'", "Variable_name\tValue\nHoldfast_gtid_executed\t" UUID ":1-9"});
-    struct ran r = run("", "-S", node.socket, "gtid", "missing", UUID ":5-12", NULL);
-    UNIT_TRUE(has(&r.out, "missing there: " UUID ":1-4\n"));
+    struct ran r = cli_run("", "-S", node.socket, "gtid", "missing", UUID ":5-12", NULL);
+    UNIT_TRUE(cli_has(&r.out, "missing there: " UUID ":1-4\n"));
     EXPECT(r, 0, "missing here:  " UUID ":10-12\n", "");
-    r = run("", "-S", node.socket, "gtid", "missing", UUID ":1-9", NULL);
+    r = cli_run("", "-S", node.socket, "gtid", "missing", UUID ":1-9", NULL);
     EXPECT(r, 0, "missing here:  nothing\nmissing there: nothing\n", "");
-    r = run("", "-S", node.socket, "--format=json", "gtid", "missing", UUID ":9-10", NULL);
-    UNIT_TRUE(has(&r.out, "\"missing_there\": \"" UUID ":1-8\""));
+    r = cli_run("", "-S", node.socket, "--format=json", "gtid", "missing", UUID ":9-10", NULL);
+    UNIT_TRUE(cli_has(&r.out, "\"missing_there\": \"" UUID ":1-8\""));
     EXPECT(r, 0, "\"missing_here\": \"" UUID ":10\"", "");
-    r = run("", "-S", node.socket, "gtid", "missing", "0-1-5", NULL);
+    r = cli_run("", "-S", node.socket, "gtid", "missing", "0-1-5", NULL);
     EXPECT(r, 2, "", "of the other flavour");
-    r = run("", "-S", node.socket, "gtid", "missing", "nonsense", NULL);
+    r = cli_run("", "-S", node.socket, "gtid", "missing", "nonsense", NULL);
     EXPECT(r, 2, "", "gtid missing: ");
     fake_node_stop(&node);
 }
@@ -428,13 +308,13 @@ static void gtids_are_waited_for(void)
     START(node, {"SELECT WAIT_FOR_EXECUTED_GTID_SET('" UUID ":1', 10)", "answer\n0"},
           {"SELECT WAIT_FOR_EXECUTED_GTID_SET('" UUID ":2', 3)", "answer\n1"},
           {"SELECT MASTER_GTID_WAIT('0-1-5', 10)", "answer\n-1"});
-    struct ran r = run("", "-S", node.socket, "gtid", "wait", UUID ":1", NULL);
+    struct ran r = cli_run("", "-S", node.socket, "gtid", "wait", UUID ":1", NULL);
     EXPECT(r, 0, "The cluster holds it.", "");
-    r = run("", "-S", node.socket, "gtid", "wait", UUID ":2", "--timeout", "3", NULL);
+    r = cli_run("", "-S", node.socket, "gtid", "wait", UUID ":2", "--timeout", "3", NULL);
     EXPECT(r, 1, "", "after 3 seconds");
-    r = run("", "-S", node.socket, "gtid", "wait", "0-1-5", NULL);
+    r = cli_run("", "-S", node.socket, "gtid", "wait", "0-1-5", NULL);
     EXPECT(r, 1, "", "after 10 seconds");
-    r = run("", "-S", node.socket, "gtid", "wait", "x", NULL);
+    r = cli_run("", "-S", node.socket, "gtid", "wait", "x", NULL);
     EXPECT(r, 2, "", "gtid wait: ");
     fake_node_stop(&node);
 }
@@ -457,27 +337,27 @@ static void options_come_from_a_file(void)
     snprintf(path, sizeof path, "%s/.holdfast.cnf", unit_tmpdir());
     snprintf(text, sizeof text, "# mine\n[mysql]\nnonsense\n[client]\n socket = %s \n; no\nformat=\"json\"\nssl_mode = required\n", node.socket);
     write_file(path, text, 0644);
-    struct ran r = run("", "--defaults-file", path, "user", "list", NULL);
+    struct ran r = cli_run("", "--defaults-file", path, "user", "list", NULL);
     EXPECT(r, 0, "\"user\": \"repl\"", "");
-    r = run("", "user", "list", "--format=table", NULL); /* HOME is another here */
+    r = cli_run("", "user", "list", "--format=table", NULL); /* HOME is another here */
     UNIT_INT(r.status, 3);
-    ran_free(&r);
+    cli_ran_free(&r);
     const char *home = getenv("HOME");
     char *before = home ? mem_str(home) : NULL;
     setenv("HOME", unit_tmpdir(), 1);
-    r = run("", "user", "list", "--format=table", NULL);
+    r = cli_run("", "user", "list", "--format=table", NULL);
     EXPECT(r, 0, "repl", "");
-    r = run("", "user", "list", "-h", "127.0.0.1:1", "-u", "x", NULL); /* the file's socket is no contradiction */
+    r = cli_run("", "user", "list", "-h", "127.0.0.1:1", "-u", "x", NULL); /* the file's socket is no contradiction */
     EXPECT(r, 3, "", "127.0.0.1:1");
     write_file(path, "[client]\nhost = 127.0.0.1:1\nuser = x\npassword = geheim\n", 0644);
-    r = run("", "user", "list", NULL);
+    r = cli_run("", "user", "list", NULL);
     UNIT_TRUE(!strstr(buf_cstr(&r.err), "geheim"));
     EXPECT(r, 2, "", "may be read by others");
     write_file(path, "[client]\nhost = 127.0.0.1:1\nuser = x\n", 0666);
-    r = run("", "user", "list", NULL);
+    r = cli_run("", "user", "list", NULL);
     EXPECT(r, 2, "", "may be changed by others");
     write_file(path, "[client]\nhost = 127.0.0.1:1\nuser = x\npassword = geheim\n", 0600);
-    r = run("", "user", "list", "-S", node.socket, "-u", "root", NULL);
+    r = cli_run("", "user", "list", "-S", node.socket, "-u", "root", NULL);
     EXPECT(r, 0, "repl", "");
     static const char *const bad[][2] = {
         {"[client]\nrole = admin\n", ":2: 'role' is no option that a file may hold"},
@@ -489,14 +369,14 @@ static void options_come_from_a_file(void)
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         write_file(path, bad[i][0], 0600);
-        r = run("", "user", "list", NULL);
+        r = cli_run("", "user", "list", NULL);
         UNIT_TRUE(!strstr(buf_cstr(&r.err), "geheim"));
         EXPECT(r, 2, "", bad[i][1]);
     }
     unlink(path);
-    r = run("", "user", "list", "-S", node.socket, NULL);
+    r = cli_run("", "user", "list", "-S", node.socket, NULL);
     EXPECT(r, 0, "repl", "");
-    r = run("", "--defaults-file=/nowhere/x", "user", "list", NULL);
+    r = cli_run("", "--defaults-file=/nowhere/x", "user", "list", NULL);
     EXPECT(r, 2, "", "cannot read /nowhere/x");
     if (before) {
         setenv("HOME", before, 1);
@@ -513,11 +393,11 @@ static void source_check_says_what_to_do(void)
                  "Name\tState\tValue\tWanted\tStatement\tRun\tWhy\nsemi_sync\tok\tON\tON\t\t\tw\n"
                  "timeout\twarn\t10000\tan hour\tSET PERSIST t = 1\ton the source\tafter it\n"
                  "filters\tcritical\tdo x\tnone\t\trestart it\tlost"});
-    struct ran r = run("", "-S", node.socket, "source", "check", NULL);
-    UNIT_TRUE(has(&r.out, "NAME       STATE     VALUE  WANTED\nsemi_sync  ok        ON     ON\n"));
-    UNIT_TRUE(has(&r.out, "\ntimeout (warn): after it\n  on the source:\n  SET PERSIST t = 1;\n"));
+    struct ran r = cli_run("", "-S", node.socket, "source", "check", NULL);
+    UNIT_TRUE(cli_has(&r.out, "NAME       STATE     VALUE  WANTED\nsemi_sync  ok        ON     ON\n"));
+    UNIT_TRUE(cli_has(&r.out, "\ntimeout (warn): after it\n  on the source:\n  SET PERSIST t = 1;\n"));
     EXPECT(r, 0, "\nfilters (critical): lost\n  restart it\n", "");
-    r = run("", "-S", node.socket, "--format=json", "source", "check", NULL);
+    r = cli_run("", "-S", node.socket, "--format=json", "source", "check", NULL);
     EXPECT(r, 0, "\"statement\": \"SET PERSIST t = 1\"", "");
     fake_node_stop(&node);
 }
@@ -532,20 +412,20 @@ static void alarms_are_listed_and_acknowledged(void)
           {"SHOW STATUS", STATUS_ROWS "\nHoldfast_source_checks\t0 critical, 2 warn, 0 unknown, 9 ok\n"
                                       "Holdfast_protected_since\t2026-11-21T03:12:07Z"},
           {"SHOW", "Id#"});
-    struct ran r = run("", "-S", node.socket, "status", NULL);
-    UNIT_TRUE(has(&r.out, "protected: no since 2026-11-21T03:12:07Z (one voter, no redundancy)\n"));
-    UNIT_TRUE(has(&r.out, "\n  settings of db1:3306: 0 critical, 2 warn, 0 unknown, 9 ok. Run: holdfast source check\n"));
-    UNIT_TRUE(has(&r.out, "\n  loss_window on db1:3306 since T1 until T2: one commit. When it is read: holdfast alarm ack 3\n"));
-    UNIT_TRUE(has(&r.out, "\n  other_client on db1:3306 since T5, going on: somebody\n"));
+    struct ran r = cli_run("", "-S", node.socket, "status", NULL);
+    UNIT_TRUE(cli_has(&r.out, "protected: no since 2026-11-21T03:12:07Z (one voter, no redundancy)\n"));
+    UNIT_TRUE(cli_has(&r.out, "\n  settings of db1:3306: 0 critical, 2 warn, 0 unknown, 9 ok. Run: holdfast source check\n"));
+    UNIT_TRUE(cli_has(&r.out, "\n  loss_window on db1:3306 since T1 until T2: one commit. When it is read: holdfast alarm ack 3\n"));
+    UNIT_TRUE(cli_has(&r.out, "\n  other_client on db1:3306 since T5, going on: somebody\n"));
     UNIT_TRUE(!strstr(buf_cstr(&r.out), "read already"));
     EXPECT(r, 0, "", "");
-    r = run("", "-S", node.socket, "alarm", "list", NULL);
+    r = cli_run("", "-S", node.socket, "alarm", "list", NULL);
     EXPECT(r, 0, "read already", "");
-    r = run("", "-S", node.socket, "alarm", "ack", "3", NULL);
+    r = cli_run("", "-S", node.socket, "alarm", "ack", "3", NULL);
     EXPECT(r, 0, "acknowledged", "");
-    r = run("", "-S", node.socket, "alarm", "ack", "9", NULL);
+    r = cli_run("", "-S", node.socket, "alarm", "ack", "9", NULL);
     EXPECT(r, 1, "", "there is no alarm 9");
-    r = run("", "-S", node.socket, "alarm", "ack", "3x", NULL);
+    r = cli_run("", "-S", node.socket, "alarm", "ack", "3x", NULL);
     EXPECT(r, 2, "", "'3x' is no alarm's number");
     fake_node_stop(&node);
 }
@@ -557,18 +437,18 @@ static void lists_show_what_comes(void)
     START(node, {"SHOW ALL BINARY LOGS", "Log_name\tFile_size#\nmysql-bin.000001\t157\nmysql-bin.000002\t4711"},
           {"SHOW REPLICAS", "Server_Id#"}, {"SHOW USERS", "User\tRoles\nu\x1b[31m\t\\N"},
           {"SHOW STATUS", STATUS_ROWS});
-    struct ran r = run("", "-S", node.socket, "log", "list", NULL);
+    struct ran r = cli_run("", "-S", node.socket, "log", "list", NULL);
     EXPECT(r, 0, "LOG NAME          FILE SIZE\nmysql-bin.000001        157\nmysql-bin.000002       4711\n",
            "");
-    r = run("", "-S", node.socket, "replica", "list", NULL);
+    r = cli_run("", "-S", node.socket, "replica", "list", NULL);
     EXPECT(r, 0, "No replica is connected", "");
-    r = run("", "-S", node.socket, "replica", "list", "--format=json", NULL);
+    r = cli_run("", "-S", node.socket, "replica", "list", "--format=json", NULL);
     EXPECT(r, 0, "[]\n", "");
-    r = run("", "-S", node.socket, "user", "list", NULL);
+    r = cli_run("", "-S", node.socket, "user", "list", NULL);
     EXPECT(r, 0, "u\\x1b[31m  -\n", "");
-    r = run("", "-S", node.socket, "user", "list", "--format=json", NULL);
+    r = cli_run("", "-S", node.socket, "user", "list", "--format=json", NULL);
     EXPECT(r, 0, "\"user\": \"u\\u001b[31m\",\n    \"roles\": null", "");
-    r = run("", "-S", node.socket, "gtid", "show", NULL);
+    r = cli_run("", "-S", node.socket, "gtid", "show", NULL);
     EXPECT(r, 0, "3f1c:1-17\n", "");
     fake_node_stop(&node);
 }
@@ -586,13 +466,13 @@ static void logs_are_verified_file_by_file(void)
            VERDICT "b.000001\t2\t4711\t40\tsound\t"},
           {"CHECK BINARY LOGS ERA 2 FROM 'b.000001' TO 'b.000001'",
            VERDICT "b.000001\t2\t4711\t7\tdamaged\tb.000001 at 120: crc"});
-    struct ran r = run("", "-S", node.socket, "log", "verify", "--rate", "0", "--rebuild", NULL);
+    struct ran r = cli_run("", "-S", node.socket, "log", "verify", "--rate", "0", "--rebuild", NULL);
     EXPECT(r, 0, "b.000009: 157 bytes, 2 events, index made again: it was missing\n", "");
-    r = run("", "-S", node.socket, "log", "verify", NULL);
+    r = cli_run("", "-S", node.socket, "log", "verify", NULL);
     EXPECT(r, 1, "b.000001: 4711 bytes, 7 events, damaged: b.000001 at 120: crc\n", "1 of the files are not sound");
-    r = run("", "-S", node.socket, "log", "verify", "--rate", "x", NULL);
+    r = cli_run("", "-S", node.socket, "log", "verify", "--rate", "x", NULL);
     EXPECT(r, 2, "", "--rate: 'x' is no number");
-    r = run("", "-S", node.socket, "log", "list", "--rebuild", NULL);
+    r = cli_run("", "-S", node.socket, "log", "list", "--rebuild", NULL);
     EXPECT(r, 2, "", "--rebuild is for 'log verify' only");
     fake_node_stop(&node);
 }
@@ -600,13 +480,13 @@ static void logs_are_verified_file_by_file(void)
 static void events_are_asked_for_as_told(void)
 {
     START(node, {"SHOW BINLOG EVENTS", "Log_name\tPos#\tEvent_type\nb.000001\t4\tFormat_desc"});
-    struct ran r = run("", "-S", node.socket, "log", "events", NULL);
+    struct ran r = cli_run("", "-S", node.socket, "log", "events", NULL);
     EXPECT(r, 0, "b.000001    4  Format_desc\n", "");
-    r = run("", "-S", node.socket, "log", "events", "it's.000001", "--from", "157", "--limit=20", NULL);
+    r = cli_run("", "-S", node.socket, "log", "events", "it's.000001", "--from", "157", "--limit=20", NULL);
     EXPECT(r, 0, "Format_desc", "");
-    r = run("", "-S", node.socket, "log", "events", "--limit", "0", NULL);
+    r = cli_run("", "-S", node.socket, "log", "events", "--limit", "0", NULL);
     EXPECT(r, 2, "", "--limit: '0' is no number of events");
-    expect_log(&node, "SHOW BINLOG EVENTS LIMIT 1000\nSHOW BINLOG EVENTS IN 'it''s.000001' FROM 157 LIMIT 20\n");
+    cli_expect_log(&node, "SHOW BINLOG EVENTS LIMIT 1000\nSHOW BINLOG EVENTS IN 'it''s.000001' FROM 157 LIMIT 20\n");
     fake_node_stop(&node);
 }
 
@@ -615,266 +495,23 @@ static void sql_is_sent_as_it_is(void)
     START(node, {"SELECT 1", "1#\n1"}, {"SET", "OK 1"},
           {"SHOW WARNINGS", "Level\tCode#\tMessage\nNote\t1\tbeware"},
           {"SELECT bad", "a\nx\xffy\"\\\xe2\x82\xac"});
-    struct ran r = run("", "-S", node.socket, "sql", "SELECT 1;", NULL);
+    struct ran r = cli_run("", "-S", node.socket, "sql", "SELECT 1;", NULL);
     EXPECT(r, 0, "1\n1\n", "");
-    r = run("SELECT\n1", "-S", node.socket, "sql", "-", NULL);
+    r = cli_run("SELECT\n1", "-S", node.socket, "sql", "-", NULL);
     EXPECT(r, 1, "", "(1064)");
-    r = run("", "-S", node.socket, "sql", "SELECT 1\\G", NULL);
+    r = cli_run("", "-S", node.socket, "sql", "SELECT 1\\G", NULL);
     EXPECT(r, 0, "---- row 1 ----\n1: 1\n", "");
-    r = run("", "-S", node.socket, "sql", "SET x", NULL);
+    r = cli_run("", "-S", node.socket, "sql", "SET x", NULL);
     EXPECT(r, 0, "OK", "warning: beware");
-    r = run("", "-S", node.socket, "--format=json", "sql", "SELECT bad", NULL);
+    r = cli_run("", "-S", node.socket, "--format=json", "sql", "SELECT bad", NULL);
     EXPECT(r, 0, "\"x\\ufffdy\\\"\\\\\xe2\x82\xac\"", "");
-    r = run("", "-S", node.socket, "--", "sql", "-- only a comment", NULL);
+    r = cli_run("", "-S", node.socket, "--", "sql", "-- only a comment", NULL);
     EXPECT(r, 1, "", "(1064)");
-    expect_log(&node, "SELECT 1\nSELECT 1\nSELECT 1\nSET x\nSHOW WARNINGS\nSELECT bad\n-- only a comment\n");
+    cli_expect_log(&node, "SELECT 1\nSELECT 1\nSELECT 1\nSET x\nSHOW WARNINGS\nSELECT bad\n-- only a comment\n");
     fake_node_stop(&node);
 }
 
-/* ---- the connection ---- */
-
-static void lost_connections_are_3(void)
-{
-    START(node, {"START", "CLOSE"}, {"STOP", "HANG"});
-    struct ran r = run("", "-S", node.socket, "source", "start", NULL);
-    UNIT_TRUE(has(&r.err, "closed the connection"));
-    EXPECT(r, 3, "", "is not known");
-    r = run("", "-S", node.socket, "--timeout=1", "source", "stop", NULL);
-    EXPECT(r, 3, "", "no answer within 1 s");
-    fake_node_stop(&node);
-}
-
-static void network_login(void)
-{
-    static const struct fake_answer answers[] = {{"START REPLICA", "OK"}};
-    struct fake_node node;
-    char hosts[96], one[64], ca[200];
-    snprintf(ca, sizeof ca, "%.100s/ca.pem", unit_tmpdir());
-    fake_node_start(&node, answers, 1, true, ca);
-    snprintf(one, sizeof one, "127.0.0.1:%u", node.port);
-    snprintf(hosts, sizeof hosts, "127.0.0.1:1,%s", one);
-    struct ran r = run("secret\n", "-h", hosts, "-u", "ops", "-p", "source", "start", NULL);
-    EXPECT(r, 0, "followed", "");
-    r = run("", "-h", one, "-u", "ops", "-psecret", "--ssl-ca", ca, "source", "start", NULL);
-    EXPECT(r, 0, "followed", "");
-    setenv("HOLDFAST_PASSWORD", "secret", 1);
-    r = run("", "-h", one, "-uops", "--ssl-mode=verify-identity", "--ssl-ca", ca, "source", "start", NULL);
-    EXPECT(r, 0, "followed", "");
-    unsetenv("HOLDFAST_PASSWORD");
-    r = run("", "-h", one, "-u", "ops", "-pwrong", "source", "start", NULL);
-    UNIT_TRUE(strstr(buf_cstr(&r.err), "wrong") == NULL);
-    EXPECT(r, 1, "", "refuses the login: ");
-    r = run("", "-h", one, "-u", "ops", "-psecret", "--ssl-mode=verify_ca", "source", "start", NULL);
-    EXPECT(r, 3, "", "--ssl-mode");
-    r = run("", "-h", one, "-u", "ops", "-psecret", "--ssl-ca=/nowhere", "source", "start", NULL);
-    EXPECT(r, 2, "", "cannot read /nowhere");
-    fake_node_stop(&node);
-    unlink(ca);
-}
-
-static void ps_shows_no_secret(void)
-{
-    START(node, {"CHANGE", "HANG"});
-    char *argv[] = {(char[]){"holdfast"},
-                    (char[]){"-pSECRET1"},
-                    (char[]){"--password=SECRET2"},
-                    (char[]){"-S"},
-                    node.socket,
-                    (char[]){"source"},
-                    (char[]){"set"},
-                    (char[]){"password=SECRET3"},
-                    NULL};
-    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-    int pid = spawn(argv, null, null, null);
-    char *log = fake_node_log(&node), path[64];
-    for (int i = 0; i < 1000 && !log[0]; i++) {
-        mem_free(log);
-        poll(NULL, 0, 10);
-        log = fake_node_log(&node);
-    }
-    UNIT_STR(log, "CHANGE REPLICATION SOURCE TO SOURCE_PASSWORD='SECRET3'\n");
-    mem_free(log);
-    struct buf b;
-    buf_init(&b, 65536);
-    snprintf(path, sizeof path, "/proc/%d/cmdline", pid);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (UNIT_TRUE(fd >= 0)) {
-        slurp(fd, &b);
-    }
-    UNIT_TRUE(b.len > 0 && memmem(b.data, b.len, "source", 6) != NULL);
-    UNIT_TRUE(memmem(b.data, b.len, "SECRET", 6) == NULL);
-    buf_free(&b);
-    fake_node_stop(&node);
-    waitpid(pid, NULL, 0);
-    close(null);
-}
-
-/* ---- a terminal ---- */
-
-/* Waits until the terminal has shown text. */
-static bool terminal_shows(int fd, struct buf *seen, const char *text)
-{
-    struct pollfd p = {.fd = fd, .events = POLLIN};
-    while (!strstr(buf_cstr(seen), text)) {
-        uint8_t *to = buf_reserve(seen, 256);
-        ssize_t n = to && poll(&p, 1, 5000) > 0 ? read(fd, to, 256) : -1;
-        if (n <= 0) {
-            return has(seen, text);
-        }
-        seen->len += (size_t)n;
-    }
-    return true;
-}
-
-static void terminal_ends(int fd, struct buf *seen)
-{
-    ssize_t n = 1;
-    while (n > 0) {
-        uint8_t *to = buf_reserve(seen, 256);
-        n = to ? read(fd, to, 256) : -1;
-        seen->len += n > 0 ? (size_t)n : 0;
-    }
-}
-
-static int type_twice(const struct fake_node *node, const char *first, const char *second, struct buf *seen)
-{
-    int fd, status = 0;
-    int pid = forkpty(&fd, NULL, NULL, NULL);
-    if (pid == 0) {
-        execl(program(), "holdfast", "-S", node->socket, "user", "passwd", "repl", (char *)NULL);
-        _exit(127);
-    }
-    UNIT_TRUE(terminal_shows(fd, seen, "New password for repl: "));
-    UNIT_TRUE(write(fd, first, strlen(first)) > 0);
-    UNIT_TRUE(terminal_shows(fd, seen, "The same again: "));
-    UNIT_TRUE(write(fd, second, strlen(second)) > 0);
-    terminal_ends(fd, seen);
-    waitpid(pid, &status, 0);
-    close(fd);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-}
-
-static void terminal_asks_twice_without_echo(void)
-{
-    START(node, {"ALTER USER", "OK"});
-    struct buf seen;
-    buf_init(&seen, 65536);
-    UNIT_INT(type_twice(&node, "hush1\n", "hush2\n", &seen), 2);
-    UNIT_TRUE(has(&seen, "passwords differ"));
-    UNIT_TRUE(strstr(buf_cstr(&seen), "hush") == NULL);
-    expect_log(&node, "");
-    buf_reset(&seen);
-    UNIT_INT(type_twice(&node, "hush1\n", "hush1\n", &seen), 0);
-    UNIT_TRUE(strstr(buf_cstr(&seen), "hush") == NULL);
-    expect_log(&node, "ALTER USER 'repl'@'%' IDENTIFIED BY 'hush1'\n");
-    buf_free(&seen);
-    fake_node_stop(&node);
-}
-
-static void interrupt_gives_echo_back(void)
-{
-    START(node, {"ALTER USER", "OK"});
-    struct termios tio;
-    struct buf seen;
-    int fd, status = 0;
-    buf_init(&seen, 65536);
-    int pid = forkpty(&fd, NULL, NULL, NULL);
-    if (pid == 0) {
-        execl(program(), "holdfast", "-S", node.socket, "user", "passwd", "repl", (char *)NULL);
-        _exit(127);
-    }
-    UNIT_TRUE(terminal_shows(fd, &seen, "New password for repl: "));
-    UNIT_TRUE(tcgetattr(fd, &tio) == 0 && !(tio.c_lflag & ECHO));
-    UNIT_TRUE(write(fd, "half\x03", 5) == 5);
-    waitpid(pid, &status, 0);
-    UNIT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGINT);
-    UNIT_TRUE(tcgetattr(fd, &tio) == 0 && (tio.c_lflag & ECHO));
-    close(fd);
-    buf_free(&seen);
-    expect_log(&node, "");
-    fake_node_stop(&node);
-}
-
-static void early_reader_is_no_failure(void)
-{
-    START(node, {"SHOW STATUS", STATUS_ROWS}, {"SHOW", "Id#"});
-    char *argv[] = {(char[]){"holdfast"}, (char[]){"-S"}, node.socket, (char[]){"status"}, NULL};
-    int out[2], status = 0, null = open("/dev/null", O_RDWR | O_CLOEXEC);
-    if (UNIT_TRUE(pipe2(out, O_CLOEXEC) == 0)) {
-        close(out[0]);
-        waitpid(spawn(argv, null, out[1], null), &status, 0);
-        close(out[1]);
-        UNIT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0);
-    }
-    close(null);
-    fake_node_stop(&node);
-}
-
-static void source_set_follow_is_a_setting(void)
-{
-    START(node, {"CHANGE", "OK"}, {"SET", "OK"});
-    struct ran r = run("", "-S", node.socket, "source", "set", "follow=auto", NULL);
-    EXPECT(r, 0, "followed by itself", "");
-    r = run("", "-S", node.socket, "source", "set", "host=db1,db2", "follow=manual", NULL);
-    EXPECT(r, 0, "named alone", "");
-    expect_log(&node, "SET GLOBAL holdfast_follow = 'auto'\nCHANGE REPLICATION SOURCE TO SOURCE_HOST='db1,db2'\nSET GLOBAL holdfast_follow = 'manual'\n");
-    r = run("", "-S", node.socket, "source", "set", "follow=me", NULL);
-    EXPECT(r, 2, "", "neither manual nor auto");
-    fake_node_stop(&node);
-}
-
-/* ---- compensate ---- */
-
-#define U1 "11111111-1111-1111-1111-111111111111"
-#define U2 "22222222-2222-2222-2222-222222222222"
-#define HAS "@@GLOBAL.gtid_executed\t@@GLOBAL.read_only\t@@GLOBAL.gtid_mode\n"
-#define REPLICA "Source_Host\tSource_Port\tSource_User\tAuto_Position\tReplica_IO_Running\tReplica_SQL_Running\tLast_SQL_Error\n"
-
-/* The cluster holds U1:1-117; a server is asked, told and asked again. */
-static void compensate(const char *has_answer, const char *replica, const char *option, int status, const char *out, const char *err, const char *log)
-{
-    static const struct fake_answer cluster_answers[] = {{"SHOW CLUSTER STATUS", "Variable_name\tValue\nHoldfast_gtid_executed\t" U1 ":1-117"}};
-    const struct fake_answer answers[] = {{"SELECT", has_answer}, {"SHOW REPLICA STATUS", replica}, {"STOP", "OK"}, {"CHANGE", "OK"}, {"START", "OK"}};
-    struct fake_node cluster, server;
-    char target[64];
-    fake_node_start(&cluster, cluster_answers, 1, false, NULL);
-    fake_node_start(&server, answers, sizeof answers / sizeof answers[0], true, NULL);
-    snprintf(target, sizeof target, "127.0.0.1:%u", server.port);
-    setenv("HOLDFAST_TARGET_PASSWORD", "secret", 1);
-    struct ran r = run("", "-S", cluster.socket, "compensate", target, "--target-user=ops", "--via=node1:3307", option, NULL);
-    unsetenv("HOLDFAST_TARGET_PASSWORD");
-    EXPECT(r, status, out, err);
-    expect_log(&server, log);
-    fake_node_stop(&cluster);
-    fake_node_stop(&server);
-}
-
-#define LOOK "SELECT @@GLOBAL.gtid_executed, @@GLOBAL.read_only, @@GLOBAL.gtid_mode\nSHOW REPLICA STATUS\n"
-
-static void what_a_server_lacks_is_brought(void)
-{
-    static const char below[] = REPLICA "db1\t3306\trepl\t0\tNo\tYes\t", failed[] = REPLICA "db1\t3306\trepl\t1\tYes\tNo\tDuplicate entry";
-    static const char channels[] = REPLICA "db1\t3306\trepl\t1\tNo\tNo\t\ndb9\t3306\trepl\t1\tNo\tNo\t";
-    static const char no_replica[] = "Source_Host\tSource_Port";
-    static const char lacks[] = HAS U1 ":1-100," U2 ":1-2\t1\tON", all[] = HAS U1 ":1-120\t1\tON", off[] = HAS "\t0\tOFF";
-    compensate(all, below, "--dry-run", 0, "lacks nothing that the cluster holds", "", LOOK);
-    compensate(all, below, "--wait=1", 0, "SET GLOBAL read_only = OFF;", "", LOOK);
-    compensate(all, below, "--format=json", 0, "\"errant_gtids\": \"" U1 ":118-120\"", "", LOOK);
-    compensate(lacks, below, "--dry-run", 0, "lacks 17 transactions that the cluster holds: " U1 ":101-117", "", LOOK);
-    compensate(lacks, below, "--dry-run", 0, "has 2 transactions that the cluster does not hold (errant): " U2 ":1-2", "", LOOK);
-    compensate(lacks, below, "--dry-run", 0, "CHANGE REPLICATION SOURCE TO SOURCE_HOST='node1', SOURCE_PORT=3307, SOURCE_AUTO_POSITION=1;", "", LOOK);
-    compensate(lacks, no_replica, "--wait=1", 1, "", "is no replica", LOOK);
-    compensate(lacks, channels, "--wait=1", 1, "", "replicates over 2 channels", LOOK);
-    compensate(off, below, "--wait=1", 1, "", "its gtid_mode is OFF", "SELECT @@GLOBAL.gtid_executed, @@GLOBAL.read_only, @@GLOBAL.gtid_mode\n");
-    compensate(lacks, failed, "--wait=5", 1, "It is told:", "its replication stopped: Duplicate entry",
-               LOOK "STOP REPLICA\nCHANGE REPLICATION SOURCE TO SOURCE_HOST='node1', SOURCE_PORT=3307\nSTART REPLICA\n" LOOK);
-    struct ran r = run("", "compensate", "/tmp/x", NULL);
-    EXPECT(r, 2, "", "is no HOST or HOST:PORT");
-    r = run("", "status", "--dry-run", NULL);
-    EXPECT(r, 2, "", "for 'compensate' only");
-}
-
-UNIT_MAIN("cli", UNIT_TEST(source_set_follow_is_a_setting), UNIT_TEST(what_a_server_lacks_is_brought), UNIT_TEST(wrong_use_is_2), UNIT_TEST(help_comes_from_the_table), UNIT_TEST(no_node_is_3),
+UNIT_MAIN("cli", UNIT_TEST(wrong_use_is_2), UNIT_TEST(help_comes_from_the_table), UNIT_TEST(no_node_is_3),
           UNIT_TEST(status_for_people), UNIT_TEST(status_for_programs),
           UNIT_TEST(alarms_are_what_is_wrong_now), UNIT_TEST(another_server_is_recognized),
           UNIT_TEST(source_set_quotes), UNIT_TEST(source_set_knows_tls_and_compression), UNIT_TEST(source_starts_and_stops),
@@ -883,7 +520,4 @@ UNIT_MAIN("cli", UNIT_TEST(source_set_follow_is_a_setting), UNIT_TEST(what_a_ser
           UNIT_TEST(gtids_are_compared), UNIT_TEST(gtids_are_waited_for), UNIT_TEST(options_come_from_a_file), UNIT_TEST(user_add_takes_back), UNIT_TEST(passwords_are_wanted), UNIT_TEST(lists_show_what_comes),
           UNIT_TEST(logs_are_verified_file_by_file), UNIT_TEST(events_are_asked_for_as_told),
           UNIT_TEST(source_check_says_what_to_do), UNIT_TEST(alarms_are_listed_and_acknowledged),
-          UNIT_TEST(sql_is_sent_as_it_is), UNIT_TEST(lost_connections_are_3), UNIT_TEST(network_login),
-          UNIT_TEST(ps_shows_no_secret), UNIT_TEST(terminal_asks_twice_without_echo),
-          UNIT_TEST(interrupt_gives_echo_back),
-          UNIT_TEST(early_reader_is_no_failure))
+          UNIT_TEST(sql_is_sent_as_it_is))

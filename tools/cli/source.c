@@ -181,9 +181,6 @@ int cmd_source_reset(struct cli *cli)
     sql_literal(&sql, cli->keep_old);
     buf_str(&sql, cli->force ? " FORCE" : "");
     int rv = cli_change(cli, buf_cstr(&sql), "The old history is put away.");
-    if (!rv) {
-        cli_warnings(cli);
-    }
     buf_free(&sql);
     return rv;
 }
