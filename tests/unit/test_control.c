@@ -412,6 +412,9 @@ static void a_source_is_set_and_changed(void)
         {"START SLAVE", "OK with a warning"},
         {"CHANGE REPLICATION SOURCE TO SOURCE_HOST='db2'", "3021 "},
         {"RESET SLAVE ALL", "3021 "},
+        {"RESET REPLICA KEEP OLD 'before'", "3021 "},
+        {"RESET REPLICA KEEP OLD '../up'", "1210 "},
+        {"RESET REPLICA KEEP before", "1064 "},
         {"STOP SLAVE", "OK"},
         {"STOP REPLICA", "OK with a warning"},
         {"RESET REPLICA", "OK with a warning"},
@@ -739,6 +742,8 @@ static void the_newest_file_is_never_purged(void)
 {
     static const char *const steps[][2] = {
         {"PURGE BINARY LOGS TO 'mysql-bin.000006'", "1373 Target log 'mysql-bin.000006' not found in binlog index"},
+        {"PURGE BINARY LOGS ERA 9 TO 'mysql-bin.000007'", "1373 Target log 'mysql-bin.000007' not found in binlog index"},
+        {"PURGE BINARY LOGS ERA 1 BEFORE NOW()", "1064 "},
         {"PURGE BINARY LOGS TO mysql", "1064 "},
         {"PURGE BINARY LOGS", "1064 "},
         {"PURGE BINARY LOGS TO 'mysql-bin.000007' SOON", "1064 "},
@@ -749,6 +754,7 @@ static void the_newest_file_is_never_purged(void)
         {"PURGE MASTER LOGS BEFORE NULL", "1292 "},
         {"PURGE BINARY LOGS TO 'mysql-bin.000007'", "OK"},
         {"PURGE MASTER LOGS TO 'mysql-bin.000007' FORCE", "OK"},
+        {"PURGE BINARY LOGS ERA 1 TO 'mysql-bin.000007'", "OK"},
         {"PURGE BINARY LOGS BEFORE NOW()", "OK"},
         {"PURGE BINARY LOGS BEFORE '2026-11-21T03:12:07.5Z' FORCE", "OK"},
         {"PURGE BINARY LOGS BEFORE '2099-01-01' DRY RUN", "Era,Log_name,File_size,Fate"},
