@@ -30,7 +30,7 @@ static bool read_address(struct sql_call *call, struct entry_member *wish, bool 
     if (env_addr_parse(text, RAFT_PORT, &addr, &em)) {
         return sql_error(call, 1105, "HY000", "'%s' is no address of a member: %s", text, em.text);
     }
-    if (config && !config->raft_ssl_cert[0] && !config->raft_secret_file[0] && !is_loopback(addr.host)) {
+    if (config && !config->tls_off && !config->raft_ssl_cert[0] && !config->raft_secret_file[0] && !is_loopback(addr.host)) {
         return sql_error(call, 1105, "HY000", "a member at %s needs [raft] ssl_ca, ssl_cert and ssl_key, or a secret_file, on all nodes: without them only loopback is allowed", text);
     }
     env_addr_format(&addr, wish->address, sizeof wish->address);

@@ -517,9 +517,8 @@ static bool no(struct message_refusal *why, enum refusal code, const char *fmt, 
 static bool has_what_it_had(const struct cluster *c, const struct message_hello *h, const struct raft_server *s, struct message_refusal *why)
 {
     uint64_t term = 0, held = cluster_net_applied(c, h->from, h->incarnation, &term);
-    uint64_t matched = rio_matched(c->rio, s->id, s->address);
-    matched = matched < c->raft.commit_index ? matched : c->raft.commit_index;
-    held = held > matched ? held : matched;
+    uint64_t shown = rio_held(c->rio, s->id, s->address);
+    held = held > shown ? held : shown;
     if ((h->last_stored >= held && h->term >= term) || MUTATED(LOST)) {
         return true;
     }

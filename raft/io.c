@@ -88,48 +88,91 @@ static void release_held(struct rio *rio)
     }
 }
 
-/* What a member has, as far as it has told us in this term: never less than what it acknowledged. */
-static void note_matched(struct rio *rio, const struct raft_message *m)
+/* Another data directory knows nothing of what the one before it had. */
+static struct rio_matched *matched_of(struct rio *rio, const struct raft_message *m)
 {
-    const struct raft *raft = rio->io.data;
     struct rio_matched *place = NULL;
-    if (raft->state != RAFT_LEADER || m->append_entries_result.term != raft->current_term || m->append_entries_result.rejected) {
-        return;
-    }
-    if (rio->matched_term != raft->current_term) {
-        memset(rio->matched, 0, sizeof rio->matched);
-        rio->matched_term = raft->current_term;
-    }
     for (size_t i = 0; i < GUARD_PEERS && (!place || place->id != m->server_id); i++) {
         if (rio->matched[i].id == m->server_id || (!rio->matched[i].id && !place)) {
             place = &rio->matched[i];
         }
     }
-    if (!place) {
-        return;
-    }
-    if (place->id != m->server_id || strcmp(place->address, m->server_address) != 0) { /* another data directory knows nothing of this */
+    if (place && (place->id != m->server_id || strcmp(place->address, m->server_address) != 0)) {
         *place = (struct rio_matched){.id = m->server_id};
         snprintf(place->address, sizeof place->address, "%s", m->server_address);
     }
-    place->index = m->append_entries_result.last_log_index > place->index ? m->append_entries_result.last_log_index : place->index;
+    return place;
+}
+
+static void note_matched(struct rio *rio, const struct raft_message *m)
+{
+    const struct raft *raft = rio->io.data;
+    if (raft->state != RAFT_LEADER || m->append_entries_result.term != raft->current_term || m->append_entries_result.rejected) {
+        return;
+    }
+    for (size_t i = 0; i < GUARD_PEERS && rio->matched_term != raft->current_term; i++) {
+        rio->matched[i].index = 0;
+    }
+    rio->matched_term = raft->current_term;
+    struct rio_matched *place = matched_of(rio, m);
+    if (place && m->append_entries_result.last_log_index > place->index) {
+        place->index = m->append_entries_result.last_log_index;
+    }
+}
+
+/* A leader commits nothing that it has not stored. */
+static void note_leader(struct rio *rio, const struct raft_message *m)
+{
+    const struct raft *raft = rio->io.data;
+    if (m->append_entries.term >= raft->current_term) {
+        struct rio_matched *place = matched_of(rio, m);
+        if (place && m->append_entries.leader_commit > place->held) {
+            place->held = m->append_entries.leader_commit;
+        }
+    }
+}
+
+/* While we lead, and only then, what a member told us of its log is what will be committed there. */
+static void note_held(struct rio *rio)
+{
+    const struct raft *raft = rio->io.data;
+    for (size_t i = 0; i < GUARD_PEERS && raft->state == RAFT_LEADER && rio->matched_term == raft->current_term; i++) {
+        struct rio_matched *m = &rio->matched[i];
+        uint64_t both = m->index < raft->commit_index ? m->index : raft->commit_index;
+        m->held = both > m->held ? both : m->held;
+    }
+}
+
+static const struct rio_matched *find_matched(const struct rio *rio, uint64_t id, const char *address)
+{
+    for (size_t i = 0; i < GUARD_PEERS; i++) {
+        if (rio->matched[i].id == id && !strcmp(rio->matched[i].address, address)) {
+            return &rio->matched[i];
+        }
+    }
+    return NULL;
 }
 
 uint64_t rio_matched(const struct rio *rio, uint64_t id, const char *address)
 {
     const struct raft *raft = rio->io.data;
-    for (size_t i = 0; i < GUARD_PEERS && raft && raft->state == RAFT_LEADER && rio->matched_term == raft->current_term; i++) {
-        if (rio->matched[i].id == id && !strcmp(rio->matched[i].address, address)) {
-            return rio->matched[i].index;
-        }
-    }
-    return 0;
+    const struct rio_matched *m = find_matched(rio, id, address);
+    return m && raft && raft->state == RAFT_LEADER && rio->matched_term == raft->current_term ? m->index : 0;
+}
+
+uint64_t rio_held(const struct rio *rio, uint64_t id, const char *address)
+{
+    const struct rio_matched *m = find_matched(rio, id, address);
+    return m ? m->held : 0;
 }
 
 static void deliver(struct rio *rio, struct raft_message *m)
 {
     if (m->type == RAFT_IO_APPEND_ENTRIES_RESULT) {
         note_matched(rio, m);
+    }
+    if (m->type == RAFT_IO_APPEND_ENTRIES) {
+        note_leader(rio, m);
     }
     guard_before(&rio->guard, m);
     if (m->type == RAFT_IO_APPEND_ENTRIES) {
@@ -177,6 +220,7 @@ static void release_timeout_now(struct rio *rio)
 void rio_written(struct rio *rio)
 {
     release_held(rio);
+    note_held(rio);
     rio->handler->turned(rio->owner);
     rio_start_batch(rio);
     release_timeout_now(rio);
@@ -202,6 +246,7 @@ void rio_receive(struct rio *rio, struct raft_message *m)
     if (!keep_timeout_now(rio, m)) {
         deliver(rio, m);
     }
+    note_held(rio);
     rio->handler->turned(rio->owner);
 }
 

@@ -66,6 +66,8 @@ void rio_change_started(struct rio *rio);
 
 /* While we lead: up to here that member's log is ours; 0: it has said nothing yet. */
 uint64_t rio_matched(const struct rio *rio, uint64_t id, const char *address);
+/* What is committed, and that member has told us, or as our leader shown us, that it has it: up to here. */
+uint64_t rio_held(const struct rio *rio, uint64_t id, const char *address);
 
 /* After raft_close's callback, or when raft was never started: ends the wal env and frees everything. */
 void rio_free(struct rio *rio);

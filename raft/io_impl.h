@@ -54,9 +54,10 @@ struct rio_change { /* of members: an entry's bytes */
     size_t n;
 };
 
-struct rio_matched { /* how far a member's log is known to be ours, in the term we lead in */
-    uint64_t id; /* 0: free */
-    uint64_t index;
+struct rio_matched { /* what is known of a member's log */
+    uint64_t id;    /* 0: free */
+    uint64_t index; /* up to here it is ours, in the term we lead in */
+    uint64_t held;  /* up to here it has what is committed, since whenever */
     char address[GUARD_ADDRESS];
 };
 

@@ -80,7 +80,7 @@ static void check_whole(struct world *w, const char *when)
 {
     for (unsigned i = 0; i < w->n_nodes; i++) {
         struct errmsg em;
-        bool whole = false;
+        bool whole = w->members && !world_is_member(w, i, false);
         for (unsigned n = 0; n < 10 * STALL_SECONDS && !whole; n++) {
             whole = cluster_files_are_whole(w, i, &em);
             if (!whole) {
@@ -117,6 +117,9 @@ static void settle(struct world *w)
     if (!world_until(w, has_leader, LEADER_SECONDS * ENV_S)) {
         sim_fail(w->sim, "nobody leads %d s after all was healed", LEADER_SECONDS);
     }
+    if (w->members) {
+        cluster_settle_members(w);
+    }
     if (!world_until(w, all_received, SETTLE_SECONDS * ENV_S)) {
         sim_fail(w->sim, "%d s after the last misfortune: %zu transactions, %zu acknowledged, received by the replicas: %zu %zu", SETTLE_SECONDS,
                  w->history->n_txns, source_sim_acked(w->source), replica_sim_received(w->replicas[0]), replica_sim_received(w->replicas[1]));
@@ -140,7 +143,9 @@ static void without_source(struct world *w)
     }
     check_whole(w, "after a loss of power, and without a source,");
     world_run(w, 2 * ENV_S);
-    check_purged(w);
+    if (!w->members) {
+        check_purged(w);
+    }
     size_t before = w->history->n_txns;
     sim_crash(w->apps[0], SIM_KILL);
     world_run(w, ENV_MS);
@@ -176,7 +181,6 @@ static void wiped(struct world *w)
     sim_crash(w->node_hosts[i], SIM_POWER);
     world_run(w, ENV_S);
     world_node_wipe(w, i);
-    w->nodes[i].term = w->nodes[i].vote = 0;
     sim_forget_words(w->node_hosts[i]);
     world_node_start(w, i);
     world_run(w, 10 * ENV_MS);
@@ -195,10 +199,15 @@ static void run(uint64_t seed, const struct world_options *options)
     size_t transactions = options->transactions ? options->transactions : (size_t)rng_between(w.rng, 50, 2000);
     set_up(&w, options->calm);
     source_sim_load(w.source, transactions);
-    for (uint64_t n = options->calm ? 0 : rng_below(w.rng, 12); n > 0; n--) {
+    for (uint64_t n = options->calm ? 0 : rng_below(w.rng, w.members ? 20 : 12); n > 0; n--) {
         world_run(&w, rng_between(w.rng, 1, rng_chance(w.rng, 30) ? 2 * ENV_S : 100 * ENV_MS));
         cluster_purge(&w);
-        cluster_misfortune(&w);
+        if (w.members) {
+            cluster_change_members(&w);
+        }
+        if (!w.members || rng_chance(w.rng, 60)) {
+            cluster_misfortune(&w);
+        }
     }
     cluster_purge(&w);
     if (!options->transactions && !options->calm) { /* it is enough; some more show that things go on. (All of it would take few clients too long.) */
@@ -207,13 +216,15 @@ static void run(uint64_t seed, const struct world_options *options)
     }
     settle(&w);
     without_source(&w);
-    wiped(&w);
+    if (!w.members) {
+        wiped(&w);
+    }
     printf("ok seed=%" PRIu64 " nodes=%u flavour=%s transactions=%zu files=%zu acks=%" PRIu64 " dumps=%" PRIu64
-           " writes=%" PRIu64 " purged=%zu elections=%u node_crashes=%u source_crashes=%u cuts=%u changes=%u switchovers=%u/%u moved=%u/%u faults=%u rots=%u refusals=%u installs=%u virtual_s=%" PRIu64
+           " writes=%" PRIu64 " purged=%zu elections=%u node_crashes=%u source_crashes=%u cuts=%u changes=%u switchovers=%u/%u moved=%u/%u faults=%u rots=%u refusals=%u installs=%u orders=%u configurations=%u wipes=%u virtual_s=%" PRIu64
            " events=%" PRIu64 " hash=%016" PRIx64 "\n",
            seed, w.n_nodes, flavour_name(w.history->flavour), w.history->n_txns, w.history->n_files, source_sim_acks(w.source), source_sim_dumps(w.source),
            w.writes, world_oldest(&w), w.elections, w.node_crashes, w.source_crashes, w.cuts, w.changes, w.planned, w.switchovers, w.moved, w.moved + w.not_moved, w.faults, w.rots, w.refusals, w.installs,
-           (uint64_t)(sim_now(w.sim) / ENV_S), sim_events(w.sim), sim_hash(w.sim));
+           w.orders_given, w.configurations, w.wipes, (uint64_t)(sim_now(w.sim) / ENV_S), sim_events(w.sim), sim_hash(w.sim));
     fflush(stdout);
     world_free(&w);
 }
@@ -222,7 +233,7 @@ static void run(uint64_t seed, const struct world_options *options)
 
 static void usage(FILE *to)
 {
-    fprintf(to, "usage: cluster [--seed] N [--count K] [--nodes 3|5] [--flavour mysql|mariadb] [--transactions T] [--calm] [--loss] [-v]\n"
+    fprintf(to, "usage: cluster [--seed] N [--count K] [--nodes 3|5] [--flavour mysql|mariadb] [--transactions T] [--calm] [--loss] [--members] [-v]\n"
                 "Runs the simulated cluster of seed N (1), or of K seeds from N on. Exit 1: a property does not hold.\n");
 }
 
@@ -292,6 +303,7 @@ static struct plan read_options(int argc, char **argv)
                                           {"flavour", required_argument, NULL, 'f'},
                                           {"transactions", required_argument, NULL, 't'},
                                           {"calm", no_argument, NULL, 'q'},
+                                          {"members", no_argument, NULL, 'j'},
                                           {"fate", required_argument, NULL, 'k'},
                                           {"loss", no_argument, NULL, 'o'},
                                           {"mutate", required_argument, NULL, 'm'},
@@ -307,6 +319,7 @@ static struct plan read_options(int argc, char **argv)
         case 'f': p.world.flavour = flavour_of(optarg); break;
         case 't': p.world.transactions = (size_t)number(optarg); break;
         case 'q': p.world.calm = true; break;
+        case 'j': p.world.members = true; break;
         case 'v': p.world.verbose = true; break;
         case 'k': p.world.fate = (unsigned)number(optarg) + 1; break;
         case 'o': p.loss = true; break;

@@ -52,7 +52,7 @@ static void check_new_leader(struct world *w, struct world_node *node)
 static void check_term(struct world *w, struct world_node *node)
 {
     const struct raft *raft = &node->cluster->raft;
-    uint64_t term = raft->current_term, id = node->number + 1;
+    uint64_t term = raft->current_term, id = node->id;
     if (term < node->term) {
         sim_fail(w->sim, "%s has forgotten its term: %" PRIu64 " after %" PRIu64, sim_host_name(node->host), term, node->term);
     }
@@ -227,6 +227,9 @@ bool cluster_check_raft(struct world *w, struct world_node *node)
 
 void cluster_check_step(struct world *w)
 {
+    if (w->members) {
+        cluster_check_members(w);
+    }
     for (unsigned i = 0; i < w->n_nodes; i++) {
         struct world_node *node = &w->nodes[i];
         if (!cluster_check_raft(w, node)) {

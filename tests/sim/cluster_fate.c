@@ -42,7 +42,7 @@ static struct sim_host *any_host(struct world *w)
 
 void cluster_start_again(struct world *w, size_t i)
 {
-    if (!sim_host_process(w->node_hosts[i])) {
+    if (!sim_host_process(w->node_hosts[i]) && !w->nodes[i].old) {
         world_node_start(w, i);
     }
 }
@@ -259,6 +259,9 @@ static bool another_leads(struct world *w)
 static bool all_well(struct world *w)
 {
     struct cluster_member_info infos[CLUSTER_MEMBERS_MAX];
+    if (w->members) { /* some are none */
+        return false;
+    }
     for (unsigned i = 0; i < w->n_nodes; i++) {
         struct cluster *c = w->nodes[i].cluster;
         if (!c || rio_writing(c->rio)) {
@@ -369,7 +372,7 @@ void cluster_check_moved(void *arg, const char *error)
     struct world *w = arg;
     bool led = false;
     for (uint64_t term = w->moved_after + 1; term < WORLD_TERMS && !led; term++) {
-        led = w->leaders[term] == w->moved_to + 1;
+        led = w->leaders[term] == w->nodes[w->moved_to].id;
     }
     if (strncmp(w->move, "ALTER CLUSTER SWITCHOVER", 24) != 0) {
         return;
@@ -397,10 +400,10 @@ static void ask_to_move(struct world *w)
  * given to a node that is level in time. Otherwise something may happen meanwhile. */
 static void switchover(struct world *w)
 {
-    bool planned = rng_chance(w->rng, 50) && world_until(w, all_level, 5 * ENV_S), moved = false;
+    bool planned = rng_chance(w->rng, 50) && !w->members && world_until(w, all_level, 5 * ENV_S), moved = false;
     w->moved_to = (size_t)rng_below(w->rng, w->n_nodes);
     w->switchovers++;
-    snprintf(w->move, sizeof w->move, "ALTER CLUSTER SWITCHOVER TO %zu", w->moved_to + 1);
+    snprintf(w->move, sizeof w->move, "ALTER CLUSTER SWITCHOVER TO %" PRIu64, w->nodes[w->moved_to].id);
     for (unsigned i = 0; planned && i < SWITCHOVER_TRIES && !moved; i++) {
         ask_to_move(w);
         moved = world_until(w, target_leads, SWITCHOVER_SECONDS * ENV_S);
@@ -494,7 +497,8 @@ void cluster_purge(struct world *w)
 
 void cluster_misfortune(struct world *w)
 {
-    switch (w->fate ? w->fate - 1 : (unsigned)rng_below(w->rng, FATES)) {
+    unsigned kind = w->fate ? w->fate - 1 : (unsigned)rng_below(w->rng, FATES);
+    switch (kind) {
     case 0: source_or_replica(w); break;
     case 1: clock_jumps(w); break;
     case 2:
@@ -512,9 +516,23 @@ void cluster_misfortune(struct world *w)
     case 14: leader_is_killed(w); break;
     case 15:
     case 16: switchover(w); break;
-    case 17: cluster_bad_disk(w); break;
-    case 18: cluster_rot(w); break;
-    case 23: member_changes(w); break;
+    case 17:
+    case 18: /* a node that is removed ends, too */
+        if (w->members) {
+            one_node(w);
+        } else if (kind == 17) {
+            cluster_bad_disk(w);
+        } else {
+            cluster_rot(w);
+        }
+        break;
+    case 23:
+        if (w->members) {
+            one_node(w);
+        } else {
+            member_changes(w);
+        }
+        break;
     default: one_node(w);
     }
     cluster_check_files(w);

@@ -33,6 +33,7 @@ struct ledger {
     const struct history *truth;
     struct node_log logs[NODES_MAX];
     size_t n;
+    bool votes[2][NODES_MAX]; /* now; before that */
     size_t transactions;
 };
 
@@ -231,6 +232,19 @@ void ledger_installed(struct ledger *l, size_t node, uint64_t index, uint64_t te
     }
 }
 
+void ledger_wiped(struct ledger *l, size_t node)
+{
+    l->logs[node].n = 0;
+}
+
+void ledger_voters(struct ledger *l, const bool *votes)
+{
+    if (memcmp(votes, l->votes[0], l->n * sizeof *votes) != 0) {
+        memcpy(l->votes[1], l->votes[0], sizeof l->votes[1]);
+        memcpy(l->votes[0], votes, l->n * sizeof *votes);
+    }
+}
+
 /* ---- questions ---- */
 
 /* The newest entry of a log that reaches over the place; 0: none. */
@@ -251,21 +265,31 @@ static size_t find(const struct node_log *log, size_t file, uint64_t pos)
     return 0;
 }
 
-static size_t holders(const struct ledger *l, size_t index, uint64_t term, uint64_t when)
+static bool holds(const struct node_log *log, size_t index, uint64_t term, uint64_t when)
 {
-    size_t n = 0;
-    for (size_t i = 0; i < l->n; i++) {
-        const struct node_log *log = &l->logs[i];
-        n += index <= log->n && log->entries[index - 1].term == term && log->entries[index - 1].durable <= when;
+    return index <= log->n && log->entries[index - 1].term == term && log->entries[index - 1].durable <= when;
+}
+
+static bool majority(const struct ledger *l, size_t index, uint64_t term, uint64_t when)
+{
+    for (size_t k = 0; k < 2; k++) {
+        size_t n = 0, voters = 0;
+        for (size_t i = 0; i < l->n; i++) {
+            voters += l->votes[k][i];
+            n += l->votes[k][i] && holds(&l->logs[i], index, term, when);
+        }
+        if (n > voters / 2) {
+            return true;
+        }
     }
-    return n;
+    return false;
 }
 
 bool ledger_has(const struct ledger *l, size_t file, uint64_t pos, uint64_t when)
 {
     for (size_t i = 0; i < l->n; i++) {
         size_t index = find(&l->logs[i], file, pos);
-        if (index && holders(l, index, l->logs[i].entries[index - 1].term, when) > l->n / 2) {
+        if (index && majority(l, index, l->logs[i].entries[index - 1].term, when)) {
             return true;
         }
     }
@@ -280,7 +304,7 @@ uint64_t ledger_term(const struct ledger *l, size_t node, uint64_t index)
 
 bool ledger_has_entry(const struct ledger *l, uint64_t index, uint64_t term)
 {
-    return holders(l, index, term, sim_now(l->sim)) > l->n / 2;
+    return majority(l, index, term, sim_now(l->sim));
 }
 
 size_t ledger_transactions(struct ledger *l)
@@ -319,6 +343,7 @@ struct ledger *ledger_new(struct sim *sim, struct sim_host *const *nodes, size_t
     l->n = n;
     for (size_t i = 0; i < n; i++) {
         l->logs[i].host = nodes[i];
+        l->votes[0][i] = l->votes[1][i] = true;
     }
     return l;
 }

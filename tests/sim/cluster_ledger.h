@@ -24,6 +24,9 @@ void ledger_started(struct ledger *ledger, size_t node); /* what it found on its
 
 /* Its log up to this entry was replaced by another member's snapshot, whose files it has: as if it had that member's entries, from now on. */
 void ledger_installed(struct ledger *ledger, size_t node, uint64_t index, uint64_t term);
+void ledger_wiped(struct ledger *ledger, size_t node);   /* it is another, empty disk */
+/* Who votes from now on (one for each node); what a majority of those before held counts too. Until it is called: all. */
+void ledger_voters(struct ledger *ledger, const bool *votes);
 
 /* Do a majority of the disks hold the bytes before this place of the source's files, in one and the same entry, since `when` or longer? */
 bool ledger_has(const struct ledger *ledger, size_t file, uint64_t pos, uint64_t when);

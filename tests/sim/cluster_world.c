@@ -6,6 +6,7 @@
 #include "node/daemon.h"
 #include "protocol/base/check.h"
 #include "protocol/base/mem.h"
+#include "raft/configuration.h"
 #include "tests/sim/disk.h"
 
 #include <inttypes.h>
@@ -92,12 +93,19 @@ static void configure(struct world *w, struct world_node *node)
 {
     char text[2048];
     struct errmsg em;
+    bool joins = w->members && (node->number >= w->n_first || node->id > w->n_nodes);
     int n = snprintf(text, sizeof text,
-                     "[node]\nid = %zu\ndata_dir = " DATA_DIR "\n[mysql]\nlisten = 0.0.0.0:3307\nsocket = " SOCKET
-                     "\n[raft]\nlisten = %s:4307\ninitial_cluster = ",
-                     node->number + 1, sim_host_name(node->host));
-    for (unsigned i = 0; i < w->n_nodes; i++) {
-        n += snprintf(text + n, sizeof text - (size_t)n, "%s%u@%s:4307", i ? ", " : "", i + 1, sim_host_name(w->node_hosts[i]));
+                     "[node]\nid = %" PRIu64 "\ndata_dir = " DATA_DIR "\n[mysql]\nlisten = 0.0.0.0:3307\nsocket = " SOCKET
+                     "\n[raft]\nlisten = %s:4307\n%s = ",
+                     node->id, sim_host_name(node->host), joins ? "join" : "initial_cluster");
+    bool first = true;
+    for (unsigned i = 0; i < (joins ? w->n_nodes : w->n_first); i++) {
+        if (joins && i != node->number) {
+            n += snprintf(text + n, sizeof text - (size_t)n, "%s%s:4307", first ? "" : ", ", sim_host_name(w->node_hosts[i]));
+            first = false;
+        } else if (!joins) {
+            n += snprintf(text + n, sizeof text - (size_t)n, "%s%u@%s:4307", i ? ", " : "", i + 1, sim_host_name(w->node_hosts[i]));
+        }
     }
     snprintf(text + n, sizeof text - (size_t)n, "\n");
     config_defaults(&node->config);
@@ -118,6 +126,25 @@ void world_node_wipe(struct world *w, size_t i)
 {
     sim_wipe(w->nodes[i].host);
     make_data_dir(w->nodes[i].host);
+    ledger_wiped(w->ledger, i);
+    w->nodes[i].term = w->nodes[i].vote = 0;
+}
+
+void world_node_anew(struct world *w, size_t i)
+{
+    uint64_t snapshot_bytes = w->nodes[i].config.snapshot_bytes;
+    world_node_wipe(w, i);
+    w->nodes[i].id = ++w->next_id;
+    w->nodes[i].lost = false;
+    configure(w, &w->nodes[i]);
+    w->nodes[i].config.snapshot_bytes = snapshot_bytes;
+}
+
+bool world_is_member(struct world *w, size_t i, bool voter)
+{
+    struct world_node *leader = world_leader(w);
+    const struct raft_server *s = leader ? configuration_find(&leader->cluster->raft.configuration, w->nodes[i].id) : NULL;
+    return s && (!voter || s->role == RAFT_VOTER);
 }
 
 /* ---- the world ---- */
@@ -136,7 +163,7 @@ size_t world_oldest(void *arg)
 /* With every other sixteen seeds, and where no kind of misfortune is asked for: mutations.test knows its seeds. */
 static bool purges(const struct world *w)
 {
-    return !w->fate && w->seed / 16 % 2 == 1;
+    return !w->fate && !w->members && w->seed / 16 % 2 == 1;
 }
 
 static size_t durable_by_majority(void *arg)
@@ -193,7 +220,7 @@ static void make_nodes(struct world *w)
     uint64_t snapshot_bytes = rng_chance(w->rng, 50) ? rng_between(w->rng, 64, 1024) << 10 : 0;
     uint64_t keep_bytes = w->seed / 2 % 4 ? snapshot_bytes / 4 : 0; /* who was away for a moment fetches files */
     for (unsigned i = 0; i < w->n_nodes; i++) {
-        w->nodes[i] = (struct world_node){.world = w, .number = i, .host = w->node_hosts[i]};
+        w->nodes[i] = (struct world_node){.world = w, .number = i, .id = i + 1, .host = w->node_hosts[i]};
         configure(w, &w->nodes[i]);
         w->nodes[i].config.snapshot_bytes = snapshot_bytes;
         w->nodes[i].config.keep_bytes = keep_bytes;
@@ -230,7 +257,10 @@ void world_make(struct world *w, uint64_t seed, const struct world_options *opti
 {
     *w = (struct world){.seed = seed, .sim = sim_new(seed), .fate = options->fate};
     w->rng = sim_rng(w->sim);
-    w->n_nodes = options->nodes ? options->nodes : rng_chance(w->rng, 70) ? 3 : 5;
+    w->members = options->members;
+    w->n_nodes = w->members ? WORLD_NODES : options->nodes ? options->nodes : rng_chance(w->rng, 70) ? 3 : 5;
+    w->n_first = w->members ? (unsigned)rng_between(w->rng, 1, 3) : w->n_nodes;
+    w->next_id = w->n_nodes;
     w->n_replicas = (unsigned)rng_between(w->rng, 2, WORLD_REPLICAS);
     if (options->verbose) {
         sim_verbose(w->sim, stdout);
@@ -253,11 +283,19 @@ void world_make(struct world *w, uint64_t seed, const struct world_options *opti
     w->tool2 = sim_host_new(w->sim, "tool2");
     w->mover = admin_sim_new(w->tool2, SOCKET, w->moves);
     admin_sim_roam(w->mover, w->node_hosts, w->n_nodes);
+    if (w->members) {
+        rng_init(&w->member_rng, seed, 37);
+        w->orders[0] = w->order;
+        w->steward = admin_sim_new(w->tool2, SOCKET, w->orders);
+        admin_sim_roam(w->steward, w->node_hosts, w->n_nodes);
+        admin_sim_watch(w->steward, cluster_was_told, w);
+    }
     admin_sim_watch(w->mover, cluster_check_moved, w);
 }
 
 void world_free(struct world *w)
 {
+    admin_sim_free(w->steward);
     sim_see_writes(w->sim, NULL, NULL);
     ledger_free(w->ledger);
     sim_free(w->sim);

@@ -19,6 +19,7 @@ struct world_options {
     enum flavour flavour; /* FLAVOUR_NONE: by the seed */
     size_t transactions;  /* 0: by the seed */
     bool calm;            /* no misfortune */
+    bool members;         /* nodes join, leave, are replaced */
     bool verbose;
     unsigned fate; /* 0: any; else this kind of misfortune, and no other */
 };
@@ -26,6 +27,9 @@ struct world_options {
 struct world_node {
     struct world *world;
     size_t number; /* from 0 */
+    uint64_t id;   /* another one each time that it begins anew as another member */
+    bool lost;     /* its disk is given up: it is to be replaced */
+    bool old;      /* ... and has less than it acknowledged: nobody starts it again */
     struct sim_host *host;
     struct config config;
     struct cluster *cluster; /* NULL: none runs, or it is being stopped */
@@ -50,6 +54,17 @@ struct world {
     struct rng *rng;
     uint64_t seed;
     unsigned n_nodes, n_replicas, fate;
+    bool members;
+    unsigned n_first;  /* so many form the cluster */
+    uint64_t next_id;
+    bool told; /* the operator's statement was carried out */
+    char order[128];
+    const char *orders[2];
+    struct admin_sim *steward; /* who changes the members */
+    size_t watched;
+    struct rng member_rng;
+    unsigned orders_given, configurations /* committed */, wipes;
+    uint64_t last_change;
     size_t deposed, moved_to; /* the leader that was cut off last; who is to lead */
     struct sim_host *db, *tool, *tool2, *node_hosts[WORLD_NODES], *apps[WORLD_REPLICAS];
     const char *targets[WORLD_NODES];
@@ -92,6 +107,9 @@ void cluster_check_files(struct world *w);                              /* what 
 bool cluster_files_are_whole(struct world *w, size_t i, struct errmsg *em); /* ... and is all of it */
 void cluster_check_ack(void *arg, size_t txns, const char *how);        /* the source's witness */
 
+void world_node_anew(struct world *w, size_t i); /* an empty disk, another id, to join */
+bool world_is_member(struct world *w, size_t i, bool voter); /* as the leader knows it */
+
 size_t world_oldest(void *world); /* of all nodes' oldest files the newest */
 
 /* cluster_fate.c */
@@ -105,6 +123,11 @@ void cluster_start_again(struct world *w, size_t i); /* if nothing lives there *
 
 /* cluster_loss.c: a run of its own, in which sources die for good */
 void cluster_loss_run(uint64_t seed, const struct world_options *options);
+/* cluster_members.c: the operator changes who is a member */
+void cluster_change_members(struct world *w);
+void cluster_settle_members(struct world *w); /* what was begun is brought to its end */
+void cluster_was_told(void *arg, const char *error); /* the operator's statement was answered */
+void cluster_check_members(struct world *w);  /* after each event */
 
 /* cluster_disk.c: misfortunes of one node's disk, and how they are mended */
 void cluster_bad_disk(struct world *w); /* full, read-only, failing */

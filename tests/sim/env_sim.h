@@ -79,6 +79,10 @@ void sim_host_uid(struct sim_host *host, uint32_t uid);      /* what peers on lo
 void sim_host_beside(struct sim_host *host, struct sim_host *machine);
 void sim_host_wall(struct sim_host *host, int64_t us); /* its wall clock is wrong by so much */
 
+/* Its disk as it is now; and that one in its place (taken). Nothing lives there. */
+struct disk;
+struct disk *sim_keep_image(struct sim_host *host, struct rng *rng);
+void sim_set_back(struct sim_host *host, struct disk *image);
 void sim_wipe(struct sim_host *host); /* its disk is a new, empty one; nothing lives there */
 /* The whole content of a file as a program would read it now, appended. */
 int sim_host_read(struct sim_host *host, const char *path, struct buf *out);

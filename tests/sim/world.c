@@ -221,6 +221,19 @@ void sim_wipe(struct sim_host *host)
     host->disk = disk_new();
 }
 
+struct disk *sim_keep_image(struct sim_host *host, struct rng *rng)
+{
+    CHECK(!host->process);
+    return disk_image(host->disk, host->sim->now, false, rng);
+}
+
+void sim_set_back(struct sim_host *host, struct disk *image)
+{
+    CHECK(!host->process);
+    disk_free(host->disk);
+    host->disk = image;
+}
+
 int sim_host_read_part(struct sim_host *host, const char *path, uint64_t from, bool sparse, struct buf *out, uint64_t *size)
 {
     struct disk_node *node;

@@ -1,0 +1,280 @@
+/* cluster_members.c: the operator changes who is a member, whatever else happens: adds, removes, promotes, demotes, replaces; wipes a disk or sets one
+ * back, and replaces that member.
+ *
+ * Happy path: one statement is given to any node, it may be refused or its answer may be lost; the world goes on. In the end what was begun is brought to
+ * its end: all plans are carried out, who is a member has everything. What must hold is checked by cluster_check.c, with the majority of
+ * those who vote. At most one disk is given up at a time, and the next one only when the member is a voter again: two at once would be more than
+ * any quorum survives. Failure: as elsewhere, a sim_fail. */
+#include "tests/sim/cluster_world.h"
+
+#include "raft/configuration.h"
+#include "tests/sim/disk.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { ASK_S = 3, PLANS_S = 240, REFUSED_S = 10 };
+
+/* ---- after each event ---- */
+
+static size_t number_of(const struct world *w, uint64_t id)
+{
+    size_t i = 0;
+    while (i < w->n_nodes && w->nodes[i].id != id) {
+        i++;
+    }
+    return i;
+}
+
+/* Who votes is what the leader of the highest term has in its log. */
+void cluster_check_members(struct world *w)
+{
+    const struct raft *leader = NULL;
+    bool votes[WORLD_NODES] = {false};
+    for (unsigned i = 0; i < w->n_nodes; i++) {
+        const struct cluster *c = w->nodes[i].cluster;
+        if (c && sim_host_process(w->node_hosts[i]) && cluster_formed(c) && c->raft.state == RAFT_LEADER && (!leader || c->raft.current_term > leader->current_term)) {
+            leader = &c->raft;
+        }
+    }
+    for (unsigned i = 0; leader && i < leader->configuration.n; i++) {
+        size_t number = number_of(w, leader->configuration.servers[i].id);
+        if (number < w->n_nodes) {
+            votes[number] = leader->configuration.servers[i].role == RAFT_VOTER;
+        }
+    }
+    if (leader) {
+        ledger_voters(w->ledger, votes);
+        w->configurations += leader->configuration_index > w->last_change;
+        w->last_change = leader->configuration_index > w->last_change ? leader->configuration_index : w->last_change;
+    }
+}
+
+/* ---- what is so ---- */
+
+static const struct cluster *leading(struct world *w)
+{
+    struct world_node *leader = world_leader(w);
+    return leader ? leader->cluster : NULL;
+}
+
+static bool no_plans(struct world *w)
+{
+    const struct cluster *c = leading(w);
+    return c && !cluster_state(c)->members.n_plans && !c->raft.configuration_uncommitted_index;
+}
+
+static bool somebody_is_lost(const struct world *w)
+{
+    for (unsigned i = 0; i < w->n_nodes; i++) {
+        if (w->nodes[i].lost) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool any_member(struct world *w, bool member, size_t *i)
+{
+    *i = (size_t)rng_below(w->rng, w->n_nodes);
+    return world_is_member(w, *i, false) == member && !w->nodes[*i].lost;
+}
+
+static size_t voters(struct world *w)
+{
+    const struct cluster *c = leading(w);
+    return c ? configuration_voters(&c->raft.configuration) : 0;
+}
+
+/* ---- the operator ---- */
+
+void cluster_was_told(void *arg, const char *error)
+{
+    struct world *w = arg;
+    w->told = w->told || !error;
+}
+
+static bool was_told(struct world *w)
+{
+    return w->told;
+}
+
+/* True: some node said OK. */
+static bool order(struct world *w, uint64_t ns, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+
+static bool order(struct world *w, uint64_t ns, const char *fmt, ...)
+{
+    va_list ap;
+    sim_crash(w->tool2, SIM_KILL);
+    world_run(w, ENV_MS);
+    va_start(ap, fmt);
+    vsnprintf(w->order, sizeof w->order, fmt, ap);
+    va_end(ap);
+    w->told = false;
+    w->orders_given++;
+    admin_sim_again(w->steward);
+    admin_sim_start(w->steward);
+    bool ok = world_until(w, was_told, ns);
+    sim_crash(w->tool2, SIM_KILL);
+    world_run(w, ENV_MS);
+    return ok;
+}
+
+static uint64_t patience(struct world *w)
+{
+    return rng_chance(w->rng, 30) ? rng_between(w->rng, ENV_MS, 50 * ENV_MS) : ASK_S * ENV_S;
+}
+
+static bool is_dead(struct world *w)
+{
+    return !sim_host_process(w->node_hosts[w->watched]);
+}
+
+/* One that has less than it acknowledged is refused, or no one has heard of what it lacks. */
+static void set_back(struct world *w, size_t i)
+{
+    struct sim_host *host = w->node_hosts[i];
+    sim_crash(host, SIM_KILL);
+    world_run(w, rng_between(w->rng, ENV_MS, 100 * ENV_MS));
+    struct disk *image = sim_keep_image(host, &w->member_rng);
+    uint64_t had = w->nodes[i].term;
+    world_node_start(w, i);
+    world_run(w, rng_between(w->rng, 500 * ENV_MS, 5 * ENV_S));
+    sim_crash(host, SIM_POWER);
+    world_run(w, rng_between(w->rng, ENV_MS, 20 * ENV_MS));
+    sim_set_back(host, image);
+    ledger_wiped(w->ledger, i);
+    w->nodes[i].term = w->nodes[i].vote = 0;
+    (void)had;
+    w->wipes++;
+    w->watched = i;
+    w->nodes[i].lost = true;
+    sim_forget_words(host);
+    world_node_start(w, i);
+    if (world_until(w, is_dead, REFUSED_S * ENV_S)) {
+        if (!strstr(sim_last_words(host), "has less than it acknowledged") && !strstr(sim_last_words(host), "was re")) {
+            sim_fail(w->sim, "node%zu was set back to an old disk and ended with: %s", i + 1, sim_last_words(host));
+        }
+    } else { /* nothing had happened since */
+        sim_crash(host, SIM_KILL);
+        world_run(w, ENV_MS);
+    }
+    w->nodes[i].old = true;
+}
+
+static void wipe(struct world *w, size_t i)
+{
+    sim_crash(w->node_hosts[i], cluster_any_crash(w));
+    world_run(w, rng_between(w->rng, ENV_MS, ENV_S));
+    world_node_wipe(w, i);
+    w->wipes++;
+    w->nodes[i].lost = true;
+    if (rng_chance(w->rng, 60)) { /* with its old configuration: it must not vote */
+        world_node_start(w, i);
+        world_run(w, rng_between(w->rng, ENV_MS, 3 * ENV_S));
+        if (w->nodes[i].vote) {
+            sim_fail(w->sim, "node%zu came back with an empty disk and has voted", i + 1);
+        }
+    }
+}
+
+/* The member that has lost its disk is replaced; told again until it is. True: that stands in the log. */
+static bool replace_lost(struct world *w, size_t i)
+{
+    if (!order(w, patience(w), "ALTER CLUSTER REPLACE MEMBER %" PRIu64, w->nodes[i].id)) {
+        return false;
+    }
+    sim_crash(w->node_hosts[i], SIM_KILL);
+    world_run(w, ENV_MS);
+    world_node_wipe(w, i);
+    w->nodes[i].lost = w->nodes[i].old = false;
+    world_node_start(w, i);
+    return true;
+}
+
+/* What is no member any more begins anew, under another id. */
+static void begin_anew(struct world *w, size_t i)
+{
+    const struct cluster *c = leading(w);
+    if (c && state_members_retired(&cluster_state(c)->members, w->nodes[i].id) && !world_is_member(w, i, false)) {
+        sim_crash(w->node_hosts[i], SIM_KILL);
+        world_run(w, ENV_MS);
+        world_node_anew(w, i);
+        world_node_start(w, i);
+    }
+}
+
+static void lose_a_disk(struct world *w)
+{
+    size_t i;
+    if (somebody_is_lost(w) || !no_plans(w) || voters(w) < 3 || !any_member(w, true, &i) || (w->n_first == 1 && i == 0 && w->nodes[0].id == 1)) {
+        return;
+    }
+    if (rng_chance(w->rng, 50)) {
+        wipe(w, i);
+    } else {
+        set_back(w, i);
+    }
+}
+
+void cluster_change_members(struct world *w)
+{
+    size_t i;
+    for (unsigned k = 0; k < w->n_nodes; k++) {
+        if (w->nodes[k].lost && rng_chance(w->rng, 50)) {
+            replace_lost(w, k);
+        }
+    }
+    switch (rng_below(w->rng, 10)) {
+    case 0:
+    case 1:
+    case 2:
+        if (any_member(w, false, &i)) {
+            begin_anew(w, i);
+            order(w, patience(w), "ALTER CLUSTER ADD MEMBER %" PRIu64 " '%s:4307'", w->nodes[i].id, sim_host_name(w->node_hosts[i]));
+        }
+        break;
+    case 3:
+    case 4:
+        if (any_member(w, true, &i) && !somebody_is_lost(w)) {
+            order(w, patience(w), "ALTER CLUSTER REMOVE MEMBER %" PRIu64, w->nodes[i].id);
+        }
+        break;
+    case 5:
+        if (any_member(w, true, &i) && !somebody_is_lost(w)) {
+            order(w, patience(w), "ALTER CLUSTER DEMOTE MEMBER %" PRIu64, w->nodes[i].id);
+        }
+        break;
+    case 6:
+        if (any_member(w, true, &i)) {
+            order(w, patience(w), "ALTER CLUSTER PROMOTE MEMBER %" PRIu64, w->nodes[i].id);
+        }
+        break;
+    default:
+        lose_a_disk(w);
+    }
+}
+
+/* ---- the end ---- */
+
+void cluster_settle_members(struct world *w)
+{
+    for (unsigned i = 0; i < w->n_nodes; i++) {
+        for (unsigned k = 0; w->nodes[i].lost && k < 20; k++) {
+            replace_lost(w, i);
+        }
+        if (w->nodes[i].lost) {
+            sim_fail(w->sim, "node%u has lost its disk and cannot be replaced", i + 1);
+        }
+    }
+    if (!world_until(w, no_plans, PLANS_S * ENV_S)) {
+        const struct cluster *c = leading(w);
+        char text[256] = "nobody leads";
+        uint64_t id = c && cluster_state(c)->members.n_plans ? cluster_state(c)->members.plans[0].id : 0;
+        if (c) {
+            cluster_members_wait(c, id, text, sizeof text);
+        }
+        sim_fail(w->sim, "%d s after all was healed the plan for node %" PRIu64 " is not carried out: %s", PLANS_S, id, text);
+    }
+}
