@@ -116,6 +116,9 @@ static bool admit(void *owner, const struct message_hello *h, struct message_ref
             return false;
         }
     }
+    if (!m && h->cluster[0] && net->formation->phase == FORMATION_EMPTY) { /* it knows us, and is none of those that we were told of */
+        net->handler->invited(net->owner);
+    }
     if (!m) {
         return say_no(net, why, REFUSAL_UNKNOWN, "node %" PRIu64 " is no member of %s", h->from, formed(net) ? net->formation->cluster : "initial_cluster");
     }
