@@ -24,15 +24,7 @@ static bool send_frame(void *owner, uint64_t peer, struct buf *frame)
 
 static size_t peers(void *owner, uint64_t *ids, size_t max)
 {
-    const struct cluster *c = owner;
-    struct cluster_member members[CLUSTER_MEMBERS_MAX];
-    size_t n = 0, all = cluster_members(c, members, CLUSTER_MEMBERS_MAX);
-    for (size_t i = 0; i < all && n < max; i++) {
-        if (members[i].id != c->id && net_up(c->net, members[i].id)) {
-            ids[n++] = members[i].id;
-        }
-    }
-    return n;
+    return net_others(((struct cluster *)owner)->net, ids, max);
 }
 
 static const struct state *applied(void *owner)

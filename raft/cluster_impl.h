@@ -139,7 +139,7 @@ uint64_t cluster_members_incarnation(const struct cluster *c, uint64_t id); /* a
 
 /* cluster_join.c */
 void cluster_join_begin(struct cluster *c); /* asks to be taken in */
-void cluster_join_invited(void *owner);
+void cluster_join_invited(void *owner, const char *address);
 void cluster_join_end(struct cluster *c);
 /* cluster_fetch.c */
 int cluster_fetch_resume(struct cluster *c, const char *data_dir, struct errmsg *em); /* before storage is opened */
@@ -150,6 +150,7 @@ void cluster_fetch_note(const struct cluster *c, char *text, size_t size); /* ho
 
 /* cluster_net.c */
 uint64_t cluster_net_reported_leader(const struct cluster *c); /* for one that libraft tells nothing: who says that it leads; 0 */
+const char *cluster_net_note(const struct cluster *c, uint64_t id); /* its own trouble, as reported; "" */
 uint64_t cluster_net_stored(const struct cluster *c, uint64_t id); /* as it was reported last; 0 */
 uint32_t cluster_net_level(const struct cluster *c, uint64_t id, uint64_t incarnation); /* feature level, as reported; 0: not yet */
 uint64_t cluster_net_applied(const struct cluster *c, uint64_t id, uint64_t incarnation, uint64_t *term); /* as it was reported last; 0 */

@@ -125,18 +125,35 @@ void cluster_join_begin(struct cluster *c)
 static void begin_later(struct env_msg *msg)
 {
     struct cluster *c = CONTAINER_OF(msg, struct cluster, invited_msg);
-    if (c->closing || formation_is_member(&c->formation) || c->join) {
+    c->invited_posted = false;
+    if (c->closing || formation_is_member(&c->formation) || c->join || !c->n_ask) {
         return;
     }
-    env_log(c->loop, ENV_INFO, "join: the cluster exists and waits for this node: asking to be taken in");
+    env_log(c->loop, ENV_INFO, "join: the cluster exists: asking whether it waits for this node");
     formation_join(&c->formation);
     net_members(c->net, c->formation.members, c->formation.n);
     cluster_join_begin(c);
 }
 
-void cluster_join_invited(void *owner)
+static bool asks_there(const struct cluster *c, const char *address)
+{
+    for (size_t i = 0; i < c->n_ask; i++) {
+        if (!strcmp(c->ask[i], address)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void cluster_join_invited(void *owner, const char *address)
 {
     struct cluster *c = owner;
+    if (address[0] && c->n_ask < CLUSTER_MEMBERS_MAX && !asks_there(c, address)) {
+        snprintf(c->ask[c->n_ask++], sizeof *c->ask, "%s", address);
+        if (c->join) {
+            join_also(c->join, address);
+        }
+    }
     if (!c->invited_posted) { /* not from within a connection of those that are dropped */
         c->invited_posted = true;
         c->invited_msg.run = begin_later;

@@ -3,8 +3,8 @@
  * What an operator wants stands in the replicated state as plans (raft/state_members.h), what is so in libraft's configuration. Whoever leads brings
  * the one to the other, one change at a time:
  *
- *     a new member     an empty node asks (JOIN) and names its data directory -> added as spare -> standby, when it is up: it fetches files (raft/fetch.h), then gets the log
- *                      -> voter, when it is level -> the plan is done
+ *     a new member     an empty node asks (JOIN) and names its data directory -> added as spare -> standby, when it is reached: it fetches the files
+ *                      that the log has no more (raft/fetch.h), and gets the log -> voter, when it is level -> the plan is done
  *     another disk     the old data directory is removed; that committed, it is as with a new member
  *     no member        its id is retired with the plan; removed; done
  *     standby          demoted; done
@@ -249,7 +249,7 @@ static bool step(struct cluster *c, const struct member_plan *p)
         return add_server(c, p);
     }
     if (s && s->role == RAFT_SPARE) {
-        return is_up(c, s->id) && assign(c, s, RAFT_STANDBY, "fed by the leader now, as standby");
+        return is_up(c, s->id) && assign(c, s, RAFT_STANDBY, "a standby now, and gets what the cluster holds");
     }
     if (s && s->role == RAFT_STANDBY && p->goal == MEMBER_VOTER) {
         return promote(c, s);
@@ -494,6 +494,8 @@ void cluster_members_wait(const struct cluster *c, uint64_t id, char *text, size
         snprintf(text, size, "waits for holdfastd to be started at %s with an empty data directory%s%.120s", p->address, trouble[0] ? ": " : "", trouble);
     } else if (s && s->role == RAFT_SPARE) {
         snprintf(text, size, "waits for a connection to it");
+    } else if (s && cluster_net_note(c, id)[0]) { /* what it fetches */
+        snprintf(text, size, "%s", cluster_net_note(c, id));
     } else if (s && s->role == RAFT_STANDBY && p->goal == MEMBER_VOTER) {
         snprintf(text, size, "catches up: %" PRIu64 " of %" PRIu64 " entries", has < end ? has : end, end);
     }
@@ -547,7 +549,7 @@ static bool another_directory(const struct cluster *c, const struct message_hell
     if (!s && retired(c, h->from)) {
         return no(why, REFUSAL_OTHER, "node %" PRIu64 " is being removed", h->from);
     }
-    return no(why, REFUSAL_OTHER, "node %" PRIu64 " has not heard yet that node %" PRIu64 " is a member", c->id, h->from);
+    return no(why, REFUSAL_UNHEARD, "node %" PRIu64 " has not heard yet that node %" PRIu64 " is a member", c->id, h->from);
 }
 
 static bool empty_node(const struct cluster *c, const struct message_hello *h, const struct raft_server *s, struct message_refusal *why)
@@ -580,7 +582,7 @@ bool cluster_members_admit(void *owner, const struct message_hello *h, struct me
                 return true;
             }
         }
-        return no(why, REFUSAL_OTHER, "node %" PRIu64 " has not heard yet that node %" PRIu64 " is a member", c->id, h->from);
+        return no(why, REFUSAL_UNHEARD, "node %" PRIu64 " has not heard yet that node %" PRIu64 " is a member", c->id, h->from);
     }
     if (s && incarnation_of(s) == h->incarnation) {
         if (h->level < cluster_level(c)) {
@@ -663,7 +665,8 @@ static enum join_verdict verdict(struct cluster *c, const struct message_join *j
         return JOIN_WAIT;
     }
     empty_node(c, &h, s, why);
-    return why->why == REFUSAL_UNKNOWN || c->raft.configuration_uncommitted_index ? JOIN_WAIT : JOIN_NO;
+    bool sure = why->why == REFUSAL_REMOVED || (why->why == REFUSAL_EXISTS && c->leading); /* the others may not know yet that it is awaited */
+    return sure && !c->raft.configuration_uncommitted_index ? JOIN_NO : JOIN_WAIT;
 }
 
 void cluster_members_join(void *owner, struct cur *body, struct buf *answer)

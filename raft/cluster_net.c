@@ -205,6 +205,12 @@ uint64_t cluster_net_reported_leader(const struct cluster *c)
     return best ? best->id : 0;
 }
 
+const char *cluster_net_note(const struct cluster *c, uint64_t id)
+{
+    const struct member_report *r = report_of(c, id);
+    return r && r->incarnation == cluster_members_incarnation(c, id) ? r->note : "";
+}
+
 uint64_t cluster_net_stored(const struct cluster *c, uint64_t id)
 {
     const struct member_report *r = report_of(c, id);

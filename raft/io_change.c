@@ -134,6 +134,15 @@ void rio_change_started(struct rio *rio)
     }
 }
 
+/* libraft takes the members over and goes on waiting for a change that was in the log before. */
+void rio_change_installed(struct rio *rio, bool installed)
+{
+    struct raft *raft = rio->io.data;
+    if (installed && raft->configuration_uncommitted_index <= rio->snapshot.index && !MUTATED(ROLLBACK)) {
+        raft->configuration_uncommitted_index = 0;
+    }
+}
+
 void rio_change_before(struct rio *rio, const struct raft_append_entries *a)
 {
     struct raft *raft = rio->io.data;

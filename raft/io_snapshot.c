@@ -34,7 +34,9 @@ static void put_finished(struct env_msg *msg)
         rio_log_covered(rio, rio->snapshot.index);
         rio->first_index = put->compact_to + 1 > rio->first_index ? put->compact_to + 1 : rio->first_index;
     }
+    bool installed = put->replaces_log && !put->status;
     put->req->cb(put->req, put->status);
+    rio_change_installed(rio, installed);
     if (rio->closing) {
         rio_finish_close(rio);
         return;

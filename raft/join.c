@@ -272,6 +272,11 @@ int join_open(const struct join_options *o, join_answered *answered, void *owner
     return 0;
 }
 
+void join_also(struct join *j, const char *address)
+{
+    add_address(j, address);
+}
+
 void join_close(struct join *j)
 {
     if (!j) {

@@ -27,6 +27,7 @@ struct join_options {
 typedef void join_answered(void *owner, const struct message_join_answer *answer);
 
 int join_open(const struct join_options *options, join_answered *answered, void *owner, struct join **join, struct errmsg *em);
+void join_also(struct join *join, const char *address); /* somebody else who may be asked */
 void join_close(struct join *join); /* NULL is fine; not from a stream's callback of its own, `answered` is none */
 
 #endif

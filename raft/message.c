@@ -106,6 +106,7 @@ void message_hello_put(struct buf *b, enum message_kind kind, const struct messa
     buf_u64(b, h->list);
     buf_u64(b, h->term);
     buf_u64(b, h->last_stored);
+    put_text(b, h->address);
     message_end(b, begin);
 }
 
@@ -120,6 +121,7 @@ int message_hello_get(struct cur *c, struct message_hello *h)
     h->list = cur_u64(c);
     h->term = cur_u64(c);
     h->last_stored = cur_u64(c);
+    get_text(c, h->address, sizeof h->address);
     return cur_done(c) && h->from && h->incarnation ? 0 : E_MALFORMED;
 }
 
@@ -136,7 +138,7 @@ void message_refusal_put(struct buf *b, const struct message_refusal *r)
 int message_refusal_get(struct cur *c, struct message_refusal *r)
 {
     uint8_t why = cur_u8(c);
-    r->why = why >= REFUSAL_OTHER && why <= REFUSAL_LEVEL ? (enum refusal)why : REFUSAL_OTHER;
+    r->why = why >= REFUSAL_OTHER && why <= REFUSAL_UNHEARD ? (enum refusal)why : REFUSAL_OTHER;
     get_text(c, r->cluster, sizeof r->cluster);
     get_text(c, r->text, sizeof r->text);
     return cur_done(c) ? 0 : E_MALFORMED;

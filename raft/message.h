@@ -44,6 +44,8 @@ enum message_kind {
     MESSAGE_KINDS, /* not one of them */
 };
 
+enum { MESSAGE_MEMBERS_MAX = 16, MESSAGE_ADDRESS_SIZE = 300 };
+
 struct message_hello {
     uint32_t level;
     uint64_t from, to;           /* ids */
@@ -53,6 +55,7 @@ struct message_hello {
     uint64_t list;               /* sum over initial_cluster, for the formation */
     uint64_t term;
     uint64_t last_stored;
+    char address[MESSAGE_ADDRESS_SIZE]; /* of `from`, as the cluster has it; "" while it is not known */
 };
 
 enum refusal { /* why a hello is refused */
@@ -67,6 +70,7 @@ enum refusal { /* why a hello is refused */
     REFUSAL_REMOVED,     /* it was a member */
     REFUSAL_LOST,        /* it has less than it once acknowledged */
     REFUSAL_LEVEL,       /* the cluster's entries are of a level that the sender does not know */
+    REFUSAL_UNHEARD,     /* the refuser's log does not say yet that the sender is a member */
 };
 
 struct message_refusal {
@@ -89,8 +93,6 @@ void message_refusal_put(struct buf *b, const struct message_refusal *r);
 int message_refusal_get(struct cur *body, struct message_refusal *r);
 
 /* ---- joining (raft/join.h) ---- */
-
-enum { MESSAGE_MEMBERS_MAX = 16, MESSAGE_ADDRESS_SIZE = 300 };
 
 struct message_join {
     uint32_t level;

@@ -71,6 +71,8 @@ static void fill_hello(void *owner, uint64_t to, struct message_hello *h)
     h->list = net->formation->list;
     h->term = rio_term(net->rio);
     h->last_stored = rio_last_index(net->rio);
+    const struct formation_member *self = find(net, net->id);
+    snprintf(h->address, sizeof h->address, "%s", formed(net) && self ? self->address : "");
 }
 
 static bool say_no(struct net *net, struct message_refusal *why, enum refusal code, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
@@ -86,6 +88,35 @@ static bool say_no(struct net *net, struct message_refusal *why, enum refusal co
     return false;
 }
 
+/* A member that our log does not speak of yet: it may be the one that brings us what we lack, even all whom we know may be gone. It is one until our
+ * log says who the members are the next time. */
+static bool add_guest(struct net *net, const struct message_hello *h)
+{
+    struct formation_member *m = find(net, h->from);
+    struct env_addr addr;
+    if (!h->address[0] || env_addr_parse(h->address, 0, &addr, NULL) || (!m && net->n == FORMATION_MEMBERS_MAX)) {
+        return false;
+    }
+    if (m && m->incarnation && m->incarnation != h->incarnation) {
+        peers_remove(net->peers, h->from);
+    }
+    m = m ? m : &net->members[net->n++];
+    *m = (struct formation_member){.id = h->from, .incarnation = h->incarnation};
+    snprintf(m->address, sizeof m->address, "%s", h->address);
+    peers_set(net->peers, m->id, m->address);
+    env_log(net->loop, ENV_INFO, "raft: node %" PRIu64 " at %s is a member that this node's log does not speak of yet", m->id, m->address);
+    return true;
+}
+
+static bool known(struct net *net, const struct message_hello *h, struct message_refusal *why)
+{
+    const struct formation_member *m = find(net, h->from);
+    if (net->handler->admit(net->owner, h, why)) {
+        return true;
+    }
+    return why->why == REFUSAL_UNHEARD && m && m->incarnation == h->incarnation;
+}
+
 static bool admit(void *owner, const struct message_hello *h, struct message_refusal *why)
 {
     struct net *net = owner;
@@ -97,6 +128,7 @@ static bool admit(void *owner, const struct message_hello *h, struct message_ref
         return say_no(net, why, REFUSAL_ID, "this is node %" PRIu64 ", not node %" PRIu64 "; is the address right?", net->id, h->to);
     }
     if (net->formation->phase == FORMATION_JOINING) {
+        net->handler->invited(net->owner, h->address);
         return say_no(net, why, REFUSAL_OTHER, "node %" PRIu64 " is empty and asks to be taken in", net->id);
     }
     if (formed(net)) {
@@ -112,12 +144,13 @@ static bool admit(void *owner, const struct message_hello *h, struct message_ref
     }
     if (formed(net)) {
         snprintf(why->cluster, sizeof why->cluster, "%s", net->formation->cluster);
-        if (!net->handler->admit(net->owner, h, why)) {
+        if (!known(net, h, why) && !(why->why == REFUSAL_UNHEARD && add_guest(net, h))) {
             return false;
         }
+        m = find(net, h->from);
     }
     if (!m && h->cluster[0] && net->formation->phase == FORMATION_EMPTY) { /* it knows us, and is none of those that we were told of */
-        net->handler->invited(net->owner);
+        net->handler->invited(net->owner, h->address);
     }
     if (!m) {
         return say_no(net, why, REFUSAL_UNKNOWN, "node %" PRIu64 " is no member of %s", h->from, formed(net) ? net->formation->cluster : "initial_cluster");
@@ -208,7 +241,7 @@ static bool welcomed(void *owner, uint64_t id, const struct message_hello *h, st
 {
     struct net *net = owner;
     (void)id;
-    return !formed(net) || net->handler->admit(net->owner, h, why);
+    return !formed(net) || known(net, h, why);
 }
 
 static void up(void *owner, uint64_t id)
@@ -224,16 +257,16 @@ static void was_refused(void *owner, uint64_t id, const struct message_refusal *
     struct net *net = owner;
     (void)id;
     switch (why->why) {
-    case REFUSAL_EXISTS:
     case REFUSAL_INCARNATION:
     case REFUSAL_REMOVED:
     case REFUSAL_LOST:
     case REFUSAL_LEVEL:
         refuse(net, why->text);
         break;
+    case REFUSAL_EXISTS: /* who says so may not know yet that we are to come: the leader's word counts */
     case REFUSAL_INVITED:
         if (!formed(net) && !net->ended) {
-            net->handler->invited(net->owner);
+            net->handler->invited(net->owner, "");
         }
         break;
     default:
@@ -417,6 +450,17 @@ bool net_send_frame(struct net *net, uint64_t id, struct buf *frame)
 size_t net_pending(const struct net *net, uint64_t id)
 {
     return peers_pending(net->peers, id);
+}
+
+size_t net_others(const struct net *net, uint64_t *ids, size_t max)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < net->n && n < max; i++) {
+        if (net->members[i].id != net->id && net->members[i].incarnation && peers_up(net->peers, net->members[i].id)) {
+            ids[n++] = net->members[i].id;
+        }
+    }
+    return n;
 }
 
 bool net_up(const struct net *net, uint64_t id)

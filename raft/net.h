@@ -26,7 +26,8 @@ struct net_handler {
     bool (*admit)(void *owner, const struct message_hello *hello, struct message_refusal *why);
     void (*join)(void *owner, struct cur *body, struct buf *answer);
     void (*claimed)(void *owner, const struct message_hello *hello); /* another cluster takes this node for a member of its own */
-    void (*invited)(void *owner); /* the cluster exists and waits for this empty node: it is to ask */
+    /* The cluster exists: this empty node is to ask whether it waits for it; also there ("": nowhere else). */
+    void (*invited)(void *owner, const char *address);
 };
 
 struct net_options {
@@ -50,6 +51,7 @@ void net_members(struct net *net, const struct formation_member *members, size_t
 int net_send(struct net *net, const struct raft_message *m);
 bool net_send_frame(struct net *net, uint64_t id, struct buf *frame);
 size_t net_pending(const struct net *net, uint64_t id); /* bytes on their way to it */
+size_t net_others(const struct net *net, uint64_t *ids, size_t max); /* who is up */
 bool net_up(const struct net *net, uint64_t id);
 size_t net_pending(const struct net *net, uint64_t id); /* bytes on their way; of one that is not up: PEERS_PENDING_MAX */
 const char *net_trouble(const struct net *net, uint64_t id); /* why there is no connection; "" */

@@ -185,11 +185,13 @@ static bool replace_lost(struct world *w, size_t i)
     if (!order(w, patience(w), "ALTER CLUSTER REPLACE MEMBER %" PRIu64, w->nodes[i].id)) {
         return false;
     }
-    sim_crash(w->node_hosts[i], SIM_KILL);
-    world_run(w, ENV_MS);
-    world_node_wipe(w, i);
+    if (w->nodes[i].old) {
+        sim_crash(w->node_hosts[i], SIM_KILL);
+        world_run(w, ENV_MS);
+        world_node_wipe(w, i);
+    }
     w->nodes[i].lost = w->nodes[i].old = false;
-    world_node_start(w, i);
+    cluster_start_again(w, i);
     return true;
 }
 
