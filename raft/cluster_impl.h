@@ -44,6 +44,7 @@ struct question { /* that the leader was asked */
 
 struct member_claim { /* an empty data directory that asked to be the one that is waited for */
     uint64_t id, random;
+    uint64_t counter; /* of the plan: an older one is about another directory */
     uint64_t at;
 };
 

@@ -212,7 +212,7 @@ static bool add_server(struct cluster *c, const struct member_plan *p)
     const struct member_claim *claim = claim_of(c, p->id);
     struct formation_member m = {.id = p->id};
     char address[CONFIGURATION_ADDRESS];
-    if (!claim || c->raft.configuration.n >= CLUSTER_MEMBERS_MAX) {
+    if (!claim || claim->counter != p->counter || c->raft.configuration.n >= CLUSTER_MEMBERS_MAX) {
         return false;
     }
     m.incarnation = p->counter << INCARNATION_RANDOM_BITS | claim->random;
@@ -626,7 +626,7 @@ static void list_members(const struct cluster *c, struct message_join_answer *a)
     }
 }
 
-static void claim(struct cluster *c, const struct message_join *j)
+static void claim(struct cluster *c, const struct message_join *j, uint64_t counter)
 {
     struct member_claim *place = NULL;
     for (size_t i = 0; i < CLUSTER_MEMBERS_MAX && (!place || place->id != j->id); i++) {
@@ -635,7 +635,7 @@ static void claim(struct cluster *c, const struct message_join *j)
         }
     }
     if (place) {
-        *place = (struct member_claim){.id = j->id, .random = INCARNATION_RANDOM(j->random), .at = env_now(c->loop)};
+        *place = (struct member_claim){.id = j->id, .random = INCARNATION_RANDOM(j->random), .counter = counter, .at = env_now(c->loop)};
         cluster_members_wake(c);
         cluster_pump_later(c);
     }
@@ -659,7 +659,7 @@ static enum join_verdict verdict(struct cluster *c, const struct message_join *j
     }
     if (p && p->goal != MEMBER_GONE && waits_for_directory(p, s)) {
         if (c->leading) {
-            claim(c, j);
+            claim(c, j, p->counter);
         }
         snprintf(why->text, sizeof why->text, "%s", s ? "its old data directory is being removed" : "being taken in");
         return JOIN_WAIT;
