@@ -196,6 +196,9 @@ static void sync_file(struct fetch_disk *d)
 static void write_piece(struct fetch_disk *d, const struct task *t)
 {
     struct errmsg em;
+    if (!d->handle && atomic_load(&d->stop)) { /* it was not begun any more */
+        return;
+    }
     CHECK(d->handle);
     die_if(d, env_pwrite(d->handle, t->data.data, t->data.len, d->at, &em), "write to one", &em);
     d->sum = crc32c_of(d->sum, t->data.data, t->data.len);

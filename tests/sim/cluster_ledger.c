@@ -136,9 +136,17 @@ struct reading {
 /* What stood in the log before is in an installed snapshot. */
 static void take_reset(struct reading *r, uint64_t index)
 {
-    if (index && index - 1 <= r->n_before) {
-        memcpy(r->log->entries, r->before, (size_t)(index - 1) * sizeof *r->before);
-        r->log->n = (size_t)(index - 1);
+    struct node_log *log = r->log;
+    size_t n = index ? (size_t)index - 1 : 0, known = n < r->n_before ? n : r->n_before;
+    if (n > log->room) {
+        log->room = n;
+        log->entries = mem_grow(log->entries, log->room, sizeof *log->entries);
+    }
+    if (known) {
+        memcpy(log->entries, r->before, known * sizeof *r->before);
+    }
+    for (log->n = known; log->n < n; log->n++) { /* nobody saw it installed: see ledger_installed */
+        log->entries[log->n] = (struct held){.durable = UINT64_MAX};
     }
 }
 
@@ -223,10 +231,12 @@ void ledger_installed(struct ledger *l, size_t node, uint64_t index, uint64_t te
         sim_fail(l->sim, "%s installs a snapshot of entry %" PRIu64 " of term %" PRIu64 ", which nobody has", sim_host_name(log->host), index, term);
         return;
     }
-    mem_free(log->entries);
-    log->n = log->room = (size_t)index;
-    log->entries = mem_array(log->room, sizeof *log->entries);
-    for (size_t i = 0; i < log->n; i++) {
+    if (index > log->room) {
+        log->room = (size_t)index;
+        log->entries = mem_grow(log->entries, log->room, sizeof *log->entries);
+    }
+    log->n = log->n > index ? log->n : (size_t)index;
+    for (size_t i = 0; i < index; i++) {
         log->entries[i] = from->entries[i];
         log->entries[i].durable = sim_now(l->sim);
     }

@@ -131,22 +131,38 @@ static bool is_dead(struct world *w)
     return !sim_host_process(w->node_hosts[w->watched]);
 }
 
+/* What one of the others knows that the node has. */
+static uint64_t known_of(const struct world *w, size_t i)
+{
+    uint64_t most = 0;
+    for (unsigned k = 0; k < w->n_nodes; k++) {
+        const struct cluster *c = w->nodes[k].cluster;
+        const struct raft_server *s = k != i && c && sim_host_process(w->node_hosts[k]) ? configuration_find(&c->raft.configuration, w->nodes[i].id) : NULL;
+        uint64_t held = s ? rio_held(c->rio, s->id, s->address) : 0;
+        most = held > most ? held : most;
+    }
+    return most;
+}
+
 /* One that has less than it acknowledged is refused, or no one has heard of what it lacks. */
 static void set_back(struct world *w, size_t i)
 {
     struct sim_host *host = w->node_hosts[i];
+    if (!w->nodes[i].cluster) {
+        return;
+    }
+    uint64_t had = raft_last_index(&w->nodes[i].cluster->raft);
     sim_crash(host, SIM_KILL);
     world_run(w, rng_between(w->rng, ENV_MS, 100 * ENV_MS));
     struct disk *image = sim_keep_image(host, &w->member_rng);
-    uint64_t had = w->nodes[i].term;
     world_node_start(w, i);
     world_run(w, rng_between(w->rng, 500 * ENV_MS, 5 * ENV_S));
     sim_crash(host, SIM_POWER);
     world_run(w, rng_between(w->rng, ENV_MS, 20 * ENV_MS));
+    uint64_t known = known_of(w, i);
     sim_set_back(host, image);
     ledger_wiped(w->ledger, i);
     w->nodes[i].term = w->nodes[i].vote = 0;
-    (void)had;
     w->wipes++;
     w->watched = i;
     w->nodes[i].lost = true;
@@ -156,6 +172,8 @@ static void set_back(struct world *w, size_t i)
         if (!strstr(sim_last_words(host), "has less than it acknowledged") && !strstr(sim_last_words(host), "was re")) {
             sim_fail(w->sim, "node%zu was set back to an old disk and ended with: %s", i + 1, sim_last_words(host));
         }
+    } else if (known > had) {
+        sim_fail(w->sim, "node%zu was set back to an old disk, whose log ended with entry %" PRIu64 "; it had entry %" PRIu64 ", and is not refused", i + 1, had, known);
     } else { /* nothing had happened since */
         sim_crash(host, SIM_KILL);
         world_run(w, ENV_MS);
@@ -260,6 +278,18 @@ void cluster_change_members(struct world *w)
 
 /* ---- the end ---- */
 
+/* An order whose answer was lost, and that was given again, replaces the new disk, too. */
+static void empty_replaced(struct world *w)
+{
+    for (unsigned i = 0; i < w->n_nodes; i++) {
+        if (!sim_host_process(w->node_hosts[i]) && strstr(sim_last_words(w->node_hosts[i]), "was replaced")) {
+            sim_forget_words(w->node_hosts[i]);
+            world_node_wipe(w, i);
+            world_node_start(w, i);
+        }
+    }
+}
+
 void cluster_settle_members(struct world *w)
 {
     for (unsigned i = 0; i < w->n_nodes; i++) {
@@ -270,7 +300,10 @@ void cluster_settle_members(struct world *w)
             sim_fail(w->sim, "node%u has lost its disk and cannot be replaced", i + 1);
         }
     }
-    if (!world_until(w, no_plans, PLANS_S * ENV_S)) {
+    for (unsigned s = 0; s < PLANS_S && !world_until(w, no_plans, ENV_S); s++) {
+        empty_replaced(w);
+    }
+    if (!no_plans(w)) {
         const struct cluster *c = leading(w);
         char text[256] = "nobody leads";
         uint64_t id = c && cluster_state(c)->members.n_plans ? cluster_state(c)->members.plans[0].id : 0;

@@ -310,7 +310,11 @@ static void a_formed_cluster_admits_its_members_only(void)
     UNIT_INT(hello(&h, "another data directory"), REFUSAL_OTHER);
     h = good;
     h.from = 9;
-    UNIT_INT(hello(&h, "has not heard yet"), REFUSAL_OTHER);
+    UNIT_INT(hello(&h, "has not heard yet"), REFUSAL_UNHEARD);
+    snprintf(h.address, sizeof h.address, "node9:4307"); /* where it can be called: it may be the only one that is left to tell us */
+    UNIT_INT(hello(&h, ""), 0);
+    h.address[0] = 0;
+    h.from = 10;
     h.cluster[0] = 0;
     UNIT_INT(hello(&h, "is not a member"), REFUSAL_UNKNOWN);
     h = good;
