@@ -488,6 +488,7 @@ static int init_raft(struct cluster *c, struct errmsg *em)
     raft_set_heartbeat_timeout(&c->raft, HEARTBEAT_MS);
     raft_set_election_timeout(&c->raft, ELECTION_MS);
     raft_set_pre_vote(&c->raft, true);
+    raft_set_max_catch_up_round_duration(&c->raft, CATCH_UP_MS);
     raft_set_snapshot_threshold(&c->raft, UINT_MAX);
     raft_set_install_snapshot_timeout(&c->raft, OFFER_MS);
     return 0;

@@ -9,7 +9,7 @@
 #include "raft/join.h"
 #include "raft/net.h"
 
-enum { HEARTBEAT_MS = 20, ELECTION_MS = 1000, KEEP_MARKS = 64 };
+enum { HEARTBEAT_MS = 20, ELECTION_MS = 1000, CATCH_UP_MS = 20000 /* for one round of a standby that becomes a voter */, KEEP_MARKS = 64 };
 
 struct proposal {
     struct proposal *next;
