@@ -156,7 +156,7 @@ static void a_crash_anywhere_loses_nothing(void)
         }
         ended += end == TEST_ENV_FATAL;
         right = end == OPEN_FAILED || end == TEST_ENV_FATAL;
-        for (uint64_t again = 1 + at % 3; right && again < 30; again += 3) {
+        for (uint64_t again = 1 + at % 9; right && again < 30; again += 9) {
             int rv = life(dir, again, text);
             refused += rv == OPEN_FAILED;
             right = rv == OPEN_FAILED || rv == TEST_ENV_FATAL || rv == NOT_REACHED;
