@@ -72,13 +72,17 @@ static void check_term(struct world *w, struct world_node *node)
     }
 }
 
-/* Files are fetched only where the leader's log does not reach back to what is here. */
+/* Files are fetched only where the leader's log does not reach back to what is here and stands in it too. Before the ledger hears of it. */
 static void check_need(struct world *w, const struct world_node *node)
 {
     const struct world_node *leader = world_leader(w);
-    if (leader && leader != node && node->last && !w->members && rio_first_index(leader->cluster->rio) <= node->last) {
-        sim_fail(w->sim, "%s, whose log ended with entry %" PRIu64 ", takes a snapshot, but the leader's log begins with entry %" PRIu64, sim_host_name(node->host),
-                 node->last, rio_first_index(leader->cluster->rio));
+    uint64_t same = node->last;
+    while (leader && same && ledger_term(w->ledger, node->number, same) != ledger_term(w->ledger, leader->number, same)) {
+        same--;
+    }
+    if (leader && leader != node && same && !w->members && rio_first_index(leader->cluster->rio) <= same) {
+        sim_fail(w->sim, "%s, whose log equals the leader's up to entry %" PRIu64 ", takes a snapshot, but the leader's log begins with entry %" PRIu64,
+                 sim_host_name(node->host), same, rio_first_index(leader->cluster->rio));
     }
 }
 
@@ -87,7 +91,6 @@ static void see_installed(struct world *w, struct world_node *node)
 {
     const struct snapshot *s = rio_snapshot(node->cluster->rio);
     if (s && s->replaces_log) {
-        ledger_installed(w->ledger, node->number, s->index, s->term);
         if (s->index != node->installed) {
             if (!w->losses) {
                 check_need(w, node);
@@ -95,6 +98,7 @@ static void see_installed(struct world *w, struct world_node *node)
             node->installed = s->index;
             w->installs++;
         }
+        ledger_installed(w->ledger, node->number, s->index, s->term);
     }
     if (!node->cluster->raft.snapshot.put.data) {
         node->last = raft_last_index(&node->cluster->raft);
