@@ -617,6 +617,8 @@ static void net_closed(void *arg)
 static void store_closed(void *arg)
 {
     struct cluster *c = arg;
+    fetch_close(c->fetch); /* what storage was putting in place was its */
+    c->fetch = NULL;
     cluster_net_close(c, net_closed, c);
 }
 
@@ -628,8 +630,6 @@ void cluster_close(struct cluster *c, void (*closed)(void *arg), void *arg)
     fail_in_flight(c);
     fail_waiting(c);
     raft_set_snapshot_threshold(&c->raft, UINT_MAX); /* a snapshot needs the store */
-    fetch_close(c->fetch);
-    c->fetch = NULL;
     rio_set_store(c->rio, NULL);
     store_close(c->store, store_closed, c);
 }

@@ -60,8 +60,12 @@ void rio_log_covered(struct rio *rio, uint64_t index)
     }
     rio->n_terms -= terms;
     rio->n_changes -= changes;
-    memmove(rio->terms, rio->terms + terms, rio->n_terms * sizeof *rio->terms);
-    memmove(rio->changes, rio->changes + changes, rio->n_changes * sizeof *rio->changes);
+    if (terms) {
+        memmove(rio->terms, rio->terms + terms, rio->n_terms * sizeof *rio->terms);
+    }
+    if (changes) {
+        memmove(rio->changes, rio->changes + changes, rio->n_changes * sizeof *rio->changes);
+    }
 }
 
 /* 0: it is not in the log. */

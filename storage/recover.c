@@ -106,6 +106,9 @@ static int remove_later(struct env *env, const char *binlog_dir, const char *ind
     }
     rv = rv ? rv : sync_if_there(env, dir, em);
     mem_free(dir);
+    dir = mem_printf("%s/%llu", index_dir, (unsigned long long)file->era);
+    rv = rv ? rv : sync_if_there(env, dir, em); /* the log may not bring it again, but files that were fetched take its place */
+    mem_free(dir);
     return rv;
 }
 

@@ -72,17 +72,18 @@ static void check_term(struct world *w, struct world_node *node)
     }
 }
 
-/* Files are fetched only where the leader's log does not reach back to what is here and stands in it too. Before the ledger hears of it. */
-static void check_need(struct world *w, const struct world_node *node)
+/* Files are fetched only where the leader's log does not reach back to what is here; what was under way to it may have come since the offer. */
+static void check_need(struct world *w, struct world_node *node, bool installed)
 {
     const struct world_node *leader = world_leader(w);
-    uint64_t same = node->last;
-    while (leader && same && ledger_term(w->ledger, node->number, same) != ledger_term(w->ledger, leader->number, same)) {
-        same--;
+    if (!leader || leader == node || !node->committed || rio_first_index(leader->cluster->rio) > node->committed) {
+        node->reached_since = 0;
+        return;
     }
-    if (leader && leader != node && same && !w->members && rio_first_index(leader->cluster->rio) <= same) {
-        sim_fail(w->sim, "%s, whose log equals the leader's up to entry %" PRIu64 ", takes a snapshot, but the leader's log begins with entry %" PRIu64,
-                 sim_host_name(node->host), same, rio_first_index(leader->cluster->rio));
+    node->reached_since = node->reached_since ? node->reached_since : sim_now(w->sim);
+    if (installed && sim_now(w->sim) - node->reached_since > 2 * ENV_S) {
+        sim_fail(w->sim, "%s, which has entry %" PRIu64 ", takes a snapshot, but the leader's log begins with entry %" PRIu64, sim_host_name(node->host),
+                 node->committed, rio_first_index(leader->cluster->rio));
     }
 }
 
@@ -90,18 +91,12 @@ static void check_need(struct world *w, const struct world_node *node)
 static void see_installed(struct world *w, struct world_node *node)
 {
     const struct snapshot *s = rio_snapshot(node->cluster->rio);
+    bool installed = s && s->replaces_log && s->index != node->installed;
+    check_need(w, node, installed && !w->losses && !w->members);
     if (s && s->replaces_log) {
-        if (s->index != node->installed) {
-            if (!w->losses) {
-                check_need(w, node);
-            }
-            node->installed = s->index;
-            w->installs++;
-        }
         ledger_installed(w->ledger, node->number, s->index, s->term);
-    }
-    if (!node->cluster->raft.snapshot.put.data) {
-        node->last = raft_last_index(&node->cluster->raft);
+        w->installs += installed;
+        node->installed = s->index;
     }
 }
 

@@ -36,7 +36,7 @@ struct world_node {
     /* seen in any of its lives */
     uint64_t term, vote;
     uint64_t committed; /* in this life */
-    uint64_t last;      /* of its log, when no snapshot was being installed */
+    uint64_t reached_since; /* the leader's log reaches back to what it has; 0: not */
     uint64_t installed; /* the last snapshot of another member's that was taken over: its index */
     bool snapshot;      /* one is being stored */
     int state;          /* libraft's, when last looked at; -1: not yet */
