@@ -132,8 +132,18 @@ static void take_offer(struct cluster *c, uint64_t from, struct cur *body)
         env_log(c->loop, ENV_ERROR, "raft: node %llu sent an offer that cannot be read; it was dropped", (unsigned long long)from);
         return;
     }
-    if (!c->started || m.install_snapshot.term < c->raft.current_term || c->state->index >= m.install_snapshot.last_index) {
+    bool held = c->state->index >= m.install_snapshot.last_index;
+    if (!c->started || m.install_snapshot.term < c->raft.current_term || (held && !rio_may_install(c->rio))) { /* it comes again */
         raft_configuration_close(&m.install_snapshot.conf);
+        return;
+    }
+    if (held) { /* libraft tells the leader, who may not have heard of it */
+        char *address = mem_str(address_of(c, from));
+        m.server_id = from;
+        m.server_address = address;
+        m.install_snapshot.data.len = 0;
+        rio_receive(c->rio, &m);
+        mem_free(address);
         return;
     }
     fetch_offered(c->fetch, from, &m, sum);
