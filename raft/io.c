@@ -192,7 +192,7 @@ static bool is_follower(const struct rio *rio)
 /* A leader's snapshot is being stored: libraft holds it for stored already, and must not become a candidate with it. */
 static bool installing(const struct rio *rio)
 {
-    return rio->put.busy && rio->put.replaces_log && !MUTATED(INSTALL_TICK);
+    return rio->put.busy && rio->put.replaces_log;
 }
 
 /* A follower must not become a candidate while entries are being written: libraft would miss a change of members among them. */

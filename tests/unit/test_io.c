@@ -6,6 +6,8 @@
 #include "protocol/base/mem.h"
 #include "raft/io_impl.h"
 #include "raft/message.h"
+#include "storage/filelist.h"
+#include "storage/install.h"
 #include "tests/sim/disk.h"
 #include "tests/sim/env_sim.h"
 
@@ -251,6 +253,88 @@ static void a_follower_is_left_alone_while_it_writes(void)
     end();
 }
 
+/* ---- a leader's snapshot ---- */
+
+static struct raft_io_snapshot_put put_request;
+static struct install install = {.index = 10};
+static struct store *store;
+static int put_status;
+static bool put_over, hastened;
+
+static void hasten_now(struct node *n)
+{
+    hastened = rio_hasten(n->rio);
+}
+
+static void store_gone(void *arg)
+{
+    (void)arg;
+    store = NULL;
+}
+
+static void close_store(struct node *n)
+{
+    rio_set_store(n->rio, NULL);
+    store_close(store, store_gone, NULL);
+}
+
+static void put_done(struct raft_io_snapshot_put *req, int status)
+{
+    (void)req;
+    put_status = status;
+    put_over = true;
+}
+
+static void open_store(struct node *n)
+{
+    struct errmsg em;
+    UNIT_INT(store_open(n->env, "/d", &store, &em), 0);
+    rio_set_store(n->rio, store);
+}
+
+static void put_snapshot(struct node *n)
+{
+    static uint8_t manifest[8];
+    struct raft_buffer data = {.base = manifest, .len = sizeof manifest};
+    struct raft_snapshot s = {.index = 10, .term = 1, .configuration_index = 1, .bufs = &data, .n_bufs = 1};
+    struct raft_io *io = rio_raft_io(n->rio);
+    raft_configuration_init(&s.configuration);
+    UNIT_INT(raft_configuration_add(&s.configuration, 1, "a:1/1", RAFT_VOTER), 0);
+    install.files = filelist_new();
+    n->rio->put.install = &install;
+    put_over = false;
+    sim_slow_disk(host, 1000);
+    UNIT_INT(io->snapshot_put(io, 0, &put_request, &s, put_done), 0);
+    raft_configuration_close(&s.configuration);
+}
+
+/* libraft takes it for stored from the first moment on: as candidate, even as leader, it would stand on what is not there. */
+static void nobody_stands_for_election_on_half_a_snapshot(void)
+{
+    begin();
+    on_node(open_store, ENV_S);
+    on_node(put_snapshot, 10 * ENV_MS);
+    UNIT_TRUE(node.rio->put.busy && !put_over);
+    node.ticks = 0;
+    on_node(receive_timeout_now, 30 * ENV_MS);
+    on_node(hasten_now, ENV_MS);
+    UNIT_TRUE(!hastened);
+    UNIT_TRUE(!put_over);
+    UNIT_UINT(node.received, 0);
+    UNIT_UINT(node.ticks, 0);
+    sim_slow_disk(host, 1);
+    sim_run(sim, 20 * ENV_S);
+    UNIT_TRUE(put_over);
+    UNIT_INT(put_status, 0);
+    UNIT_UINT(rio_snapshot_index(node.rio), 10);
+    UNIT_UINT(rio_last_index(node.rio), 10);
+    UNIT_TRUE(node.ticks >= 1);
+    on_node(close_store, ENV_S);
+    UNIT_TRUE(!store);
+    filelist_unref(install.files);
+    end();
+}
+
 static void leave(struct node *n)
 {
     rio_leave(n->rio);
@@ -410,5 +494,5 @@ static void a_vote_survives_in_either_copy(void)
 }
 
 UNIT_MAIN("io", UNIT_TEST(a_close_cancels_newest_first), UNIT_TEST(an_error_of_the_log_ends_the_node),
-          UNIT_TEST(a_follower_is_left_alone_while_it_writes), UNIT_TEST(who_is_about_to_end_takes_no_lead), UNIT_TEST(what_is_sent_never_fails),
+          UNIT_TEST(a_follower_is_left_alone_while_it_writes), UNIT_TEST(nobody_stands_for_election_on_half_a_snapshot), UNIT_TEST(who_is_about_to_end_takes_no_lead), UNIT_TEST(what_is_sent_never_fails),
           UNIT_TEST(votes_are_heard_when_the_leader_is_gone), UNIT_TEST(a_vote_survives_in_either_copy))
