@@ -117,6 +117,7 @@ static void settle(struct world *w)
     if (!world_until(w, has_leader, LEADER_SECONDS * ENV_S)) {
         sim_fail(w->sim, "nobody leads %d s after all was healed", LEADER_SECONDS);
     }
+    cluster_settle_role(w);
     if (w->members) {
         cluster_settle_members(w);
     }

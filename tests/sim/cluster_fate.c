@@ -14,7 +14,7 @@
 #include <string.h>
 
 /* Without the hastened elections it takes 1000 to 2000 ms after a leader was heard last, and more when one attempt is not enough. */
-enum { DEAD_MS = 600, SILENT_MS = 2400 /* what was on its way in a slow network still arrives */ };
+enum { ROLE_TRIES = 4, ROLE_S = 30, DEAD_MS = 600, SILENT_MS = 2400 /* what was on its way in a slow network still arrives */ };
 enum { FATES = 24, SWITCHOVER_SECONDS = 3, SWITCHOVER_TRIES = 5 };
 
 enum sim_crash cluster_any_crash(struct world *w)
@@ -486,6 +486,20 @@ static void member_changes(struct world *w)
         w->demoted = 0;
     }
     sim_crash(w->tool2, SIM_KILL);
+}
+
+void cluster_settle_role(struct world *w)
+{
+    bool voter = false;
+    for (unsigned i = 0; w->demoted && !voter && i < ROLE_TRIES; i++) { /* leaders may still change: then the order is lost */
+        ask_for_role(w, "PROMOTE");
+        voter = world_until(w, is_voter, ROLE_S * ENV_S) || is_role(w, CLUSTER_VOTER);
+        sim_crash(w->tool2, SIM_KILL);
+    }
+    if (w->demoted && !voter) {
+        sim_fail(w->sim, "node %" PRIu64 " was demoted, and is no voter again after all was healed", w->demoted);
+    }
+    w->demoted = 0;
 }
 
 void cluster_purge(struct world *w)

@@ -113,6 +113,7 @@ bool world_is_member(struct world *w, size_t i, bool voter); /* as the leader kn
 size_t world_oldest(void *world); /* of all nodes' oldest files the newest */
 
 /* cluster_fate.c */
+void cluster_settle_role(struct world *w); /* whom a misfortune demoted votes again */
 void cluster_purge(struct world *w); /* now and then, with some seeds */
 void cluster_misfortune(struct world *w);
 void cluster_check_moved(void *world, const char *error); /* the answer to the one who moves the lead */
