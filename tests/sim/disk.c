@@ -78,8 +78,8 @@ static int lookup(struct disk *disk, const char *path, struct disk_node **dir, s
 }
 
 /* Sets names of a directory; pairs of (name, node), the second name may be NULL. */
-static void change_names(struct disk_node *dir, uint64_t now, const char *a, struct disk_node *a_node,
-                         const char *b, struct disk_node *b_node)
+static struct disk_op *change_names(struct disk_node *dir, uint64_t now, const char *a, struct disk_node *a_node,
+                                    const char *b, struct disk_node *b_node)
 {
     struct disk_op *op = disk_op_add(dir, now, DISK_NEVER);
     op->name[0] = mem_str(a);
@@ -87,6 +87,7 @@ static void change_names(struct disk_node *dir, uint64_t now, const char *a, str
     op->name[1] = mem_str(b);
     op->node[1] = b_node ? disk_node_ref(b_node) : NULL;
     disk_op_names(&dir->names_cur, op);
+    return op;
 }
 
 int disk_open(struct disk *disk, const char *path, bool create, bool exclusive, uint64_t now,
@@ -162,8 +163,9 @@ int disk_rename(struct disk *disk, const char *from, const char *to, uint64_t no
     if (from_dir == to_dir && strcmp(from_name, to_name) != 0) {
         change_names(from_dir, now, from_name, NULL, to_name, node);
     } else if (from_dir != to_dir) {
-        change_names(to_dir, now, to_name, node, NULL, NULL);
-        change_names(from_dir, now, from_name, NULL, NULL, NULL);
+        struct disk_op *there = change_names(to_dir, now, to_name, node, NULL, NULL);
+        there->twin = change_names(from_dir, now, from_name, NULL, NULL, NULL);
+        there->twin->twin = there;
     }
     return 0;
 }

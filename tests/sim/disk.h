@@ -9,7 +9,8 @@
  * a write any of its sectors (of 512 or 4096 bytes); the size of a file may have grown though its bytes did
  * not arrive. After the death of the process alone, all are there.
  *
- * Names are changes of their directory and durable only with disk_sync_dir. A sync that failed leaves its
+ * Names are changes of their directory and durable only with disk_sync_dir. A rename is one change, also from one directory to
+ * another: found done or not done, durable with a sync of either. A sync that failed leaves its
  * changes behind as clean: later syncs succeed and save nothing, as Linux does.
  *
  * Functions give 0 or an E_ code. Paths are absolute. A node (file or directory) that was opened is held

@@ -50,21 +50,29 @@ static void keep_sectors(struct image *image, struct pages *p, const struct disk
     }
 }
 
+/* Both halves of a rename share the fate of the one that is looked at first. */
+static bool is_kept(const struct image *image, struct disk_op *op, bool drawn)
+{
+    op->kept = op->twin && op->twin->image_round == image->round ? op->twin->kept : drawn;
+    op->image_round = image->round;
+    return op->kept;
+}
+
 /* The content after a loss of power: all of it is durable. */
 static void lose_power(struct image *image, const struct disk_node *from, struct disk_node *to)
 {
     size_t unsafe = count_unsafe(image, from), seen = 0;
     enum mode mode = unsafe ? (enum mode)rng_below(image->rng, MODES) : KEEP_ALL;
     size_t first = unsafe ? (size_t)rng_below(image->rng, unsafe + 1) : 0;
-    for (const struct disk_op *op = from->ops; op; op = op->next) {
+    for (struct disk_op *op = from->ops; op; op = op->next) {
         bool safe = op->durable <= image->now;
         if (op->begun > image->now) {
             continue;
         }
         seen += !safe;
-        bool keep = safe || mode == KEEP_ALL || (mode == KEEP_FIRST && seen <= first) ||
+        bool drawn = safe || mode == KEEP_ALL || (mode == KEEP_FIRST && seen <= first) ||
                     (mode >= KEEP_ANY && rng_chance(image->rng, 50));
-        if (!keep) {
+        if (!is_kept(image, op, drawn)) {
             continue;
         }
         if (to->is_dir) {
@@ -84,11 +92,17 @@ static void lose_power(struct image *image, const struct disk_node *from, struct
 /* The death of a process loses nothing; what was not durable still is not. */
 static void lose_process(struct image *image, const struct disk_node *from, struct disk_node *to)
 {
-    for (const struct disk_op *op = from->ops; op; op = op->next) {
+    for (struct disk_op *op = from->ops; op; op = op->next) {
         if (op->begun > image->now) {
             continue;
         }
         struct disk_op *copy = disk_op_copy(to, op);
+        op->copy = copy;
+        op->image_round = image->round;
+        if (op->twin && op->twin->image_round == image->round) {
+            copy->twin = op->twin->copy;
+            copy->twin->twin = copy;
+        }
         for (int i = 0; i < 2; i++) {
             copy->node[i] = op->node[i] ? disk_node_ref(copy_node(image, op->node[i])) : NULL;
         }

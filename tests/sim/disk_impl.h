@@ -28,6 +28,10 @@ struct disk_op {
     uint8_t *data; /* NULL: zeros */
     char *name[2];
     struct disk_node *node[2]; /* counted */
+    struct disk_op *twin;      /* of a rename into another directory: its other half; NULL: none, or it cannot get lost any more */
+    struct disk_op *copy;      /* while an image is made */
+    uint64_t image_round;
+    bool kept; /* in that image */
 };
 
 /* The content is base, which nothing can undo, with ops on top; `cur` and `names_cur` hold the sum. */

@@ -110,6 +110,9 @@ void disk_op_names(struct disk_names *names, const struct disk_op *op)
 
 static void op_free(struct disk_op *op)
 {
+    if (op->twin) {
+        op->twin->twin = NULL;
+    }
     mem_free(op->data);
     for (int i = 0; i < 2; i++) {
         mem_free(op->name[i]);
@@ -210,6 +213,9 @@ void disk_sync(struct disk *disk, struct disk_node *node, uint64_t durable)
     for (struct disk_op *op = node->ops; op; op = op->next) {
         if (!op->lost && durable < op->durable) {
             op->durable = durable;
+            if (op->twin) {
+                op->twin->durable = durable;
+            }
         }
     }
 }
@@ -218,6 +224,9 @@ void disk_sync_failed(struct disk_node *node)
 {
     for (struct disk_op *op = node->ops; op; op = op->next) {
         op->lost = op->lost || op->durable == DISK_NEVER;
+        if (op->twin) {
+            op->twin->lost = op->lost;
+        }
     }
 }
 

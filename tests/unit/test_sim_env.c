@@ -422,6 +422,53 @@ static void rename_without_sync_can_lose_the_content(void)
     UNIT_TRUE(whole > 10 && broken > 10);
 }
 
+static void move(struct small *s, struct env *env)
+{
+    struct env_file *file;
+    UNIT_INT(env_mkdir(env, "/from", NULL) | env_mkdir(env, "/to", NULL) | env_sync_dir(env, "/", NULL), 0);
+    UNIT_INT(env_open(env, "/from/f", ENV_WRITE | ENV_CREATE, &file, NULL), 0);
+    env_close(file);
+    UNIT_INT(env_sync_dir(env, "/from", NULL), 0);
+    s->rv = env_rename(env, "/from/f", "/to/f", NULL);
+    if (s->n) {
+        UNIT_INT(env_sync_dir(env, s->n % 2 ? "/from" : "/to", NULL), 0);
+    }
+}
+
+static bool is_file(struct sim_host *host, const char *path)
+{
+    struct buf b;
+    buf_init(&b, 100);
+    bool is = sim_host_read(host, path, &b) == 0;
+    buf_free(&b);
+    return is;
+}
+
+/* From one directory to another: done or not, and done with a sync of either. Also when the process dies first. */
+static void a_rename_is_one_change(void)
+{
+    unsigned there = 0;
+    for (uint64_t seed = unit_seed(); seed < unit_seed() + 100; seed++) {
+        struct sim *sim = new_sim(seed);
+        struct small s = {.sim = sim, .keep = true, .n = seed % 3};
+        struct sim_host *host = sim_host_new(sim, "a");
+        run_body(&s, host, move);
+        if (seed % 2) {
+            sim_crash(host, SIM_KILL);
+            sim_run(sim, ENV_S);
+            sim_set_back(host, disk_image(sim_host_disk(host), sim_now(sim), true, sim_rng(sim)));
+        } else {
+            sim_crash(host, SIM_POWER);
+        }
+        bool is_there = is_file(host, "/to/f");
+        UNIT_TRUE(is_there != is_file(host, "/from/f"));
+        UNIT_TRUE(is_there || s.n == 0);
+        there += is_there && s.n == 0;
+        end_sim(sim);
+    }
+    UNIT_TRUE(there > 5 && there < 30);
+}
+
 static void directories(struct small *s, struct env *env)
 {
     struct env_file *file;
@@ -589,7 +636,7 @@ static void nobody_sees_what_a_ghost_does(void)
 UNIT_MAIN("sim_env", UNIT_TEST(posts_arrive_in_order_and_joins_wait), UNIT_TEST(timers_fire_when_due),
           UNIT_TEST(what_is_left_open_is_a_failure), UNIT_TEST(power_loss_takes_what_was_not_synced),
           UNIT_TEST(replaced_file_is_whole_after_any_crash),
-          UNIT_TEST(rename_without_sync_can_lose_the_content),
+          UNIT_TEST(rename_without_sync_can_lose_the_content), UNIT_TEST(a_rename_is_one_change),
           UNIT_TEST(file_calls_behave_like_a_file_system), UNIT_TEST(sync_after_a_failed_one_lies),
           UNIT_TEST(planted_faults_hit_the_nth_call), UNIT_TEST(fatal_ends_the_process_alone),
           UNIT_TEST(nobody_sees_what_a_ghost_does))
