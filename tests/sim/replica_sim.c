@@ -438,6 +438,9 @@ void replica_sim_forget(struct replica_sim *replica, size_t n)
 
 bool replica_set_up(struct replica_sim *r)
 {
+    if (r->options.expects) { /* it may have more than the truth of its first source */
+        return false;
+    }
     size_t oldest = r->options.oldest ? r->options.oldest(r->options.oldest_arg) : 0;
     size_t first = oldest < r->truth->n_files ? history_txns_before(r->truth, oldest, 0) : 0;
     size_t at = r->received > 0 ? r->truth->txns[r->received - 1].file : 0;
