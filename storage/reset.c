@@ -106,6 +106,20 @@ static int move_era(struct env *env, const char *binlog_dir, const char *to, uin
     return rv == E_NOTFOUND ? 0 : rv; /* it was done before a crash */
 }
 
+static int sync_if_there(struct env *env, char *dir, struct errmsg *em)
+{
+    int rv = env_sync_dir(env, dir, em);
+    mem_free(dir);
+    return rv == E_NOTFOUND ? 0 : rv;
+}
+
+/* Its indexes are unlinked. */
+static int put_away_era(struct env *env, const char *binlog_dir, const char *index_dir, const char *to, uint64_t era, struct errmsg *em)
+{
+    int rv = sync_if_there(env, mem_printf("%s/%llu", index_dir, (unsigned long long)era), em);
+    return rv ? rv : move_era(env, binlog_dir, to, era, em);
+}
+
 static int move_all(struct env *env, const char *binlog_dir, const char *index_dir, const struct filelist *old, const char *keep,
                     struct errmsg *em)
 {
@@ -114,14 +128,16 @@ static int move_all(struct env *env, const char *binlog_dir, const char *index_d
     char *parent = mem_printf("%s/old", binlog_dir), *to = mem_printf("%s/%s", parent, keep);
     int rv = env_make_dir(env, binlog_dir, "old", em);
     rv = rv ? rv : env_make_dir(env, parent, keep, em);
+    rv = rv ? rv : env_sync_dir(env, parent, em); /* a crash may have come between making and syncing */
     filelist_walk_begin(&w, old, 0);
     while (!rv && filelist_walk_next(&w)) {
-        rv = unlink_if_there(env, index_path(index_dir, w.file.era, w.file.name), em);
-        if (!rv && w.file.era != era) {
-            era = w.file.era;
-            rv = move_era(env, binlog_dir, to, era, em);
+        if (era && w.file.era != era) {
+            rv = put_away_era(env, binlog_dir, index_dir, to, era, em);
         }
+        era = w.file.era;
+        rv = rv ? rv : unlink_if_there(env, index_path(index_dir, era, w.file.name), em);
     }
+    rv = rv || !era ? rv : put_away_era(env, binlog_dir, index_dir, to, era, em);
     rv = rv ? rv : env_sync_dir(env, to, em);
     rv = rv ? rv : env_sync_dir(env, binlog_dir, em);
     mem_free(parent);

@@ -249,11 +249,33 @@ bool binlog_read(struct env *env, struct buf *out, const char *fmt, ...)
     return env_read_file(env, path, out, NULL) == 0;
 }
 
+bool binlog_is_there(struct env *env, const char *dir, const char *path)
+{
+    struct buf have;
+    bool there = binlog_read(env, &have, "%s/%s", dir, path);
+    buf_free(&have);
+    return there;
+}
+
+bool binlog_names_are(struct env *env, const char *dir, unsigned era, const char *want)
+{
+    struct buf have;
+    bool same = binlog_read(env, &have, "%s/binlog/%u/mysql-bin.index", dir, era) && strcmp(buf_cstr(&have), want) == 0;
+    if (!same) {
+        fprintf(stderr, "%s/binlog/%u/mysql-bin.index holds '%s'\n", dir, era, buf_cstr(&have));
+    }
+    buf_free(&have);
+    return same;
+}
+
 bool binlog_same(struct env *env, const char *dir, uint64_t era, const struct binlog *b)
 {
     struct buf have;
     bool same = binlog_read(env, &have, "%s/binlog/%llu/%s", dir, (unsigned long long)era, b->name) &&
                 have.len == b->n && memcmp(have.data, b->bytes, b->n) == 0;
+    if (!same) {
+        fprintf(stderr, "%s/binlog/%llu/%s has %zu bytes, and not those of the sample\n", dir, (unsigned long long)era, b->name, have.len);
+    }
     buf_free(&have);
     return same;
 }

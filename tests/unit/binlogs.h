@@ -60,6 +60,11 @@ bool binlog_same(struct env *env, const char *dir, uint64_t era, const struct bi
 bool binlog_index_same(struct env *env, const char *dir, uint64_t era, const struct binlog *b,
                        const struct store_options *options, bool sealed);
 
+/* Does the list of names of an era have this text? */
+bool binlog_names_are(struct env *env, const char *dir, unsigned era, const char *want);
+
+bool binlog_is_there(struct env *env, const char *dir, const char *path);
+
 /* The whole file, appended to a fresh buffer; false when it is not there. */
 bool binlog_read(struct env *env, struct buf *out, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));

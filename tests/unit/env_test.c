@@ -15,14 +15,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* What the disk surely has of a file, by path; kept for files that were changed. */
-struct disk_file {
-    struct disk_file *next;
-    char *path;
-    uint64_t synced; /* bytes below it are safe */
-    bool entry_safe; /* its directory was synced since it was made */
-};
-
 struct test_env {
     struct env env;
     struct world *world;
@@ -40,11 +32,9 @@ struct timer {
 struct world {
     struct test_env *envs; /* the root is the last */
     struct timer *timers;
-    struct disk_file *disk;
     uint64_t random;
     uint64_t now;
-    uint64_t changes, crash_at;
-    bool power_loss;
+    uint64_t changes;
     uint64_t calls, fail_at;
     int fail_with;
     bool fail_for_good, failed;
@@ -73,59 +63,6 @@ static uint64_t next_random(struct world *w)
 
 /* ---- the disk ------------------------------------------------------------------------------------------ */
 
-static struct disk_file *disk_file(struct world *w, const char *path, bool make)
-{
-    struct disk_file *d = w->disk;
-    while (d && strcmp(d->path, path) != 0) {
-        d = d->next;
-    }
-    if (!d && make) {
-        d = mem_new(sizeof *d);
-        d->path = mem_str(path);
-        d->entry_safe = true;
-        d->next = w->disk;
-        w->disk = d;
-    }
-    return d;
-}
-
-static void disk_forget(struct world *w, const char *path)
-{
-    for (struct disk_file **at = &w->disk; *at; at = &(*at)->next) {
-        if (strcmp((*at)->path, path) == 0) {
-            struct disk_file *d = *at;
-            *at = d->next;
-            mem_free(d->path);
-            mem_free(d);
-            return;
-        }
-    }
-}
-
-static void lose(struct world *w, struct disk_file *d)
-{
-    struct stat st;
-    int fd = open(d->path, O_RDWR | O_CLOEXEC);
-    if (fd < 0 || fstat(fd, &st)) {
-        return;
-    }
-    if (!d->entry_safe && next_random(w) % 2) {
-        (void)unlink(d->path);
-    } else if ((uint64_t)st.st_size > d->synced) {
-        uint64_t unsafe = (uint64_t)st.st_size - d->synced;
-        uint64_t keep = d->synced + next_random(w) % (unsafe + 1);
-        uint8_t junk = (uint8_t)next_random(w);
-        if (next_random(w) % 2) {
-            CHECK(ftruncate(fd, (off_t)keep) == 0);
-        } else {
-            for (uint64_t at = keep; at < (uint64_t)st.st_size; at++) {
-                CHECK(pwrite(fd, &junk, 1, (off_t)at) == 1);
-            }
-        }
-    }
-    close(fd);
-}
-
 /* Each call begins with it. 0, or how it fails. */
 static int attempt(struct env *env, bool changes, const char *path, struct errmsg *em)
 {
@@ -140,13 +77,7 @@ static int attempt(struct env *env, bool changes, const char *path, struct errms
 
 static void change(struct env *env)
 {
-    struct world *w = world_of(env);
-    if (++w->changes == w->crash_at) {
-        for (struct disk_file *d = w->disk; d && w->power_loss; d = d->next) {
-            lose(w, d);
-        }
-        _exit(TEST_ENV_CRASHED);
-    }
+    world_of(env)->changes++;
 }
 
 /* ---- files --------------------------------------------------------------------------------------------- */
@@ -154,7 +85,6 @@ static void change(struct env *env)
 static int file_open(struct env *env, const char *path, int flags, struct env_file **out, struct errmsg *em)
 {
     int how = flags & ENV_WRITE ? O_RDWR : O_RDONLY;
-    bool there = access(path, F_OK) == 0;
     int rv = attempt(env, flags & ENV_WRITE, path, em);
     if (rv) {
         return rv;
@@ -167,17 +97,6 @@ static int file_open(struct env *env, const char *path, int flags, struct env_fi
     int fd = open(path, how | O_CLOEXEC, 0600);
     if (fd < 0) {
         return err_errno(em, errno, "%s", path);
-    }
-    if (flags & ENV_WRITE) {
-        struct stat st;
-        CHECK(fstat(fd, &st) == 0);
-        struct disk_file *d = disk_file(world_of(env), path, false);
-        if (!d) {
-            d = disk_file(world_of(env), path, true);
-            d->synced = (uint64_t)st.st_size; /* what a test put there */
-        }
-        d->entry_safe = there ? d->entry_safe : false;
-        d->synced = (uint64_t)st.st_size < d->synced ? (uint64_t)st.st_size : d->synced;
     }
     struct env_file *f = mem_new(sizeof *f);
     f->head.env = env;
@@ -220,8 +139,6 @@ static int file_pwrite(struct env_file *f, const void *data, size_t n, uint64_t 
 {
     int rv = attempt(f->head.env, true, f->path, em);
     change(f->head.env);
-    struct disk_file *d = disk_file(world_of(f->head.env), f->path, true);
-    d->synced = at < d->synced ? at : d->synced;
     if (rv) {
         CHECK(pwrite(f->fd, data, n / 2, (off_t)at) == (ssize_t)(n / 2));
         return rv;
@@ -231,14 +148,11 @@ static int file_pwrite(struct env_file *f, const void *data, size_t n, uint64_t 
 
 static int file_sync(struct env_file *f, struct errmsg *em)
 {
-    struct stat st;
     int rv = attempt(f->head.env, true, f->path, em);
     if (rv) {
         return rv;
     }
     change(f->head.env);
-    CHECK(fstat(f->fd, &st) == 0);
-    disk_file(world_of(f->head.env), f->path, true)->synced = (uint64_t)st.st_size;
     return 0;
 }
 
@@ -249,8 +163,6 @@ static int file_truncate(struct env_file *f, uint64_t size, struct errmsg *em)
         return rv;
     }
     change(f->head.env);
-    struct disk_file *d = disk_file(world_of(f->head.env), f->path, true);
-    d->synced = size < d->synced ? size : d->synced;
     return ftruncate(f->fd, (off_t)size) ? err_errno(em, errno, "%s", f->path) : 0;
 }
 
@@ -286,13 +198,6 @@ static int file_rename(struct env *env, const char *from, const char *to, struct
     if (rename(from, to)) {
         return err_errno(em, errno, "%s", from);
     }
-    struct disk_file *d = disk_file(world_of(env), from, false);
-    disk_forget(world_of(env), to);
-    if (d) { /* else it is from an earlier life, and safe */
-        uint64_t synced = d->synced;
-        disk_forget(world_of(env), from);
-        disk_file(world_of(env), to, true)->synced = synced;
-    }
     return 0;
 }
 
@@ -303,7 +208,6 @@ static int file_unlink(struct env *env, const char *path, struct errmsg *em)
         return rv;
     }
     change(env);
-    disk_forget(world_of(env), path);
     return unlink(path) ? err_errno(em, errno, "%s", path) : 0;
 }
 
@@ -319,17 +223,11 @@ static int dir_make(struct env *env, const char *path, struct errmsg *em)
 
 static int dir_sync(struct env *env, const char *path, struct errmsg *em)
 {
-    size_t n = strlen(path);
     int rv = attempt(env, true, path, em);
     if (rv) {
         return rv;
     }
     change(env);
-    for (struct disk_file *d = world_of(env)->disk; d; d = d->next) {
-        if (strncmp(d->path, path, n) == 0 && d->path[n] == '/' && !strchr(d->path + n + 1, '/')) {
-            d->entry_safe = true;
-        }
-    }
     return 0;
 }
 
@@ -518,9 +416,6 @@ void test_env_free(struct env *root)
         w->envs = t->next;
         mem_free(t);
     }
-    while (w->disk) {
-        disk_forget(w, w->disk->path);
-    }
     mem_free(w);
 }
 
@@ -581,12 +476,6 @@ void test_env_fail(struct env *root, uint64_t at, int errnum, bool for_good)
 bool test_env_failed(struct env *root)
 {
     return world_of(root)->failed;
-}
-
-void test_env_crash(struct env *root, uint64_t at, bool power_loss)
-{
-    world_of(root)->crash_at = at;
-    world_of(root)->power_loss = power_loss;
 }
 
 unsigned test_env_open_files(struct env *root)

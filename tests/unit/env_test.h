@@ -1,16 +1,14 @@
 /* env_test.h: an env for tests: real files, no clock, no streams, one thread.
  *
  * Each env is a queue of messages; test_env_run takes from a queue chosen by the seed (or lets a timer fire) until all are empty, so
- * a test sees many orders and each of them again. A crash can be planned before the n-th call that changes a
- * file. */
+ * a test sees many orders and each of them again. For crashes see lives.h. */
 #ifndef TESTS_UNIT_ENV_TEST_H
 #define TESTS_UNIT_ENV_TEST_H
 
 #include "protocol/base/env.h"
 
 enum {
-    TEST_ENV_CRASHED = 77, /* exit codes of the process (fork first) */
-    TEST_ENV_FATAL = 78
+    TEST_ENV_FATAL = 78 /* exit code of the process (fork first) */
 };
 
 /* The root of a world of envs. Those spawned from it end with env_join. */
@@ -33,11 +31,6 @@ uint64_t test_env_calls(struct env *root);
  * too. A write that fails has written half. False from test_env_failed: it was not reached. */
 void test_env_fail(struct env *root, uint64_t at, int errnum, bool for_good);
 bool test_env_failed(struct env *root);
-
-/* Before change number `at` the process ends with TEST_ENV_CRASHED. With power_loss the disk first forgets,
- * in part, what was not synced: files keep at least what lay below the size at their last sync; the rest is
- * cut or garbled by the seed; files whose directory was not synced since they were created may be gone. */
-void test_env_crash(struct env *root, uint64_t at, bool power_loss);
 
 /* Files open now: 0 at the end of a test. */
 unsigned test_env_open_files(struct env *root);

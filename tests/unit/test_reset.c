@@ -6,16 +6,14 @@
 #include "protocol/base/mem.h"
 #include "tests/unit/binlogs.h"
 #include "tests/unit/env_test.h"
+#include "tests/unit/lives.h"
 #include "tests/unit/unit.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
-
-enum { TEXT_MAX = 2048, OPEN_FAILED = 70, NOT_REACHED = 71 };
 
 static struct binlog *files[3];
 
@@ -35,55 +33,61 @@ static void free_files(void)
     }
 }
 
-static bool there(const char *dir, const char *name)
-{
-    char *path = mem_printf("%s/%s", dir, name);
-    bool is = access(path, F_OK) == 0;
-    mem_free(path);
-    return is;
-}
-
 static void put(struct env *loop, struct store *store, unsigned i, uint64_t era, uint64_t *index)
 {
     binlog_put(store, files[i], era, 3000, index);
     test_env_run(loop);
 }
 
-/* What raft applies, the same each time: two eras, the end of them, a third one. */
+/* What raft applies: two eras, the end of them, a third one. */
+static int step(struct telling *t, struct errmsg *em)
+{
+    (void)em;
+    switch (t->part++) {
+    case 0: binlog_put(t->store, files[0], 1, 3000, &t->index); break;
+    case 1: store_checkpoint(t->store, t->index, NULL, NULL); break;
+    case 2: binlog_put(t->store, files[1], 1, 3000, &t->index); break;
+    case 3: binlog_put(t->store, files[2], 2, 3000, &t->index); break;
+    case 4: store_reset(t->store, ++t->index, "kept"); break;
+    case 5: binlog_put(t->store, files[0], 3, 3000, &t->index); break;
+    default: store_checkpoint(t->store, t->index, NULL, NULL); return 0;
+    }
+    return 1;
+}
+
 static void replay(struct env *loop, struct store *store)
 {
-    uint64_t index = 0;
-    put(loop, store, 0, 1, &index);
-    store_checkpoint(store, index, NULL, NULL);
-    put(loop, store, 1, 1, &index);
-    put(loop, store, 2, 2, &index);
-    store_reset(store, ++index, "kept");
-    test_env_run(loop);
-    put(loop, store, 0, 3, &index);
-    store_checkpoint(store, index, NULL, NULL);
+    struct telling t = {.loop = loop, .store = store};
+    while (step(&t, NULL)) {
+        test_env_run(loop);
+    }
     test_env_run(loop);
 }
 
-static bool same_as(const char *dir, const char *name, const struct binlog *b)
+static bool same_as(struct env *env, const char *dir, const char *name, const struct binlog *b)
 {
-    struct env *env = test_env_new(1);
     struct buf have;
     bool same = binlog_read(env, &have, "%s/%s", dir, name) && have.len == b->n && memcmp(have.data, b->bytes, b->n) == 0;
     if (!same) {
         fprintf(stderr, "%s/%s is not what it was\n", dir, name);
     }
     buf_free(&have);
-    test_env_free(env);
     return same;
 }
 
-static bool is_put_away(const char *dir)
+static bool is_put_away(struct env *env, const char *dir)
 {
-    bool kept = same_as(dir, "binlog/old/kept/1/mysql-bin.000001", files[0]) && same_as(dir, "binlog/old/kept/1/mysql-bin.000002", files[1]) &&
-                same_as(dir, "binlog/old/kept/2/mysql-bin.000003", files[2]) && there(dir, "binlog/old/kept/1/mysql-bin.index");
-    bool left = there(dir, "binlog/1") || there(dir, "binlog/2") || there(dir, "binlog/reset") || there(dir, "binlog/files.1") ||
-                there(dir, "index/1/mysql-bin.000001.idx") || there(dir, "index/2/mysql-bin.000003.idx");
-    return kept && !left && same_as(dir, "binlog/3/mysql-bin.000001", files[0]);
+    static const char *const gone[] = {"binlog/1/mysql-bin.000001",    "binlog/1/mysql-bin.index",     "binlog/2/mysql-bin.000003", "binlog/reset", "binlog/files.1",
+                                       "index/1/mysql-bin.000001.idx", "index/1/mysql-bin.000002.idx", "index/2/mysql-bin.000003.idx"};
+    bool right = same_as(env, dir, "binlog/old/kept/1/mysql-bin.000001", files[0]) && same_as(env, dir, "binlog/old/kept/1/mysql-bin.000002", files[1]) &&
+                 same_as(env, dir, "binlog/old/kept/2/mysql-bin.000003", files[2]) && binlog_is_there(env, dir, "binlog/old/kept/1/mysql-bin.index");
+    for (size_t i = 0; i < sizeof gone / sizeof *gone; i++) {
+        if (binlog_is_there(env, dir, gone[i])) {
+            fprintf(stderr, "%s/%s is still there\n", dir, gone[i]);
+            right = false;
+        }
+    }
+    return right && same_as(env, dir, "binlog/3/mysql-bin.000001", files[0]);
 }
 
 static void files_are_put_away(void)
@@ -93,83 +97,38 @@ static void files_are_put_away(void)
     struct env *loop = test_env_new(unit_seed());
     struct store *store = binlog_store(loop, dir);
     replay(loop, store);
-    UNIT_TRUE(is_put_away(dir));
+    UNIT_TRUE(is_put_away(loop, dir));
     binlog_store_close(loop, store);
     store = binlog_store(loop, dir);
     replay(loop, store); /* all of it is behind the checkpoint */
     binlog_store_close(loop, store);
-    UNIT_TRUE(is_put_away(dir));
+    UNIT_TRUE(is_put_away(loop, dir));
     UNIT_UINT(test_env_open_files(loop), 0);
     test_env_free(loop);
     mem_free(dir);
     free_files();
 }
 
-/* ---- calls that fail ----------------------------------------------------------------------------------- */
+/* ---- crashes and failures ------------------------------------------------------------------------------ */
 
-static void live(const char *dir, uint64_t fail_at, int fd)
-{
-    struct errmsg em = {""};
-    struct store *store;
-    struct env *loop = test_env_new(1);
-    test_env_fatal_to(loop, fd);
-    test_env_fail(loop, fail_at, EIO, true);
-    if (store_open(loop, dir, &store, &em)) {
-        dprintf(fd, "%s\n", em.text);
-        _exit(OPEN_FAILED);
-    }
-    replay(loop, store);
-    _exit(test_env_failed(loop) ? 0 : NOT_REACHED);
-}
+static const struct story story = {.name = "reset", .step = step, .right = is_put_away};
 
-static int life(const char *dir, uint64_t fail_at, char text[TEXT_MAX])
-{
-    int fds[2], status = -1;
-    CU_ASSERT_TRUE_FATAL(pipe(fds) == 0);
-    pid_t pid = fork();
-    if (pid == 0) {
-        close(fds[0]);
-        live(dir, fail_at, fds[1]);
-    }
-    close(fds[1]);
-    ssize_t n = read(fds[0], text, TEXT_MAX - 1);
-    text[n > 0 ? n : 0] = '\0';
-    close(fds[0]);
-    CU_ASSERT_TRUE_FATAL(waitpid(pid, &status, 0) == pid);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-}
-
-/* Each call of the replay fails once, and then one of the start that follows: the next start ends it. */
 static void a_crash_anywhere_loses_nothing(void)
 {
+    struct lives_tally tally;
     load_files();
-    bool right = true;
-    unsigned ended = 0, refused = 0;
-    for (uint64_t at = 1; right; at++) {
-        char name[32], text[TEXT_MAX];
-        snprintf(name, sizeof name, "crash%llu", (unsigned long long)at);
-        char *dir = binlog_dir(name);
-        int end = life(dir, at, text);
-        if (end == NOT_REACHED) {
-            mem_free(dir);
-            break;
-        }
-        ended += end == TEST_ENV_FATAL;
-        right = end == OPEN_FAILED || end == TEST_ENV_FATAL;
-        for (uint64_t again = 1 + at % 9; right && again < 30; again += 9) {
-            int rv = life(dir, again, text);
-            refused += rv == OPEN_FAILED;
-            right = rv == OPEN_FAILED || rv == TEST_ENV_FATAL || rv == NOT_REACHED;
-        }
-        int last = life(dir, 0, text);
-        right = right && last == NOT_REACHED && is_put_away(dir);
-        if (!right) {
-            fprintf(stderr, "call %llu: %d, then %d '%s'\n", (unsigned long long)at, end, last, text);
-        }
-        mem_free(dir);
-    }
-    UNIT_TRUE(right);
-    UNIT_TRUE(ended > 50 && refused > 50);
+    UNIT_TRUE(lives_crash(&story, &tally));
+    UNIT_TRUE(tally.crashed > 800);
+    free_files();
+}
+
+static void a_failed_call_is_said_and_loses_nothing(void)
+{
+    struct lives_tally once, for_good;
+    load_files();
+    UNIT_TRUE(lives_fail(&story, EIO, false, 1, 2, &once));
+    UNIT_TRUE(lives_fail(&story, ENOSPC, true, 2, 2, &for_good));
+    UNIT_TRUE(once.ended > 50 && once.refused > 10 && for_good.ended > 50);
     free_files();
 }
 
@@ -287,5 +246,6 @@ static void names_to_keep_files_under(void)
     }
 }
 
-UNIT_MAIN("reset", UNIT_TEST(files_are_put_away), UNIT_TEST(a_crash_anywhere_loses_nothing), UNIT_TEST(readers_are_told),
+UNIT_MAIN("reset", UNIT_TEST(files_are_put_away), UNIT_TEST(a_crash_anywhere_loses_nothing), UNIT_TEST(a_failed_call_is_said_and_loses_nothing),
+          UNIT_TEST(readers_are_told),
           UNIT_TEST(a_file_that_is_missing_is_damage), UNIT_TEST(names_to_keep_files_under))
