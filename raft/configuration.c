@@ -10,9 +10,16 @@
 
 enum { FORMAT = 1 };
 
-static bool known_role(uint8_t role)
+static bool known_role(int role)
 {
     return role == RAFT_VOTER || role == RAFT_STANDBY || role == RAFT_SPARE;
+}
+
+int configuration_add(struct raft_configuration *to, uint64_t id, const char *address, int role)
+{
+    size_t len = strlen(address);
+    bool ok = to->n < CONFIGURATION_MAX && id && len && len < CONFIGURATION_ADDRESS && known_role(role);
+    return ok && raft_configuration_add(to, id, address, role) == 0 ? 0 : E_MALFORMED; /* two with one id, or with one address */
 }
 
 /* With NULL it is only looked at. */
@@ -36,8 +43,8 @@ static bool read_servers(struct cur *c, struct raft_configuration *to)
         if (!cur_ok(c) || !ids[i] || twice || !len || len >= CONFIGURATION_ADDRESS || !known_role(role)) {
             return false;
         }
-        if (to && raft_configuration_add(to, ids[i], address, role)) {
-            return false; /* two with one address */
+        if (to && configuration_add(to, ids[i], address, role)) {
+            return false;
         }
     }
     return cur_ok(c) && cur_left(c) < 8;

@@ -10,6 +10,9 @@
 
 enum { CONFIGURATION_MAX = 16, CONFIGURATION_ADDRESS = 336 /* host:port/incarnation, with its NUL */ };
 
+/* One more. E_MALFORMED: it cannot be one (id, role, address), has an id or an address of another one, or there are as many as can be. */
+int configuration_add(struct raft_configuration *to, uint64_t id, const char *address, int role);
+
 /* An entry's bytes. E_MALFORMED: it is none that libraft could have written, or has more members than can be, or none. */
 int configuration_decode(const void *data, size_t n, struct raft_configuration *configuration);
 bool configuration_valid(const void *data, size_t n);

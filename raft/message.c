@@ -13,7 +13,7 @@
 
 #define MESSAGE_MAGIC 0x4d504648u /* "HFPM" */
 
-enum { AT_LENGTH = 8, AT_BODY_SUM = 12, AT_HEAD_SUM = 16, ENTRY_ALIGN = 8, ENTRY_OVERHEAD = 16, OFFER_SERVERS = 64, OFFER_ADDRESS = 512 };
+enum { AT_LENGTH = 8, AT_BODY_SUM = 12, AT_HEAD_SUM = 16, ENTRY_ALIGN = 8, ENTRY_OVERHEAD = 16 };
 
 /* ---- frames ---- */
 
@@ -406,11 +406,11 @@ int message_offer_get(struct cur *c, struct raft_message *m, uint32_t *sum)
     raft_configuration_init(&s->conf);
     uint32_t n = cur_u32(c);
     for (uint32_t i = 0; i < n && cur_ok(c); i++) {
-        char address[OFFER_ADDRESS];
+        char address[CONFIGURATION_ADDRESS];
         uint64_t id = cur_u64(c);
         uint8_t role = cur_u8(c);
         cur_text(c, cur_lenenc(c), address, sizeof address);
-        if (i == OFFER_SERVERS || (cur_ok(c) && raft_configuration_add(&s->conf, id, address, role))) {
+        if (cur_ok(c) && configuration_add(&s->conf, id, address, role)) {
             cur_fail(c);
         }
     }

@@ -2,8 +2,10 @@
 #include "tests/unit/unit.h"
 
 #include "protocol/base/crc.h"
+#include "raft/configuration.h"
 #include "raft/message.h"
 
+#include <stdio.h>
 #include <string.h>
 
 enum { MOST = 1 << 20 };
@@ -183,6 +185,54 @@ static void offers_come_back(void)
     raft_configuration_close(&s->conf);
 }
 
+static int offer_of(struct raft_message *m, unsigned n)
+{
+    struct raft_message got;
+    uint32_t sum;
+    m->install_snapshot.conf.n = n;
+    begin();
+    UNIT_TRUE(message_raft_put(&frame, m, 0));
+    struct cur body = body_of(MESSAGE_OFFER);
+    int rv = message_offer_get(&body, &got, &sum);
+    if (!rv) {
+        raft_configuration_close(&got.install_snapshot.conf);
+    }
+    return rv;
+}
+
+/* What a leader offers is stored, and must be readable at the next start. */
+static void offers_of_members_that_cannot_be_are_refused(void)
+{
+    char data[] = "manifest", address[CONFIGURATION_ADDRESS + 1];
+    struct raft_server servers[CONFIGURATION_MAX + 1];
+    char addresses[CONFIGURATION_MAX + 1][16];
+    struct raft_message m = {.type = RAFT_IO_INSTALL_SNAPSHOT};
+    struct raft_install_snapshot *s = &m.install_snapshot;
+    *s = (struct raft_install_snapshot){.term = 9, .last_index = 77, .last_term = 8, .conf_index = 5, .data = {data, 8}};
+    for (unsigned i = 0; i <= CONFIGURATION_MAX; i++) {
+        snprintf(addresses[i], sizeof addresses[i], "a:%u/1", i + 1);
+        servers[i] = (struct raft_server){.id = i + 1, .address = addresses[i], .role = RAFT_VOTER};
+    }
+    s->conf.servers = servers;
+    UNIT_INT(offer_of(&m, CONFIGURATION_MAX), 0);
+    UNIT_INT(offer_of(&m, CONFIGURATION_MAX + 1), E_MALFORMED);
+    UNIT_INT(offer_of(&m, 0), E_MALFORMED);
+    servers[0].id = 0;
+    UNIT_INT(offer_of(&m, 1), E_MALFORMED);
+    servers[0].id = 1;
+    servers[0].role = 3;
+    UNIT_INT(offer_of(&m, 1), E_MALFORMED);
+    servers[0].role = RAFT_SPARE;
+    memset(address, 'a', sizeof address);
+    address[CONFIGURATION_ADDRESS] = 0;
+    servers[0].address = address;
+    UNIT_INT(offer_of(&m, 1), E_MALFORMED);
+    servers[0].address = address + 1;
+    UNIT_INT(offer_of(&m, 1), 0);
+    servers[0].address = address + CONFIGURATION_ADDRESS;
+    UNIT_INT(offer_of(&m, 1), E_MALFORMED);
+}
+
 static void pieces_come_back(void)
 {
     struct message_fetch f = {.ticket = 3, .manifest = 0, .era = 2, .name = "bin.000001", .offset = 1000, .n = 500}, g;
@@ -275,5 +325,5 @@ static void what_fits(void)
     UNIT_UINT(message_entries_fit(entries + 1, 2), 2);
 }
 
-UNIT_MAIN("message", UNIT_TEST(appends_come_back), UNIT_TEST(members_that_cannot_be_are_refused), UNIT_TEST(joining_comes_back), UNIT_TEST(answers_and_votes_come_back), UNIT_TEST(offers_come_back), UNIT_TEST(pieces_come_back), UNIT_TEST(hello_comes_back), UNIT_TEST(damage_is_noticed),
+UNIT_MAIN("message", UNIT_TEST(appends_come_back), UNIT_TEST(members_that_cannot_be_are_refused), UNIT_TEST(joining_comes_back), UNIT_TEST(answers_and_votes_come_back), UNIT_TEST(offers_come_back), UNIT_TEST(offers_of_members_that_cannot_be_are_refused), UNIT_TEST(pieces_come_back), UNIT_TEST(hello_comes_back), UNIT_TEST(damage_is_noticed),
           UNIT_TEST(what_fits))
