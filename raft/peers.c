@@ -639,22 +639,6 @@ void peers_remove(struct peers *p, uint64_t id)
     }
 }
 
-void peers_reconnect(struct peers *p, uint64_t id)
-{
-    struct peer *peer = find(p, id);
-    if (peer && peer->out) {
-        conn_drop(peer->out);
-    }
-    if (peer) {
-        env_timer_start(&peer->again, 0);
-    }
-}
-
-void peers_address(struct peers *p, struct env_addr *addr)
-{
-    env_listener_addr(p->listener, addr);
-}
-
 bool peers_up(const struct peers *p, uint64_t id)
 {
     const struct peer *peer = find(p, id);

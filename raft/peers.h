@@ -45,8 +45,6 @@ void peers_close(struct peers *peers, void (*closed)(void *arg), void *arg); /* 
 
 void peers_set(struct peers *peers, uint64_t id, const char *address); /* add, or another address: connects */
 void peers_remove(struct peers *peers, uint64_t id);
-void peers_reconnect(struct peers *peers, uint64_t id); /* what was said in the hello is no longer so */
-void peers_address(struct peers *peers, struct env_addr *addr); /* with the port really bound */
 
 bool peers_up(const struct peers *peers, uint64_t id);
 size_t peers_pending(const struct peers *peers, uint64_t id); /* bytes; of a connection that is not up: PEERS_PENDING_MAX */

@@ -92,7 +92,7 @@ static void see_installed(struct world *w, struct world_node *node)
 {
     const struct snapshot *s = rio_snapshot(node->cluster->rio);
     bool installed = s && s->replaces_log && s->index != node->installed;
-    check_need(w, node, installed && !w->losses && !w->members);
+    check_need(w, node, installed && !w->members);
     if (s && s->replaces_log) {
         ledger_installed(w->ledger, node->number, s->index, s->term);
         w->installs += installed;

@@ -227,7 +227,6 @@ static void make(struct loss *l, uint64_t seed, const struct world_options *opti
 {
     struct world *w = &l->w;
     world_make(w, seed, options);
-    w->losses = true;
     source_sim_witness(w->source, cluster_check_ack, w);
     source_sim_floor(w->source, NULL, NULL);
     l->sources[0] = w->source;

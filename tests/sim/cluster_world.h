@@ -86,7 +86,6 @@ struct world {
     struct ledger *ledger;
     uint64_t leaders[WORLD_TERMS]; /* id, by term */
     uint64_t writes; /* to binlog files */
-    bool losses;      /* a run of cluster_loss.c; who fetches files without need is not looked at */
     unsigned elections, node_crashes, source_crashes, cuts, checks, switchovers, planned, faults, rots, refusals, installs;
 };
 
