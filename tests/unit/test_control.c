@@ -5,7 +5,7 @@
 #include "node/serve.h"
 #include "node/source.h"
 #include "node/sql_impl.h"
-#include "tests/sim/env_sim.h"
+#include "tests/unit/control_script.h"
 #include "tests/unit/unit.h"
 
 #include "protocol/base/check.h"
@@ -14,326 +14,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define UUID "85a05a83-e51f-11f1-a45c-02fc00000001"
-
-enum { STATEMENTS_MAX = 400 };
-
-/* What one run of the node does: its statements one after the other, or all at once and then the end. */
-struct script {
-    const char *const (*steps)[2]; /* statement, what its answer begins with */
-    size_t n;
-    enum flavour flavour;
-    uint32_t roles;
-    bool with_file;
-    bool flood;   /* all at once, the node closes at once */
-    bool patient; /* ... when all is answered */
-    bool early;   /* begin before the node leads */
-    unsigned answered, shutdowns;
-    bool gone;
-};
-
-struct life {
-    struct script *script;
-    struct sim_process *process;
-    struct env *env;
-    struct config config;
-    struct control control;
-    struct cluster *cluster;
-    struct source *source;
-    struct serve *serve;
-    struct view *view;
-    struct sql_vars *vars;
-    size_t at;
-    bool started, serve_closed;
-    struct env_msg close_msg;
-};
-
-struct asked {
-    struct control_request request;
-    struct life *life;
-    size_t step;
-};
-
-/* "OK", "1193 text", or "name,name|cell,cell|…". */
-static void put_reply(const struct reply *r, struct buf *line)
-{
-    if (r->kind == REPLY_OK) {
-        buf_printf(line, "OK%s", r->warnings ? " with a warning" : "");
-    } else if (r->kind == REPLY_ERROR) {
-        buf_printf(line, "%u %s", r->code, r->message);
-    } else {
-        for (size_t c = 0; c < table_columns(r->table); c++) {
-            buf_printf(line, "%s%s", c ? "," : "", table_name(r->table, c));
-        }
-        for (size_t row = 0; row < table_rows(r->table); row++) {
-            for (size_t c = 0; c < table_columns(r->table); c++) {
-                const char *cell = table_cell(r->table, row, c, NULL);
-                buf_printf(line, "%s%s", c ? "," : "|", cell ? cell : "~");
-            }
-        }
-    }
-}
-
-static void compare(struct life *life, size_t step, const struct reply *reply)
-{
-    const char *want = life->script->steps[step][1];
-    struct buf line;
-    buf_init(&line, 1 << 20);
-    put_reply(reply, &line);
-    bool inside = want[0] == '*'; /* somewhere in it */
-    const char *got = buf_cstr(&line);
-    bool other = want[0] == '!'; /* anything but this */
-    if (!UNIT_TRUE(other    ? strncmp(got, want + 1, strlen(want + 1)) != 0
-                   : inside ? strstr(got, want + 1) != NULL
-                            : strncmp(got, want, strlen(want)) == 0)) {
-        printf("# %s\n# gave %s\n# want %s\n", life->script->steps[step][0], got, want);
-    }
-    UNIT_TRUE(!strstr(got, "geheim"));
-    buf_free(&line);
-}
-
-static void next_step(struct life *life);
-
-static void close_when_answered(struct life *life);
-
-static void request_done(struct control_request *request)
-{
-    struct asked *asked = CONTAINER_OF(request, struct asked, request);
-    struct life *life = asked->life;
-    UNIT_TRUE(request->statement == NULL);
-    life->script->answered++;
-    if (life->script->flood) {
-        life->script->shutdowns += request->reply.kind == REPLY_ERROR && request->reply.code == 1053;
-        if (life->script->patient && life->script->answered == life->script->n) {
-            sim_stop(sim_process_host(life->process));
-        }
-        close_when_answered(life);
-    } else {
-        compare(life, asked->step, &request->reply);
-        next_step(life);
-    }
-    reply_free(&request->reply);
-    mem_free(asked);
-}
-
-static void ask(struct life *life, size_t step)
-{
-    struct sql_session session = {.env = life->env,
-                                  .view = life->view,
-                                  .vars = life->vars,
-                                  .connection_id = 17,
-                                  .user = "root",
-                                  .host = "localhost",
-                                  .account_host = "localhost",
-                                  .by_socket = true,
-                                  .roles = life->script->roles,
-                                  .tls_cipher = "TLS_AES_256_GCM_SHA384"};
-    struct asked *asked = mem_new(sizeof *asked);
-    const char *text = life->script->steps[step][0];
-    asked->life = life;
-    asked->step = step;
-    asked->request.worker = life->env;
-    asked->request.done = request_done;
-    asked->request.roles = session.roles;
-    if (sql_execute(&session, text, strlen(text), &asked->request.reply, &asked->request.statement) ==
-        SQL_DONE) {
-        compare(life, step, &asked->request.reply);
-        reply_free(&asked->request.reply);
-        mem_free(asked);
-        life->script->answered++;
-        next_step(life);
-    } else {
-        control_submit(&life->control, &asked->request);
-    }
-}
-
-static void next_step(struct life *life)
-{
-    if (life->at < life->script->n) {
-        ask(life, life->at++);
-    } else {
-        sim_stop(sim_process_host(life->process));
-    }
-}
-
-static void begin(struct life *life)
-{
-    if (life->script->flood) {
-        while (life->at < life->script->n) {
-            ask(life, life->at++);
-        }
-        if (!life->script->patient) {
-            sim_stop(sim_process_host(life->process));
-        }
-        return;
-    }
-    next_step(life);
-}
-
-static void file_done(void *arg, int status)
-{
-    UNIT_INT(status, 0);
-    begin(arg);
-}
-
-static void put_file(struct life *life)
-{
-    struct entry_file file = {.era = 1, .name = "mysql-bin.000007"};
-    struct buf entry;
-    bool mariadb = life->script->flavour == FLAVOUR_MARIADB;
-    const char *before = mariadb ? "0-1-5,0-2-7,1-1-3" : UUID ":1-9";
-    file.origin.flavour = life->script->flavour;
-    file.origin.server_id = 11;
-    if (!mariadb) {
-        snprintf(file.origin.uuid, sizeof file.origin.uuid, UUID);
-    }
-    snprintf(file.origin.version, sizeof file.origin.version, "x");
-    file.before = gtid_set_new(life->script->flavour);
-    UNIT_INT(gtid_set_parse(file.before, before, strlen(before), NULL), 0);
-    buf_init(&entry, ENTRY_MAX);
-    entry_put_file(&entry, &file);
-    gtid_set_free(file.before);
-    cluster_propose(life->cluster, &entry, file_done, life);
-}
-
-static void on_leading(void *owner, bool leading)
-{
-    struct life *life = owner;
-    if (!leading || life->started || !life->serve) {
-        return;
-    }
-    life->started = true;
-    if (life->script->with_file) {
-        put_file(life);
-    } else {
-        begin(life);
-    }
-}
-
-static void on_applied(void *owner, const struct state_effect *effect)
-{
-    (void)owner;
-    (void)effect;
-}
-
-static const struct cluster_handler handler = {.leading = on_leading, .applied = on_applied};
-
-static struct view *make_view(const struct script *script)
-{
-    struct view *view = mem_new(sizeof *view);
-    atomic_init(&view->refs, 1);
-    view->node_id = 1;
-    view->flavour = script->flavour;
-    view->server_id = 4711;
-    snprintf(view->version, sizeof view->version, "8.4.0-holdfast");
-    return view;
-}
-
-static void life_start(struct sim_process *process, struct env *env, void *arg)
-{
-    struct cluster_options o = {.loop = env, .data_dir = "/d", .id = 1, .n_initial = 1};
-    struct errmsg em = {""};
-    struct life *life = mem_new(sizeof *life);
-    o.initial[0] = (struct cluster_member){.id = 1, .address = "a:1"};
-    (void)env_mkdir(env, "/d", NULL);
-    (void)env_sync_dir(env, "/", NULL);
-    life->script = arg;
-    life->process = process;
-    life->env = env;
-    life->config.id = 1;
-    life->config.workers = 1;
-    snprintf(life->config.socket, sizeof life->config.socket, "/holdfast.sock");
-    life->vars = sql_vars_new();
-    life->view = make_view(life->script);
-    CHECK(cluster_open(&o, &handler, life, &life->cluster, &em) == 0);
-    life->source = source_new(env, life->cluster);
-    life->control = (struct control){.loop = env,
-                                     .config = &life->config,
-                                     .cluster = life->cluster,
-                                     .source = life->source,
-                                     .started_wall = env_wall(env)};
-    CHECK(serve_open(&life->control, cluster_store(life->cluster), life->view, &life->serve, &em) == 0);
-    life->control.serve = life->serve;
-    sim_process_set(process, life);
-    if (life->script->early) {
-        life->started = true;
-        begin(life);
-    }
-}
-
-static void cluster_closed(void *arg)
-{
-    struct life *life = arg;
-    struct sim_process *process = life->process;
-    source_free(life->source);
-    view_unref(life->view);
-    sql_vars_free(life->vars);
-    UNIT_TRUE(life->control.changes == NULL);
-    mem_free(life);
-    sim_exit(process);
-}
-
-static void close_cluster(struct env_msg *msg)
-{
-    struct life *life = CONTAINER_OF(msg, struct life, close_msg);
-    cluster_close(life->cluster, cluster_closed, life);
-}
-
-/* Requests of this test come from the loop, so nobody else knows when the last one has arrived. */
-static void close_when_answered(struct life *life)
-{
-    if (life->serve_closed && life->script->answered == life->script->n) {
-        life->close_msg.run = close_cluster;
-        env_post(life->env, &life->close_msg);
-    }
-}
-
-static void serve_closed(void *arg)
-{
-    struct life *life = arg;
-    life->serve_closed = true;
-    close_when_answered(life);
-}
-
-static void life_stop(struct sim_process *process, void *arg)
-{
-    struct life *life = sim_process_get(process);
-    (void)arg;
-    control_close(&life->control);
-    serve_close(life->serve, serve_closed, life);
-}
-
-static void life_gone(struct sim_host *host, bool crashed, void *arg)
-{
-    (void)host;
-    (void)crashed;
-    ((struct script *)arg)->gone = true;
-}
-
-static const struct sim_program program = {life_start, life_stop, life_gone};
-
-static bool is_gone(void *arg)
-{
-    return ((struct script *)arg)->gone;
-}
-
-static void run(struct sim_host *host, struct script *script)
-{
-    script->gone = false;
-    script->answered = 0;
-    sim_start(host, &program, script);
-    UNIT_TRUE(sim_run_until(sim_host_sim(host), is_gone, script, 100 * ENV_S));
-    UNIT_UINT(script->answered, script->n);
-}
-
-static void run_alone(struct script *script)
-{
-    struct sim *sim = sim_new(unit_seed());
-    run(sim_host_new(sim, "a"), script);
-    sim_free(sim);
-}
-
-#define STEPS(array) .steps = (array), .n = sizeof(array) / sizeof *(array)
+#define UUID CONTROL_UUID
 
 /* ---- the cases ---- */
 
@@ -380,8 +61,8 @@ static void a_new_node_shows_itself(void)
         {"SHOW STATUS LIKE 'Holdfast_alarms'", "Variable_name,Value|Holdfast_alarms,0"},
         {"CHECK REPLICATION SOURCE", "1105 "},
     };
-    struct script script = {STEPS(steps), .roles = SQL_ALL_ROLES};
-    run_alone(&script);
+    struct control_script script = {STEPS(steps), .roles = SQL_ALL_ROLES};
+    control_script_run_alone(&script);
 }
 
 static void a_source_is_set_and_changed(void)
@@ -423,8 +104,8 @@ static void a_source_is_set_and_changed(void)
         {"SHOW STATUS LIKE 'Holdfast_protected_reason'", "*no source is set"},
         {"START REPLICA", "1200 "},
     };
-    struct script script = {STEPS(steps), .roles = SQL_ALL_ROLES};
-    run_alone(&script);
+    struct control_script script = {STEPS(steps), .roles = SQL_ALL_ROLES};
+    control_script_run_alone(&script);
 }
 
 /* TLS files and compression; a CA alone asks for its signature, whatever SOURCE_SSL says beside 0. */
@@ -447,8 +128,8 @@ static void a_source_by_tls(void)
         {"CHANGE REPLICATION SOURCE TO SOURCE_SSL_VERIFY_SERVER_CERT=1", "OK"},
         {"SHOW REPLICA STATUS", "*,Yes,/ca.pem,,,,,~,Yes,"},
     };
-    struct script script = {STEPS(steps), .roles = SQL_ALL_ROLES};
-    run_alone(&script);
+    struct control_script script = {STEPS(steps), .roles = SQL_ALL_ROLES};
+    control_script_run_alone(&script);
 }
 
 #define USERS "User,Host,Roles,Plugin,Locked,Require_ssl"
@@ -492,12 +173,12 @@ static void accounts_come_and_go(void)
         {"SHOW USERS", USERS "|mon,%,admin,caching_sha2_password,no,no"},
     };
     static const char *const again[][2] = {{"SHOW USERS", USERS "|mon,%,admin,caching_sha2_password,no,no"}};
-    struct script script = {STEPS(steps), .roles = SQL_ALL_ROLES},
+    struct control_script script = {STEPS(steps), .roles = SQL_ALL_ROLES},
                   after = {STEPS(again), .roles = SQL_ALL_ROLES};
     struct sim *sim = sim_new(unit_seed());
     struct sim_host *host = sim_host_new(sim, "a");
-    run(host, &script);
-    run(host, &after);
+    control_script_run(host, &script);
+    control_script_run(host, &after);
     sim_free(sim);
 }
 
@@ -524,8 +205,8 @@ static void accounts_have_hosts(void)
         {"REVOKE IF EXISTS ALL ON *.* FROM b, nobody", "OK with a warning"},
         {"SHOW USERS", USERS "|b,%,,any,no,yes|d,%,,any,yes,yes"},
     };
-    struct script script = {STEPS(steps), .roles = SQL_ALL_ROLES};
-    run_alone(&script);
+    struct control_script script = {STEPS(steps), .roles = SQL_ALL_ROLES};
+    control_script_run_alone(&script);
 }
 
 /* In the words of either flavour, and back. */
@@ -565,20 +246,20 @@ static void hashes_are_taken_and_shown(void)
         {"SET PASSWORD FOR m = '" NATIVE_HASH "'", "OK"},
         {"CREATE USER IF NOT EXISTS m IDENTIFIED BY 'geheim'", "OK with a warning"},
     };
-    struct script script = {STEPS(mysql), .roles = SQL_ALL_ROLES, .flavour = FLAVOUR_MYSQL, .with_file = true};
-    run_alone(&script);
-    struct script other = {STEPS(mariadb), .roles = SQL_ALL_ROLES, .flavour = FLAVOUR_MARIADB, .with_file = true};
-    run_alone(&other);
+    struct control_script script = {STEPS(mysql), .roles = SQL_ALL_ROLES, .flavour = FLAVOUR_MYSQL, .with_file = true};
+    control_script_run_alone(&script);
+    struct control_script other = {STEPS(mariadb), .roles = SQL_ALL_ROLES, .flavour = FLAVOUR_MARIADB, .with_file = true};
+    control_script_run_alone(&other);
 }
 
 /* The examples of the table of statements can be read to their end: no 1064, whatever else they find here; MariaDB's own
  * are unknown to MySQL. */
 static void read_examples(enum flavour flavour)
 {
-    static const char *steps[STATEMENTS_MAX][2];
+    static const char *steps[CONTROL_STATEMENTS_MAX][2];
     const struct sql_row *rows;
     size_t n = sql_rows(&rows), used = 0, unknown = 0;
-    for (size_t i = 0; i < n && used < STATEMENTS_MAX; i++) {
+    for (size_t i = 0; i < n && used < CONTROL_STATEMENTS_MAX; i++) {
         bool mariadbs = !strcmp(rows[i].words, "SHOW REPLICA|SLAVE") || !strncmp(rows[i].words, "SHOW ALL SLAVES", 15);
         if (rows[i].where != ON_WORKER && strncmp(rows[i].words, "CHECK REPLICATION", 17) != 0) {
             steps[used][0] = rows[i].example;
@@ -586,11 +267,11 @@ static void read_examples(enum flavour flavour)
             unknown += mariadbs;
         }
     }
-    struct script script = {.steps = (const char *const(*)[2])steps, .n = used, .roles = SQL_ALL_ROLES, .flavour = flavour,
+    struct control_script script = {.steps = (const char *const(*)[2])steps, .n = used, .roles = SQL_ALL_ROLES, .flavour = flavour,
                             .with_file = true};
     UNIT_TRUE(used > 30);
     UNIT_UINT(unknown, 2);
-    run_alone(&script);
+    control_script_run_alone(&script);
 }
 
 static void every_example_is_read(void)
@@ -627,11 +308,11 @@ static void settings_are_kept(void)
     static const char *const again[][2] = {
         {"SELECT @@holdfast_replica_queue_all", "@@holdfast_replica_queue_all|2147483648"},
     };
-    struct script script = {STEPS(steps), .roles = SQL_ALL_ROLES}, after = {STEPS(again), .roles = SQL_ALL_ROLES};
+    struct control_script script = {STEPS(steps), .roles = SQL_ALL_ROLES}, after = {STEPS(again), .roles = SQL_ALL_ROLES};
     struct sim *sim = sim_new(unit_seed());
     struct sim_host *host = sim_host_new(sim, "a");
-    run(host, &script);
-    run(host, &after);
+    control_script_run(host, &script);
+    control_script_run(host, &after);
     sim_free(sim);
 }
 
@@ -658,23 +339,23 @@ static void who_waits_is_answered(void)
         {"SELECT binlog_gtid_pos('mysql-bin.000001', 4) w", "w|~"},
         {"SELECT binlog_gtid_pos(NULL, 4) w", "w|~"},
     };
-    struct script script = {STEPS(mysql), .roles = SQL_ALL_ROLES, .flavour = FLAVOUR_MYSQL, .with_file = true};
-    run_alone(&script);
-    struct script other = {STEPS(mariadb), .roles = SQL_ALL_ROLES, .flavour = FLAVOUR_MARIADB, .with_file = true};
-    run_alone(&other);
+    struct control_script script = {STEPS(mysql), .roles = SQL_ALL_ROLES, .flavour = FLAVOUR_MYSQL, .with_file = true};
+    control_script_run_alone(&script);
+    struct control_script other = {STEPS(mariadb), .roles = SQL_ALL_ROLES, .flavour = FLAVOUR_MARIADB, .with_file = true};
+    control_script_run_alone(&other);
 }
 
 /* 400 of them, for ever: some are too many, the others are answered when the node closes. */
 static void waiting_ends_with_the_node(void)
 {
-    static const char *steps[STATEMENTS_MAX][2];
-    for (size_t i = 0; i < STATEMENTS_MAX; i++) {
+    static const char *steps[CONTROL_STATEMENTS_MAX][2];
+    for (size_t i = 0; i < CONTROL_STATEMENTS_MAX; i++) {
         steps[i][0] = "SELECT WAIT_FOR_EXECUTED_GTID_SET('" UUID ":10')";
         steps[i][1] = "";
     }
-    struct script script = {
-        .steps = (const char *const(*)[2])steps, .n = STATEMENTS_MAX, .roles = SQL_ALL_ROLES, .flood = true};
-    run_alone(&script);
+    struct control_script script = {
+        .steps = (const char *const(*)[2])steps, .n = CONTROL_STATEMENTS_MAX, .roles = SQL_ALL_ROLES, .flood = true};
+    control_script_run_alone(&script);
     UNIT_TRUE(script.shutdowns > 0);
 }
 
@@ -729,12 +410,12 @@ static void files_are_shown(void)
         {"START SLAVE", "OK"},
         {"CHANGE MASTER TO MASTER_HOST='db2'", "1198 "},
     };
-    struct script script = {STEPS(mysql), .roles = SQL_ALL_ROLES, .flavour = FLAVOUR_MYSQL,
+    struct control_script script = {STEPS(mysql), .roles = SQL_ALL_ROLES, .flavour = FLAVOUR_MYSQL,
                             .with_file = true};
-    run_alone(&script);
-    struct script other = {STEPS(mariadb), .roles = SQL_ALL_ROLES, .flavour = FLAVOUR_MARIADB,
+    control_script_run_alone(&script);
+    struct control_script other = {STEPS(mariadb), .roles = SQL_ALL_ROLES, .flavour = FLAVOUR_MARIADB,
                            .with_file = true};
-    run_alone(&other);
+    control_script_run_alone(&other);
 }
 
 /* Of one file, which stays. */
@@ -765,10 +446,10 @@ static void the_newest_file_is_never_purged(void)
         {"PURGE BINARY LOGS BEFORE NOW()", "OK"},
         {"PURGE BINARY LOGS BEFORE NOW() DRY RUN", "Era,Log_name,File_size,Fate"},
     };
-    struct script script = {STEPS(steps), .roles = SQL_ALL_ROLES, .flavour = FLAVOUR_MYSQL, .with_file = true};
-    run_alone(&script);
-    struct script other = {STEPS(none), .roles = SQL_ALL_ROLES};
-    run_alone(&other);
+    struct control_script script = {STEPS(steps), .roles = SQL_ALL_ROLES, .flavour = FLAVOUR_MYSQL, .with_file = true};
+    control_script_run_alone(&script);
+    struct control_script other = {STEPS(none), .roles = SQL_ALL_ROLES};
+    control_script_run_alone(&other);
 }
 
 static void who_may_kill_and_look(void)
@@ -787,14 +468,14 @@ static void who_may_kill_and_look(void)
         {"SHOW REPLICA STATUS", "1227 "},
         {"SHOW GLOBAL STATUS LIKE 'Uptime'", "Variable_name,Value|Uptime,"},
     };
-    struct script script = {STEPS(steps), .roles = ROLE_REPLICA};
-    run_alone(&script);
+    struct control_script script = {STEPS(steps), .roles = ROLE_REPLICA};
+    control_script_run_alone(&script);
 }
 
 static void a_node_that_closes_answers_everything(void)
 {
-    static const char *steps[STATEMENTS_MAX][2];
-    for (size_t i = 0; i < STATEMENTS_MAX; i++) {
+    static const char *steps[CONTROL_STATEMENTS_MAX][2];
+    for (size_t i = 0; i < CONTROL_STATEMENTS_MAX; i++) {
         steps[i][0] = i % 5 == 4   ? "SHOW USERS"
                       : i % 5 == 3 ? "SHOW STATUS"
                                    : "CREATE USER u IDENTIFIED BY 'geheim'";
@@ -803,10 +484,10 @@ static void a_node_that_closes_answers_everything(void)
     unsigned shutdowns = 0;
     for (uint64_t seed = unit_seed(); seed < unit_seed() + 20; seed++) {
         struct sim *sim = sim_new(seed);
-        struct script script = {
+        struct control_script script = {
             .steps = (const char *const(*)[2])steps, .roles = SQL_ALL_ROLES, .flood = true};
-        script.n = 1 + seed * 7 % STATEMENTS_MAX;
-        run(sim_host_new(sim, "a"), &script);
+        script.n = 1 + seed * 7 % CONTROL_STATEMENTS_MAX;
+        control_script_run(sim_host_new(sim, "a"), &script);
         shutdowns += script.shutdowns;
         sim_free(sim);
     }
@@ -822,13 +503,13 @@ static void changes_do_not_undo_each_other(void)
         {"REVOKE REPLICATION CLIENT ON *.* FROM u", ""},
     };
     static const char *const after[][2] = {{"SHOW USERS", USERS "|u,%,replica,admin,any,no,no"}};
-    struct script script = {STEPS(steps), .roles = SQL_ALL_ROLES, .flood = true, .patient = true};
-    struct script shown = {STEPS(after), .roles = SQL_ALL_ROLES};
+    struct control_script script = {STEPS(steps), .roles = SQL_ALL_ROLES, .flood = true, .patient = true};
+    struct control_script shown = {STEPS(after), .roles = SQL_ALL_ROLES};
     struct sim *sim = sim_new(unit_seed());
     struct sim_host *host = sim_host_new(sim, "a");
-    run(host, &script);
+    control_script_run(host, &script);
     UNIT_UINT(script.shutdowns, 0);
-    run(host, &shown);
+    control_script_run(host, &shown);
     sim_free(sim);
 }
 
@@ -839,8 +520,8 @@ static void changes_wait_until_the_node_leads(void)
         {"CHANGE MASTER TO MASTER_HOST='x'", "OK"},
         {"SHOW USERS", USERS "|u,%,,"},
     };
-    struct script script = {STEPS(steps), .roles = SQL_ALL_ROLES, .early = true};
-    run_alone(&script);
+    struct control_script script = {STEPS(steps), .roles = SQL_ALL_ROLES, .early = true};
+    control_script_run_alone(&script);
 }
 
 UNIT_MAIN("control", UNIT_TEST(a_new_node_shows_itself), UNIT_TEST(a_source_is_set_and_changed),
