@@ -10,6 +10,7 @@
 #include "protocol/base/check.h"
 #include "protocol/base/err.h"
 #include "protocol/base/mem.h"
+#include "protocol/bio.h"
 
 #include <openssl/crypto.h>
 #include <openssl/err.h>
@@ -230,20 +231,10 @@ void auth_salt_fit(uint8_t salt[AUTH_SALT])
 
 /* ---- RSA ---- */
 
-/* The text is a peer's: one that claims to be encrypted must not make OpenSSL ask a terminal. */
-static int no_passphrase(char *to, int size, int writing, void *arg)
-{
-    (void)to;
-    (void)size;
-    (void)writing;
-    (void)arg;
-    return 0;
-}
-
 static EVP_PKEY *read_key(const void *pem, size_t n)
 {
     BIO *bio = n && n < 64 * 1024 ? BIO_new_mem_buf(pem, (int)n) : NULL;
-    EVP_PKEY *key = bio ? PEM_read_bio_PUBKEY(bio, NULL, no_passphrase, NULL) : NULL;
+    EVP_PKEY *key = bio ? PEM_read_bio_PUBKEY(bio, NULL, bio_no_passphrase, NULL) : NULL;
     BIO_free(bio);
     return key;
 }

@@ -8,6 +8,7 @@
 
 #include "protocol/base/check.h"
 #include "protocol/base/mem.h"
+#include "protocol/bio.h"
 
 #include <openssl/crypto.h>
 #include <openssl/err.h>
@@ -27,33 +28,12 @@ struct auth_rsa {
     atomic_uint refs;
 };
 
-static int no_passphrase(char *to, int size, int writing, void *arg)
-{
-    (void)to;
-    (void)size;
-    (void)writing;
-    (void)arg;
-    return 0;
-}
-
-/* Appends what a memory BIO holds; frees it. */
-static bool drain(BIO *bio, bool written, struct buf *to)
-{
-    char *text = NULL;
-    long n = bio && written ? BIO_get_mem_data(bio, &text) : 0;
-    if (n > 0) {
-        buf_bytes(to, text, (size_t)n);
-    }
-    BIO_free(bio);
-    return n > 0 && !to->err;
-}
-
 int auth_rsa_make(struct buf *pem, struct errmsg *em)
 {
     ERR_clear_error();
     EVP_PKEY *key = EVP_RSA_gen(AUTH_RSA_BITS);
     BIO *bio = key ? BIO_new(BIO_s_secmem()) : NULL;
-    bool ok = drain(bio, bio && PEM_write_bio_PrivateKey(bio, key, NULL, NULL, 0, NULL, NULL) == 1, pem);
+    bool ok = bio_drain(bio, bio && PEM_write_bio_PrivateKey(bio, key, NULL, NULL, 0, NULL, NULL) == 1, pem);
     EVP_PKEY_free(key);
     ERR_clear_error();
     return ok ? 0 : err_set(em, E_TLS, "cannot make an RSA key");
@@ -64,7 +44,7 @@ static char *public_text(EVP_PKEY *key)
     struct buf b;
     buf_init(&b, PEM_TEXT_MAX);
     BIO *bio = BIO_new(BIO_s_mem());
-    char *text = drain(bio, bio && PEM_write_bio_PUBKEY(bio, key) == 1, &b) ? mem_str(buf_cstr(&b)) : NULL;
+    char *text = bio_drain(bio, bio && PEM_write_bio_PUBKEY(bio, key) == 1, &b) ? mem_str(buf_cstr(&b)) : NULL;
     buf_free(&b);
     return text;
 }
@@ -74,7 +54,7 @@ struct auth_rsa *auth_rsa_new(const char *pem, struct errmsg *em)
     size_t n = strlen(pem);
     ERR_clear_error();
     BIO *bio = n && n < INT_MAX ? BIO_new_mem_buf(pem, (int)n) : NULL;
-    EVP_PKEY *key = bio ? PEM_read_bio_PrivateKey(bio, NULL, no_passphrase, NULL) : NULL;
+    EVP_PKEY *key = bio ? PEM_read_bio_PrivateKey(bio, NULL, bio_no_passphrase, NULL) : NULL;
     bool fits = key && EVP_PKEY_base_id(key) == EVP_PKEY_RSA && EVP_PKEY_bits(key) >= AUTH_RSA_BITS &&
                 EVP_PKEY_bits(key) <= BITS_MAX;
     char *text = fits ? public_text(key) : NULL;

@@ -9,6 +9,7 @@
 
 #include "protocol/base/check.h"
 #include "protocol/base/mem.h"
+#include "protocol/bio.h"
 #include "protocol/tls_impl.h"
 
 #include <openssl/bio.h>
@@ -152,16 +153,6 @@ static bool given(const char *text)
     return text && text[0];
 }
 
-/* A key with a passphrase cannot be read by a daemon: never ask a terminal for one. */
-static int no_passphrase(char *to, int size, int writing, void *arg)
-{
-    (void)to;
-    (void)size;
-    (void)writing;
-    (void)arg;
-    return 0;
-}
-
 static BIO *text_bio(const char *pem)
 {
     size_t n = strlen(pem);
@@ -170,7 +161,7 @@ static BIO *text_bio(const char *pem)
 
 static X509 *next_cert(BIO *bio)
 {
-    return bio ? PEM_read_bio_X509(bio, NULL, no_passphrase, NULL) : NULL;
+    return bio ? PEM_read_bio_X509(bio, NULL, bio_no_passphrase, NULL) : NULL;
 }
 
 static int use_cert(SSL_CTX *ssl, const char *pem, struct errmsg *em)
@@ -193,7 +184,7 @@ static int use_cert(SSL_CTX *ssl, const char *pem, struct errmsg *em)
 static int use_key(SSL_CTX *ssl, const char *pem, struct errmsg *em)
 {
     BIO *bio = text_bio(pem);
-    EVP_PKEY *key = bio ? PEM_read_bio_PrivateKey(bio, NULL, no_passphrase, NULL) : NULL;
+    EVP_PKEY *key = bio ? PEM_read_bio_PrivateKey(bio, NULL, bio_no_passphrase, NULL) : NULL;
     bool ok = key && SSL_CTX_use_PrivateKey(ssl, key) == 1 && SSL_CTX_check_private_key(ssl) == 1;
     EVP_PKEY_free(key);
     BIO_free(bio);

@@ -5,6 +5,7 @@
  * automatic ones do. Failure modes: OpenSSL finds no random or memory, a name is not a name: E_TLS; nothing
  * is left to free. */
 #include "protocol/base/check.h"
+#include "protocol/bio.h"
 #include "protocol/tls.h"
 
 #include <openssl/err.h>
@@ -70,18 +71,6 @@ static bool fill(X509 *cert, EVP_PKEY *pkey, const char *const *names, size_t n,
            X509_sign(cert, pkey, EVP_sha256()) > 0;
 }
 
-/* Appends what a memory BIO holds; frees it. */
-static bool drain(BIO *bio, bool written, struct buf *to)
-{
-    char *text = NULL;
-    long n = bio && written ? BIO_get_mem_data(bio, &text) : 0;
-    if (n > 0) {
-        buf_bytes(to, text, (size_t)n);
-    }
-    BIO_free(bio);
-    return n > 0 && !to->err;
-}
-
 int tls_self_signed(const char *const *names, size_t nnames, int64_t now, uint64_t serial, struct buf *cert,
                     struct buf *key, struct errmsg *em)
 {
@@ -97,11 +86,11 @@ int tls_self_signed(const char *const *names, size_t nnames, int64_t now, uint64
     bool ok = pkey && x509 && fill(x509, pkey, names, nnames, now, serial);
     if (ok) {
         BIO *bio = BIO_new(BIO_s_mem());
-        ok = drain(bio, bio && PEM_write_bio_X509(bio, x509) == 1, cert);
+        ok = bio_drain(bio, bio && PEM_write_bio_X509(bio, x509) == 1, cert);
     }
     if (ok) {
         BIO *bio = BIO_new(BIO_s_mem());
-        ok = drain(bio, bio && PEM_write_bio_PrivateKey(bio, pkey, NULL, NULL, 0, NULL, NULL) == 1, key);
+        ok = bio_drain(bio, bio && PEM_write_bio_PrivateKey(bio, pkey, NULL, NULL, 0, NULL, NULL) == 1, key);
     }
     X509_free(x509);
     EVP_PKEY_free(pkey);

@@ -12,6 +12,7 @@
 #include "protocol/base/cursor.h"
 #include "protocol/base/mem.h"
 #include "storage/checkpoint.h"
+#include "storage/dirs.h"
 #include "storage/filelist.h"
 #include "storage/impl.h"
 
@@ -34,46 +35,17 @@ static char *era_dir(const char *data_dir, const char *part, uint64_t era)
     return mem_printf("%s/%s/%llu", data_dir, part, (unsigned long long)era);
 }
 
-struct names {
-    char **names;
-    size_t n;
-};
-
-static void take_name(void *arg, const char *name)
-{
-    struct names *names = arg;
-    names->names = mem_grow(names->names, names->n + 1, sizeof *names->names);
-    names->names[names->n++] = mem_str(name);
-}
-
-static void names_free(struct names *names)
-{
-    for (size_t i = 0; i < names->n; i++) {
-        mem_free(names->names[i]);
-    }
-    mem_free(names->names);
-    *names = (struct names){.n = 0};
-}
-
-/* A directory that is not there has no names. */
-static int list_dir(struct env *env, const char *dir, struct names *names, struct errmsg *em)
-{
-    *names = (struct names){.n = 0};
-    int rv = env_list_dir(env, dir, take_name, names, em);
-    return rv == E_NOTFOUND ? 0 : rv;
-}
-
 /* Calls each() for the eras that have a directory in fetch/. */
 static int each_era(struct env *env, const char *data_dir, int (*each)(void *arg, uint64_t era, struct errmsg *em), void *arg, struct errmsg *em)
 {
-    struct names names;
+    struct dirs_names names;
     char *dir = mem_printf("%s/fetch", data_dir);
-    int rv = list_dir(env, dir, &names, em);
+    int rv = dirs_list(env, dir, &names, em);
     for (size_t i = 0; i < names.n && !rv; i++) {
-        uint64_t era = strtoull(names.names[i], NULL, 10);
+        uint64_t era = strtoull(names.name[i], NULL, 10);
         rv = era ? each(arg, era, em) : 0;
     }
-    names_free(&names);
+    dirs_names_free(&names);
     mem_free(dir);
     return rv;
 }
@@ -134,23 +106,16 @@ int install_marked(struct env *env, const char *data_dir, uint64_t *index, struc
 
 /* ---- dropping ------------------------------------------------------------------------------------------ */
 
-static int unlink_if_there(struct env *env, char *path, struct errmsg *em)
-{
-    int rv = env_unlink(env, path, em);
-    mem_free(path);
-    return rv == E_NOTFOUND ? 0 : rv;
-}
-
 static int drop_era(void *arg, uint64_t era, struct errmsg *em)
 {
     const struct place *p = arg;
-    struct names names;
+    struct dirs_names names;
     char *dir = era_dir(p->data_dir, "fetch", era);
-    int rv = list_dir(p->env, dir, &names, em);
+    int rv = dirs_list(p->env, dir, &names, em);
     for (size_t i = 0; i < names.n && !rv; i++) {
-        rv = unlink_if_there(p->env, mem_printf("%s/%s", dir, names.names[i]), em);
+        rv = dirs_unlink(p->env, mem_printf("%s/%s", dir, names.name[i]), em);
     }
-    names_free(&names);
+    dirs_names_free(&names);
     mem_free(dir);
     return rv;
 }
@@ -159,7 +124,7 @@ int install_drop(struct env *env, const char *data_dir, struct errmsg *em)
 {
     struct place place = {.env = env, .data_dir = data_dir};
     char *dir = mem_printf("%s/fetch", data_dir);
-    int rv = unlink_if_there(env, mem_printf("%s/ready", dir), em);
+    int rv = dirs_unlink(env, mem_printf("%s/ready", dir), em);
     if (!rv) {
         rv = env_sync_dir(env, dir, em);
         rv = rv == E_NOTFOUND ? 0 : rv;
@@ -174,7 +139,7 @@ static int move_file(const struct place *p, uint64_t era, const char *name, stru
 {
     char *index_dir = mem_printf("%s/index", p->data_dir);
     char *from = install_path(p->data_dir, era, name), *to = mem_printf("%s/binlog/%llu/%s", p->data_dir, (unsigned long long)era, name);
-    int rv = unlink_if_there(p->env, index_path(index_dir, era, name), em); /* of what stood there before */
+    int rv = dirs_unlink(p->env, index_path(index_dir, era, name), em); /* of what stood there before */
     rv = rv ? rv : env_rename(p->env, from, to, em);
     mem_free(from);
     mem_free(to);
@@ -209,18 +174,18 @@ static int sync_dirs(const struct place *p, uint64_t era, struct errmsg *em)
 static int move_era(void *arg, uint64_t era, struct errmsg *em)
 {
     const struct place *p = arg;
-    struct names names;
+    struct dirs_names names;
     size_t at;
     char *dir = era_dir(p->data_dir, "fetch", era);
-    int rv = list_dir(p->env, dir, &names, em);
+    int rv = dirs_list(p->env, dir, &names, em);
     rv = rv || !names.n ? rv : make_dirs(p, era, em);
     for (size_t i = 0; i < names.n && !rv; i++) {
-        if (checkpoint_name_ok(names.names[i]) && filelist_find(p->install->files, era, names.names[i], &at)) {
-            rv = move_file(p, era, names.names[i], em);
+        if (checkpoint_name_ok(names.name[i]) && filelist_find(p->install->files, era, names.name[i], &at)) {
+            rv = move_file(p, era, names.name[i], em);
         }
     }
     rv = rv || !names.n ? rv : sync_dirs(p, era, em);
-    names_free(&names);
+    dirs_names_free(&names);
     mem_free(dir);
     return rv;
 }

@@ -10,6 +10,7 @@
 #include "protocol/base/buf.h"
 #include "protocol/base/mem.h"
 #include "storage/checkpoint.h"
+#include "storage/dirs.h"
 #include "storage/filelist.h"
 #include "storage/impl.h"
 
@@ -42,38 +43,22 @@ bool purge_holds(const struct purge *p, uint64_t era, const char *name)
     return filelist_find(p->old, era, name, &at) && at >= p->next && at < p->n;
 }
 
-/* Frees the path. */
-static int unlink_if_there(struct env *env, char *path, struct errmsg *em)
-{
-    int rv = env_unlink(env, path, em);
-    mem_free(path);
-    return rv == E_NOTFOUND ? 0 : rv;
-}
-
-static int sync_if_there(struct env *env, const char *parent, uint64_t era, struct errmsg *em)
-{
-    char *dir = mem_printf("%s/%llu", parent, (unsigned long long)era);
-    int rv = env_sync_dir(env, dir, em);
-    mem_free(dir);
-    return rv == E_NOTFOUND ? 0 : rv;
-}
-
 /* Those of an era are unlinked as far as they go for now. */
 static int settle_era(const struct purge *p, uint64_t era, struct errmsg *em)
 {
-    int rv = sync_if_there(p->env, p->binlog_dir, era, em);
-    return rv ? rv : sync_if_there(p->env, p->index_dir, era, em);
+    int rv = dirs_sync(p->env, mem_printf("%s/%llu", p->binlog_dir, (unsigned long long)era), em);
+    return rv ? rv : dirs_sync(p->env, mem_printf("%s/%llu", p->index_dir, (unsigned long long)era), em);
 }
 
 static int unlink_one(const struct purge *p, const struct filelist_file *file, struct errmsg *em)
 {
     char *dir = mem_printf("%s/%llu", p->binlog_dir, (unsigned long long)file->era);
     size_t after;
-    int rv = unlink_if_there(p->env, mem_printf("%s/%s", dir, file->name), em);
-    rv = rv ? rv : unlink_if_there(p->env, index_path(p->index_dir, file->era, file->name), em);
+    int rv = dirs_unlink(p->env, mem_printf("%s/%s", dir, file->name), em);
+    rv = rv ? rv : dirs_unlink(p->env, index_path(p->index_dir, file->era, file->name), em);
     bool gone = filelist_after_era(p->old, file->era, &after) && after <= p->n; /* all of that era goes */
     if (!rv && gone && file->at + 1 == after) {
-        rv = unlink_if_there(p->env, writer_names_path(dir, file->name), em);
+        rv = dirs_unlink(p->env, writer_names_path(dir, file->name), em);
     }
     if (!rv) {
         env_log(p->env, ENV_INFO, "binlog file purged file=%s/%s", dir, file->name);
@@ -102,7 +87,7 @@ int purge_step(struct purge *p, size_t max, struct errmsg *em)
     if (rv || p->next < p->n) {
         return rv ? rv : 1;
     }
-    rv = unlink_if_there(p->env, checkpoint_list_path(p->binlog_dir, p->list), em);
+    rv = dirs_unlink(p->env, checkpoint_list_path(p->binlog_dir, p->list), em);
     return rv ? rv : env_sync_dir(p->env, p->binlog_dir, em);
 }
 
@@ -132,7 +117,7 @@ int purge_names(struct env *env, const char *binlog_dir, const struct filelist *
 /* Of a purge that was over before its checkpoint was there. */
 static int unlink_unused_list(struct env *env, const char *binlog_dir, uint64_t list, struct errmsg *em)
 {
-    return unlink_if_there(env, checkpoint_list_path(binlog_dir, list), em);
+    return dirs_unlink(env, checkpoint_list_path(binlog_dir, list), em);
 }
 
 static int load_old(struct env *env, const char *binlog_dir, uint64_t list, struct filelist **old, bool *torn, struct errmsg *em)

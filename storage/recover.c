@@ -12,6 +12,7 @@
  * after a crash.) */
 #include "protocol/base/buf.h"
 #include "protocol/base/mem.h"
+#include "storage/dirs.h"
 #include "storage/filelist.h"
 #include "storage/impl.h"
 
@@ -88,12 +89,6 @@ static int remove_if_there(struct env *env, char *path, struct errmsg *em)
     return rv == E_NOTFOUND ? 0 : rv;
 }
 
-static int sync_if_there(struct env *env, const char *dir, struct errmsg *em)
-{
-    int rv = env_sync_dir(env, dir, em);
-    return rv == E_NOTFOUND ? 0 : rv;
-}
-
 /* The file, its index, and in an era that only now begins the list of names too. */
 static int remove_later(struct env *env, const char *binlog_dir, const char *index_dir, bool new_era,
                         const struct filelist_file *file, struct errmsg *em)
@@ -104,12 +99,13 @@ static int remove_later(struct env *env, const char *binlog_dir, const char *ind
     if (!rv && new_era) {
         rv = remove_if_there(env, writer_names_path(dir, file->name), em);
     }
-    rv = rv ? rv : sync_if_there(env, dir, em);
+    rv = rv ? rv : dirs_sync(env, mem_str(dir), em);
     mem_free(dir);
-    dir = mem_printf("%s/%llu", index_dir, (unsigned long long)file->era);
-    rv = rv ? rv : sync_if_there(env, dir, em); /* the log may not bring it again, but files that were fetched take its place */
-    mem_free(dir);
-    return rv;
+    if (rv) {
+        return rv;
+    }
+    /* the log may not bring it again, but files that were fetched take its place */
+    return dirs_sync(env, mem_printf("%s/%llu", index_dir, (unsigned long long)file->era), em);
 }
 
 static int remove_all_later(struct env *env, const char *binlog_dir, const char *index_dir,

@@ -13,6 +13,7 @@
 #include "protocol/base/crc.h"
 #include "protocol/base/cursor.h"
 #include "protocol/base/mem.h"
+#include "storage/dirs.h"
 #include "storage/filelist.h"
 #include "storage/impl.h"
 #include "storage/store.h"
@@ -87,13 +88,6 @@ static int read_note(struct env *env, const char *binlog_dir, struct note *note,
 
 /* ---- putting away -------------------------------------------------------------------------------------- */
 
-static int unlink_if_there(struct env *env, char *path, struct errmsg *em)
-{
-    int rv = env_unlink(env, path, em);
-    mem_free(path);
-    return rv == E_NOTFOUND ? 0 : rv;
-}
-
 static int move_era(struct env *env, const char *binlog_dir, const char *to, uint64_t era, struct errmsg *em)
 {
     char *from = mem_printf("%s/%llu", binlog_dir, (unsigned long long)era), *there = mem_printf("%s/%llu", to, (unsigned long long)era);
@@ -106,17 +100,10 @@ static int move_era(struct env *env, const char *binlog_dir, const char *to, uin
     return rv == E_NOTFOUND ? 0 : rv; /* it was done before a crash */
 }
 
-static int sync_if_there(struct env *env, char *dir, struct errmsg *em)
-{
-    int rv = env_sync_dir(env, dir, em);
-    mem_free(dir);
-    return rv == E_NOTFOUND ? 0 : rv;
-}
-
 /* Its indexes are unlinked. */
 static int put_away_era(struct env *env, const char *binlog_dir, const char *index_dir, const char *to, uint64_t era, struct errmsg *em)
 {
-    int rv = sync_if_there(env, mem_printf("%s/%llu", index_dir, (unsigned long long)era), em);
+    int rv = dirs_sync(env, mem_printf("%s/%llu", index_dir, (unsigned long long)era), em);
     return rv ? rv : move_era(env, binlog_dir, to, era, em);
 }
 
@@ -135,7 +122,7 @@ static int move_all(struct env *env, const char *binlog_dir, const char *index_d
             rv = put_away_era(env, binlog_dir, index_dir, to, era, em);
         }
         era = w.file.era;
-        rv = rv ? rv : unlink_if_there(env, index_path(index_dir, era, w.file.name), em);
+        rv = rv ? rv : dirs_unlink(env, index_path(index_dir, era, w.file.name), em);
     }
     rv = rv || !era ? rv : put_away_era(env, binlog_dir, index_dir, to, era, em);
     rv = rv ? rv : env_sync_dir(env, to, em);
@@ -148,9 +135,9 @@ static int move_all(struct env *env, const char *binlog_dir, const char *index_d
 /* The note last: it says that there is something to do. */
 static int finish(struct env *env, const char *binlog_dir, uint64_t list, struct errmsg *em)
 {
-    int rv = unlink_if_there(env, checkpoint_list_path(binlog_dir, list - 1), em);
+    int rv = dirs_unlink(env, checkpoint_list_path(binlog_dir, list - 1), em);
     rv = rv ? rv : env_sync_dir(env, binlog_dir, em);
-    rv = rv ? rv : unlink_if_there(env, mem_printf("%s/reset", binlog_dir), em);
+    rv = rv ? rv : dirs_unlink(env, mem_printf("%s/reset", binlog_dir), em);
     return rv ? rv : env_sync_dir(env, binlog_dir, em);
 }
 
@@ -209,6 +196,6 @@ int reset_resume(struct env *env, const char *binlog_dir, const char *index_dir,
     if (note.list == list) {
         return go_on(env, binlog_dir, index_dir, &note, em);
     }
-    rv = unlink_if_there(env, mem_printf("%s/reset", binlog_dir), em); /* its checkpoint was not written: the log brings it again */
+    rv = dirs_unlink(env, mem_printf("%s/reset", binlog_dir), em); /* its checkpoint was not written: the log brings it again */
     return rv ? rv : env_sync_dir(env, binlog_dir, em);
 }

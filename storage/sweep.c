@@ -8,31 +8,12 @@
  * Failure modes: those of the calls; the next start tries again, since the list is mended last. What does not look like a
  * binlog file is left alone. */
 #include "protocol/base/mem.h"
+#include "storage/dirs.h"
 #include "storage/filelist.h"
 #include "storage/impl.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-struct names {
-    char **name;
-    size_t n;
-};
-
-static void take_name(void *arg, const char *name)
-{
-    struct names *names = arg;
-    names->name = mem_grow(names->name, names->n + 1, sizeof *names->name);
-    names->name[names->n++] = mem_str(name);
-}
-
-static void names_free(struct names *names)
-{
-    for (size_t i = 0; i < names->n; i++) {
-        mem_free(names->name[i]);
-    }
-    mem_free(names->name);
-}
 
 static bool ends_with(const char *name, const char *end)
 {
@@ -69,10 +50,10 @@ static bool is_left_over(const struct filelist *files, uint64_t era, const char 
 static int sweep_era(struct env *env, const char *parent, uint64_t era, const struct filelist *files, const char *end,
                      struct errmsg *em)
 {
-    struct names names = {.n = 0};
+    struct dirs_names names;
     char *dir = mem_printf("%s/%llu", parent, (unsigned long long)era);
     bool any = false;
-    int rv = env_list_dir(env, dir, take_name, &names, em);
+    int rv = dirs_list(env, dir, &names, em);
     for (size_t i = 0; i < names.n && !rv; i++) {
         if (is_left_over(files, era, names.name[i], end)) {
             char *path = mem_printf("%s/%s", dir, names.name[i]);
@@ -85,15 +66,15 @@ static int sweep_era(struct env *env, const char *parent, uint64_t era, const st
     if (!rv && any) {
         rv = env_sync_dir(env, dir, em);
     }
-    names_free(&names);
+    dirs_names_free(&names);
     mem_free(dir);
-    return rv == E_NOTFOUND ? 0 : rv;
+    return rv;
 }
 
 static int sweep_all(struct env *env, const char *parent, const struct filelist *files, const char *end, struct errmsg *em)
 {
-    struct names eras = {.n = 0};
-    int rv = env_list_dir(env, parent, take_name, &eras, em);
+    struct dirs_names eras;
+    int rv = dirs_list(env, parent, &eras, em);
     for (size_t i = 0; i < eras.n && !rv; i++) {
         char *rest;
         uint64_t era = strtoull(eras.name[i], &rest, 10);
@@ -101,7 +82,7 @@ static int sweep_all(struct env *env, const char *parent, const struct filelist 
             rv = sweep_era(env, parent, era, files, end, em);
         }
     }
-    names_free(&eras);
+    dirs_names_free(&eras);
     return rv;
 }
 
