@@ -184,17 +184,17 @@ static void put_event(struct buf *out, const void *body, size_t n)
 enum { LARGE = 40 << 20, WAITING = 5 };
 
 /* A format description, a statement of 40 MiB and a small one; to be freed. Returns where they begin. */
-static size_t put_large_statement(struct buf *file)
+static size_t put_large_statement(struct buf *file, size_t size)
 {
-    uint8_t *body = mem_new(LARGE); /* no database, no status variables */
+    uint8_t *body = mem_new(size); /* no database, no status variables */
     struct binlog *b = binlog_load("mysql-5.6-all-events", "mysql-bin.000001");
-    for (size_t i = 14; i < LARGE; i++) {
+    for (size_t i = 14; i < size; i++) {
         body[i] = (uint8_t)(i * 2654435761u >> 24);
     }
     size_t head = b->events[1].end;
-    buf_init(file, 2 * LARGE);
+    buf_init(file, 2 * size);
     buf_bytes(file, b->bytes, head);
-    put_event(file, body, LARGE);
+    put_event(file, body, size);
     put_event(file, body, 100);
     store_file(node.store, ++node.index, 0, 1, b->name, NULL);
     store_write(node.store, ++node.index, 4, file->data + 4, file->len - 4, file->len, NULL, NULL);
@@ -213,7 +213,7 @@ static void large_events_go_in_pieces(void)
     node_begin(FLAVOUR_MYSQL);
     node_serve();
     serve_set_limits(node.serve, &(struct serve_limits){.queue_each = EACH});
-    size_t head = put_large_statement(&file), before = 1;
+    size_t head = put_large_statement(&file, LARGE), before = 1;
     for (size_t i = 0; i < WAITING; i++) {
         (void)client_open(&slow[i]);
         replica_variables(&slow[i]);
@@ -264,7 +264,7 @@ static void ends_between_transactions(void)
     struct buf file;
     node_begin(FLAVOUR_MYSQL);
     node_serve();
-    size_t head = put_large_statement(&file);
+    size_t head = put_large_statement(&file, LARGE / 8);
     for (size_t i = 0; i < 2; i++) {
         (void)client_open(&c[i]);
         replica_variables(&c[i]);
