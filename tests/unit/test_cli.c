@@ -443,7 +443,7 @@ static void lists_show_what_comes(void)
     r = cli_run("", "-S", node.socket, "replica", "list", NULL);
     EXPECT(r, 0, "No replica is connected", "");
     r = cli_run("", "-S", node.socket, "replica", "list", "--format=json", NULL);
-    EXPECT(r, 0, "[]\n", "");
+    EXPECT(r, 0, "{\n  \"replicas\": [],\n  \"errant\": null,\n  \"errant_error\": \"", ""); /* it does not know the statement */
     r = cli_run("", "-S", node.socket, "user", "list", NULL);
     EXPECT(r, 0, "u\\x1b[31m  -\n", "");
     r = cli_run("", "-S", node.socket, "user", "list", "--format=json", NULL);

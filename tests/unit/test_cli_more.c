@@ -290,6 +290,25 @@ static void a_purge_names_a_file_and_its_era(void)
     fake_node_stop(&node);
 }
 
+/* Those that were refused are not connected, and named all the same, until somebody has read of them. */
+static void errant_replicas_are_named(void)
+{
+    START(node, {"SHOW REPLICAS", "Server_Id#\tHost\n7\tdb2"},
+          {"SHOW ALARMS", "Id#\tKind\tState\tAcknowledged\tSince\tUntil\tSource\tFrom_gtid\tTo_gtid\tText\n"
+                          "3\terrant_replica\tended\tno\tT1\tT2\tdb1:3306\t" U1 ":7\t\tit has one\n"
+                          "4\terrant_replica\tended\tyes\tT3\tT4\tdb3:3306\t" U1 ":8\t\tread already\n"
+                          "5\tloss_window\topen\tno\tT5\t\\N\tdb4:3306\tu:1\t\\N\tanother thing"});
+    struct ran r = cli_run("", "-S", node.socket, "replica", "list", NULL);
+    EXPECT(r, 0, "SERVER ID  HOST\n        7  db2\n\nErrant:\n  db1:3306: it has one\n", "");
+    r = cli_run("", "-S", node.socket, "--format=json", "replica", "list", NULL);
+    UNIT_TRUE(!strstr(buf_cstr(&r.out), "read already") && !strstr(buf_cstr(&r.out), "another thing"));
+    UNIT_TRUE(cli_has(&r.out, "\"replicas\": [\n    {\n      \"server_id\": 7,\n      \"host\": \"db2\"\n    }\n  ],\n"));
+    EXPECT(r, 0,
+           "\"errant\": [\n    {\n      \"replica\": \"db1:3306\",\n      \"gtids\": \"" U1 ":7\",\n      \"since\": \"T1\",\n"
+           "      \"text\": \"it has one\",\n      \"alarm\": 3\n    }\n  ]\n}\n", "");
+    fake_node_stop(&node);
+}
+
 UNIT_MAIN("cli_more", UNIT_TEST(lost_connections_are_3),
           UNIT_TEST(network_login),
           UNIT_TEST(ps_shows_no_secret),
@@ -299,4 +318,5 @@ UNIT_MAIN("cli_more", UNIT_TEST(lost_connections_are_3),
           UNIT_TEST(source_set_follow_is_a_setting),
           UNIT_TEST(what_a_server_lacks_is_brought),
           UNIT_TEST(a_history_is_put_away_under_a_name),
-          UNIT_TEST(a_purge_names_a_file_and_its_era))
+          UNIT_TEST(a_purge_names_a_file_and_its_era),
+          UNIT_TEST(errant_replicas_are_named))

@@ -53,39 +53,83 @@ int cmd_switchover(struct cli *cli)
     return rv ? rv : cli_fail(CLI_SERVER, "switchover: node %s still leads after %d s; holdfast status shows whether the other one is reachable and level", before, SWITCH_S);
 }
 
-/* Those that were refused are not connected; the cluster keeps their names until somebody has read them. */
-static void list_errant(struct cli *cli)
+/* The alarm in that row names an errant replica, and nobody has read it yet. */
+static bool names_errant(const struct result *r, size_t i)
 {
-    struct result r;
-    struct errmsg em;
+    const char *kind = result_get(r, i, "Kind");
+    return kind && !strcmp(kind, "errant_replica") && !status_yes(result_get(r, i, "Acknowledged")) && result_get(r, i, "Source") &&
+           result_get(r, i, "Text");
+}
+
+static void say_errant(struct buf *b, const struct result *alarms)
+{
     bool any = false;
-    cli_result_init(&r);
-    if (cli_try(cli, "SHOW ALARMS", &r, &em)) {
-        result_free(&r); /* it may not be for this account */
-        return;
-    }
-    for (size_t i = 0; i < r.nrows; i++) {
-        const char *kind = result_get(&r, i, "Kind"), *read = result_get(&r, i, "Acknowledged");
-        const char *who = result_get(&r, i, "Source"), *text = result_get(&r, i, "Text");
-        if (kind && who && text && !strcmp(kind, "errant_replica") && !status_yes(read)) {
-            buf_str(&cli->out, any ? "" : "\nErrant:\n");
-            buf_str(&cli->out, "  ");
-            out_plain(&cli->out, who, strlen(who));
-            buf_str(&cli->out, ": ");
-            out_plain(&cli->out, text, strlen(text));
-            buf_str(&cli->out, "\n");
+    for (size_t i = 0; i < alarms->nrows; i++) {
+        if (names_errant(alarms, i)) {
+            const char *who = result_get(alarms, i, "Source"), *text = result_get(alarms, i, "Text");
+            buf_str(b, any ? "  " : "\nErrant:\n  ");
+            out_plain(b, who, strlen(who));
+            buf_str(b, ": ");
+            out_plain(b, text, strlen(text));
+            buf_str(b, "\n");
             any = true;
         }
     }
-    result_free(&r);
 }
 
+static void json_errant(struct json *j, const struct result *alarms)
+{
+    json_open(j, "errant", '[');
+    for (size_t i = 0; i < alarms->nrows; i++) {
+        if (names_errant(alarms, i)) {
+            json_open(j, NULL, '{');
+            json_str(j, "replica", result_get(alarms, i, "Source"));
+            json_str(j, "gtids", result_get(alarms, i, "From_gtid"));
+            json_str(j, "since", result_get(alarms, i, "Since"));
+            json_str(j, "text", result_get(alarms, i, "Text"));
+            json_number(j, "alarm", result_get(alarms, i, "Id"));
+            json_close(j, '}');
+        }
+    }
+    json_close(j, ']');
+}
+
+/* Those that were refused are not connected; the cluster keeps their names until somebody has read them (or does not show them to this account). */
 int cmd_replica_list(struct cli *cli)
 {
-    int rv = cli_list(cli, "SHOW REPLICAS", "No replica is connected to this node.");
-    if (!rv && !cli->json) {
-        list_errant(cli);
+    struct result r, alarms;
+    struct errmsg em = {""};
+    cli_result_init(&r);
+    cli_result_init(&alarms);
+    int rv = cli_query(cli, "SHOW REPLICAS", &r);
+    int heard = rv ? rv : cli_try(cli, "SHOW ALARMS", &alarms, &em);
+    bool told = !heard;
+    rv = heard == CLI_SERVER ? rv : heard;
+    if (!rv && cli->json) {
+        struct json j;
+        json_begin(&j, &cli->out);
+        json_open(&j, NULL, '{');
+        json_rows(&j, "replicas", &r);
+        if (told) {
+            json_errant(&j, &alarms);
+        } else {
+            json_str(&j, "errant", NULL);
+            json_str(&j, "errant_error", em.text);
+        }
+        json_close(&j, '}');
+        json_end(&j);
+    } else if (!rv) {
+        if (r.nrows) {
+            out_table(&cli->out, &r, TITLES_HUMAN, 0);
+        } else {
+            buf_str(&cli->out, "No replica is connected to this node.\n");
+        }
+        if (told) {
+            say_errant(&cli->out, &alarms);
+        }
     }
+    result_free(&r);
+    result_free(&alarms);
     return rv;
 }
 
