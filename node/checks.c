@@ -108,9 +108,14 @@ static void judge_clients(struct checks *c, const struct row *row, const struct 
     struct source_counters n;
     counters_read(&n, r);
     uint64_t others = n.clients > c->ours ? n.clients - c->ours : 0;
+    bool bad = others && c->acks_wanted <= others;
+    out->state = !bad ? CHECK_OK : c->settling ? CHECK_UNKNOWN : row->level;
+    if (bad && c->settling) {
+        snprintf(out->value, sizeof out->value, "not known yet: own connections that have just ended are counted too");
+        return;
+    }
     snprintf(out->value, sizeof out->value, "%" PRIu64, others);
-    out->state = others && c->acks_wanted <= others ? row->level : CHECK_OK;
-    if (out->state == CHECK_OK) {
+    if (!bad) {
         return;
     }
     out->where = ON_REPLICA;
@@ -344,7 +349,7 @@ const char *check_state_text(enum check_state state)
     return texts[state];
 }
 
-void checks_begin(struct checks *c, enum flavour flavour, const char *version, bool ours)
+void checks_begin(struct checks *c, enum flavour flavour, const char *version, bool ours, bool settling)
 {
     char *end;
     unsigned long major = strtoul(version, &end, 10), minor = *end == '.' ? strtoul(end + 1, &end, 10) : 0;
@@ -354,7 +359,8 @@ void checks_begin(struct checks *c, enum flavour flavour, const char *version, b
     *c = (struct checks){.dialect = mariadb ? DIALECT_MARIADB : newer ? DIALECT_SOURCE : DIALECT_MASTER,
                          .persists = !mariadb && major >= 8,
                          .acks_wanted = 1,
-                         .ours = ours};
+                         .ours = ours,
+                         .settling = settling};
 }
 
 static const char *question(const struct checks *c, const struct row *row)

@@ -32,6 +32,7 @@ struct checks {
     enum check_dialect dialect;
     bool persists; /* knows SET PERSIST */
     bool ours;     /* our link has asked for semi-sync: one of the clients is we */
+    bool settling; /* connections of ours that are over may be counted too, for a moment: more clients than ours prove nothing yet */
     struct check_result results[CHECKS_MAX];
     size_t n;
 
@@ -42,7 +43,7 @@ struct checks {
     char query[256];
 };
 
-void checks_begin(struct checks *c, enum flavour flavour, const char *version, bool ours);
+void checks_begin(struct checks *c, enum flavour flavour, const char *version, bool ours, bool settling);
 const char *checks_query(struct checks *c); /* NULL: all is asked */
 /* status: 0, the server's ERR (E_PEER, E_DENIED: the result has it), or another code: there was no answer (result NULL). */
 void checks_answer(struct checks *c, int status, const struct result *result);

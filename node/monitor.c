@@ -361,7 +361,7 @@ static void note_changes(struct monitor *m)
             }
         }
         if (now->state != before) {
-            env_log(m->loop, now->state == CHECK_OK ? ENV_INFO : ENV_WARN, "source: check=%s state=%s value=%s%s%s", now->name,
+            env_log(m->loop, now->state <= CHECK_OK ? ENV_INFO : ENV_WARN, "source: check=%s state=%s value=%s%s%s", now->name,
                     check_state_text(now->state), now->value, now->statement[0] ? " mend=" : "", now->statement);
         }
     }
@@ -404,7 +404,8 @@ static void begin_check(struct monitor *m)
     const struct client_auth_result *server = client_server(m->client);
     source_get_status(m->source, &link);
     checks_begin(&m->running, server->is_mariadb ? FLAVOUR_MARIADB : FLAVOUR_MYSQL, server->version,
-                 link.phase == SOURCE_STREAMING && !link.catching_up);
+                 link.phase == SOURCE_STREAMING && !link.catching_up,
+                 source_is_new(m->source) && !state_alarm_open(cluster_state(m->cluster), ALARM_OTHER_CLIENT));
     m->link_since = link.since_wall;
     m->checking = true;
     for (struct waiter *w = m->waiters; w; w = w->next) {

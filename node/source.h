@@ -56,7 +56,7 @@ struct source_status {
 struct source *source_new(struct env *loop, struct cluster *cluster);
 void source_free(struct source *source);                 /* after cluster_close: proposals refer to it until then */
 void source_leading(struct source *source, bool leading);
-/* The link has just begun to stream: what the source counts as its replicas may hold connections of ours that are over. */
+/* The link has just begun to stream: the source may still count connections of ours, of this node or the leader before, that are over. */
 bool source_is_new(const struct source *source);
 void source_settings_changed(struct source *source);
 void source_hurry(struct source *source); /* tries at once, if it waits for the next try */

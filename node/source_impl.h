@@ -75,6 +75,7 @@ struct source_batch {
 struct source_nudge {
     struct client *client; /* NULL: none is needed */
     bool ready;            /* it may ask for its dump */
+    uint64_t begun;        /* when the dump did; 0: none has */
     uint64_t until;        /* the source may be deaf until then */
     struct env_timer timer;
     uint64_t brought;      /* when the last one was; 0: none was */

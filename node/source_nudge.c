@@ -110,6 +110,7 @@ static void open_client(struct source *s)
 
 void source_nudge_begin(struct source *s, uint32_t server_id)
 {
+    s->nudge.begun = env_now(s->loop);
     bool old = !strncmp(s->peer.origin.version, "5.", 2); /* each dump thread reads its own acknowledgements there */
     if (s->peer.origin.flavour == FLAVOUR_MYSQL && s->peer.semi_sync && s->peer.semi_sync_on && !old) {
         s->nudge.until = env_now(s->loop) + DEAF_MS * ENV_MS;
@@ -146,6 +147,6 @@ void source_nudge_close(struct source *s)
 
 bool source_is_new(const struct source *s)
 {
-    enum { SETTLED_S = 2 };
-    return s->nudge.until && env_now(s->loop) < s->nudge.until + SETTLED_S * ENV_S;
+    enum { SETTLED_S = 2 }; /* MariaDB takes a second to see that the old leader's connection is over, MySQL until it is not deaf any more */
+    return s->nudge.begun && env_now(s->loop) < s->nudge.begun + DEAF_MS * ENV_MS + SETTLED_S * ENV_S;
 }

@@ -153,11 +153,11 @@ static void a_good_mysql_is_ok(void)
     };
     struct mood mood = MOOD(said);
     struct checks c;
-    checks_begin(&c, FLAVOUR_MYSQL, "9.7.4", true);
+    checks_begin(&c, FLAVOUR_MYSQL, "9.7.4", true, false);
     ask_all(&c, &mood);
     UNIT_UINT(c.n, 14);
     UNIT_UINT(checks_count(&c, CHECK_OK), 14);
-    checks_begin(&c, FLAVOUR_MYSQL, "9.7.4", false); /* we do not stream: the client is another one */
+    checks_begin(&c, FLAVOUR_MYSQL, "9.7.4", false, false); /* we do not stream: the client is another one */
     ask_all(&c, &mood);
     is(&c, "other_clients", CHECK_CRITICAL,
        "STOP REPLICA IO_THREAD; SET PERSIST rpl_semi_sync_replica_enabled = OFF; START REPLICA IO_THREAD");
@@ -184,7 +184,7 @@ static void everything_wrong_is_seen(void)
     };
     struct mood mood = MOOD(said);
     struct checks c;
-    checks_begin(&c, FLAVOUR_MYSQL, "8.0.26", true);
+    checks_begin(&c, FLAVOUR_MYSQL, "8.0.26", true, false);
     ask_all(&c, &mood);
     is(&c, "semi_sync", CHECK_CRITICAL, "SET PERSIST rpl_semi_sync_source_enabled = ON");
     is(&c, "wait_point", CHECK_CRITICAL, "SET PERSIST rpl_semi_sync_source_wait_point = AFTER_SYNC");
@@ -216,9 +216,32 @@ static void two_clusters_are_fine_with_two_acks(void)
     };
     struct mood mood = MOOD(said);
     struct checks c;
-    checks_begin(&c, FLAVOUR_MYSQL, "9.7.4", true);
+    checks_begin(&c, FLAVOUR_MYSQL, "9.7.4", true, false);
     ask_all(&c, &mood);
     is(&c, "other_clients", CHECK_OK, "");
+}
+
+/* Just after a change of leaders the source counts connections that are over, among them the short ones that acknowledge early. */
+static void own_connections_are_nobody_else(void)
+{
+    static const struct said many[] = {{"SELECT @@GLOBAL.rpl_semi_sync_source_enabled", "1"}, {COUNTERS_QUERY, COUNTERS("source", "12")}};
+    static const struct said one[] = {{"SELECT @@GLOBAL.rpl_semi_sync_source_enabled", "1"}, {COUNTERS_QUERY, COUNTERS("source", "1")}};
+    struct mood crowd = MOOD(many), alone = MOOD(one);
+    struct checks c, before;
+    checks_begin(&before, FLAVOUR_MYSQL, "9.7.4", true, true);
+    ask_all(&before, &alone);
+    is(&before, "other_clients", CHECK_OK, ""); /* nobody is nobody */
+    checks_begin(&c, FLAVOUR_MYSQL, "9.7.4", true, true);
+    ask_all(&c, &crowd);
+    is(&c, "other_clients", CHECK_UNKNOWN, "");
+    checks_keep(&c, &before);
+    is(&c, "other_clients", CHECK_OK, "");
+    checks_begin(&c, FLAVOUR_MYSQL, "9.7.4", true, false);
+    ask_all(&c, &crowd);
+    UNIT_STR(check_state_text(find(&c, "other_clients")->state), "critical");
+    UNIT_STR(find(&c, "other_clients")->value, "11");
+    checks_keep(&c, &before); /* what is known now counts */
+    UNIT_STR(check_state_text(find(&c, "other_clients")->state), "critical");
 }
 
 static void an_old_plugin_has_other_names(void)
@@ -231,13 +254,13 @@ static void an_old_plugin_has_other_names(void)
     };
     struct mood mood = MOOD(said);
     struct checks c;
-    checks_begin(&c, FLAVOUR_MYSQL, "5.7.44", true);
+    checks_begin(&c, FLAVOUR_MYSQL, "5.7.44", true, false);
     ask_all(&c, &mood);
     is(&c, "semi_sync", CHECK_OK, "");
     is(&c, "wait_without_replica", CHECK_CRITICAL, "SET GLOBAL rpl_semi_sync_master_wait_no_slave = ON");
     is(&c, "retention", CHECK_WARN, "SET GLOBAL expire_logs_days = 7");
     is(&c, "filters", CHECK_OK, "");
-    checks_begin(&c, FLAVOUR_MYSQL, "8.0.35", true); /* a new server with the old plugin */
+    checks_begin(&c, FLAVOUR_MYSQL, "8.0.35", true, false); /* a new server with the old plugin */
     ask_all(&c, &mood);
     is(&c, "wait_without_replica", CHECK_CRITICAL, "SET PERSIST rpl_semi_sync_master_wait_no_slave = ON");
 }
@@ -247,12 +270,12 @@ static void no_plugin_has_to_be_installed(void)
     static const struct said said[] = {{"SELECT @@GLOBAL.sync_binlog", "1"}};
     struct mood mood = MOOD(said);
     struct checks c;
-    checks_begin(&c, FLAVOUR_MYSQL, "9.7.4", false);
+    checks_begin(&c, FLAVOUR_MYSQL, "9.7.4", false, false);
     ask_all(&c, &mood);
     is(&c, "semi_sync", CHECK_CRITICAL, "INSTALL PLUGIN rpl_semi_sync_source SONAME 'semisync_source.so'");
     UNIT_STR(find(&c, "wait_point")->name, "");
     is(&c, "sync_binlog", CHECK_OK, "");
-    checks_begin(&c, FLAVOUR_MYSQL, "5.7.44", false);
+    checks_begin(&c, FLAVOUR_MYSQL, "5.7.44", false, false);
     ask_all(&c, &mood);
     is(&c, "semi_sync", CHECK_CRITICAL, "INSTALL PLUGIN rpl_semi_sync_master SONAME 'semisync_master.so'");
 }
@@ -269,7 +292,7 @@ static void mariadb_is_asked_in_its_own_words(void)
     };
     struct mood mood = MOOD(said);
     struct checks c, before;
-    checks_begin(&c, FLAVOUR_MARIADB, "10.11.19-MariaDB", true);
+    checks_begin(&c, FLAVOUR_MARIADB, "10.11.19-MariaDB", true, false);
     ask_all(&c, &mood);
     is(&c, "wait_point", CHECK_CRITICAL, "SET GLOBAL rpl_semi_sync_master_wait_point = AFTER_SYNC");
     is(&c, "other_clients", CHECK_CRITICAL, "STOP SLAVE IO_THREAD; SET GLOBAL rpl_semi_sync_slave_enabled = OFF; START SLAVE IO_THREAD");
@@ -279,7 +302,7 @@ static void mariadb_is_asked_in_its_own_words(void)
     UNIT_STR(find(&c, "gtid_mode")->name, "");
     UNIT_STR(find(&c, "binlog_error_action")->name, "");
     before = c;
-    checks_begin(&c, FLAVOUR_MARIADB, "10.11.19-MariaDB", true);
+    checks_begin(&c, FLAVOUR_MARIADB, "10.11.19-MariaDB", true, false);
     while (checks_query(&c)) {
         checks_answer(&c, E_TIMEOUT, NULL);
     }
@@ -654,7 +677,7 @@ static void what_goes_wrong_is_said_once(void)
 }
 
 UNIT_MAIN("monitor", UNIT_TEST(a_good_mysql_is_ok), UNIT_TEST(everything_wrong_is_seen), UNIT_TEST(two_clusters_are_fine_with_two_acks),
-          UNIT_TEST(an_old_plugin_has_other_names), UNIT_TEST(no_plugin_has_to_be_installed), UNIT_TEST(mariadb_is_asked_in_its_own_words),
+          UNIT_TEST(own_connections_are_nobody_else), UNIT_TEST(an_old_plugin_has_other_names), UNIT_TEST(no_plugin_has_to_be_installed), UNIT_TEST(mariadb_is_asked_in_its_own_words),
           UNIT_TEST(windows_begin_and_end), UNIT_TEST(status_off_is_a_window_too), UNIT_TEST(a_restarted_source_counts_from_zero),
           UNIT_TEST(the_next_leader_goes_on), UNIT_TEST(the_verdict_says_why), UNIT_TEST(the_client_asks),
           UNIT_TEST(what_goes_wrong_is_said_once))
