@@ -2,6 +2,7 @@
  * give the lead away; who is admitted to their network; and how little idle members say to each other. */
 #include "tests/unit/unit.h"
 
+#include "protocol/base/check.h"
 #include "raft/io_impl.h"
 #include "tests/sim/cluster_world.h"
 #include "tests/sim/puppet_sim.h"
@@ -127,6 +128,57 @@ static void one_link_that_is_cut_moves_nothing(void)
     end();
 }
 
+/* ---- libraft gives up ---- */
+
+struct rogue {
+    struct env_msg msg;
+    struct rio *rio;
+    struct raft_message message;
+};
+
+static void rogue_comes(struct env_msg *msg)
+{
+    struct rogue *rogue = CONTAINER_OF(msg, struct rogue, msg);
+    rio_receive(rogue->rio, &rogue->message);
+}
+
+/* Contradicts what the node knows to be committed: libraft returns an error, and would from then on be there without doing anything. */
+static void contradict(size_t i, size_t leader)
+{
+    static struct rogue rogue;
+    const struct raft *raft = &w.nodes[i].cluster->raft;
+    rogue = (struct rogue){.msg.run = rogue_comes, .rio = w.nodes[i].cluster->rio};
+    rogue.message = (struct raft_message){.type = RAFT_IO_APPEND_ENTRIES, .server_id = leader + 1, .server_address = "node:4307"};
+    rogue.message.append_entries = (struct raft_append_entries){.term = raft->current_term + (i == leader), /* a leader gives way first */
+                                                                .prev_log_index = raft->commit_index,
+                                                                .prev_log_term = raft->current_term + 7,
+                                                                .leader_commit = raft->commit_index};
+    sim_forget_words(w.node_hosts[i]);
+    env_post(w.nodes[i].cluster->loop, &rogue.msg);
+    world_run(&w, ENV_MS);
+    UNIT_TRUE(!sim_host_process(w.node_hosts[i]));
+    UNIT_TRUE(strstr(sim_last_words(w.node_hosts[i]), "raft has stopped: ") == sim_last_words(w.node_hosts[i]));
+    UNIT_TRUE(strstr(sim_last_words(w.node_hosts[i]), "this node ends") != NULL);
+}
+
+static void lead_is_moved(size_t asked, size_t to);
+
+static void a_node_whose_raft_has_stopped_ends_and_the_others_go_on(void)
+{
+    size_t leader = lead(unit_seed())->number, i = (leader + 1) % 3, third = (leader + 2) % 3;
+    contradict(i, leader);
+    world_run(&w, 2 * ENV_S);
+    UNIT_TRUE(world_leader(&w) && world_leader(&w)->number == leader);
+    lead_is_moved(leader, third); /* they commit */
+    world_node_start(&w, i);
+    world_run(&w, 3 * ENV_S);
+    lead_is_moved(third, i); /* and so does it */
+    w.deposed = i;
+    contradict(i, i);
+    UNIT_TRUE(world_until(&w, another_leads, DEAD_MOST_MS * ENV_MS));
+    end();
+}
+
 /* ---- the lead is moved ---- */
 
 static struct {
@@ -174,14 +226,19 @@ static bool switchover(size_t asked, size_t to)
     return ask(asked, statement);
 }
 
+static void lead_is_moved(size_t asked, size_t to)
+{
+    UNIT_TRUE(switchover(asked, to));
+    UNIT_STR(answer.error, "");
+    UNIT_UINT(answer.leader, to + 1);
+}
+
 static void switchover_answers_when_the_lead_has_moved(void)
 {
     for (uint64_t seed = unit_seed(); seed < unit_seed() + SEEDS; seed++) {
         struct world_node *leader = lead(seed);
         size_t to = other(leader), asked[] = {leader->number, to, (leader->number + 2) % 3}; /* the leader, the next one, a third */
-        UNIT_TRUE(switchover(asked[seed % 3], to));
-        UNIT_STR(answer.error, "");
-        UNIT_UINT(answer.leader, to + 1);
+        lead_is_moved(asked[seed % 3], to);
         end();
     }
 }
@@ -369,7 +426,8 @@ static void idle_members_say_little(void)
 }
 
 UNIT_MAIN("lead", UNIT_TEST(a_killed_leader_is_replaced_at_once), UNIT_TEST(a_silent_leader_is_replaced_after_an_election_timeout),
-          UNIT_TEST(one_link_that_is_cut_moves_nothing), UNIT_TEST(switchover_answers_when_the_lead_has_moved),
+          UNIT_TEST(one_link_that_is_cut_moves_nothing), UNIT_TEST(a_node_whose_raft_has_stopped_ends_and_the_others_go_on),
+          UNIT_TEST(switchover_answers_when_the_lead_has_moved),
           UNIT_TEST(switchover_says_that_the_lead_did_not_move), UNIT_TEST(switchover_to_who_is_not_there_is_refused),
           UNIT_TEST(a_change_waits_for_the_first_entry_of_its_term), UNIT_TEST(a_formed_cluster_admits_its_members_only), UNIT_TEST(a_cluster_that_is_not_formed_wants_the_same_list),
           UNIT_TEST(idle_members_say_little))
