@@ -258,6 +258,42 @@ static void what_a_server_lacks_is_brought(void)
     EXPECT(r, 2, "", "for 'compensate' only");
 }
 
+/* From a file's first line, before the environment; else it is asked for. The connection is encrypted as asked. */
+static void the_account_on_the_server_has_a_password(void)
+{
+    static const struct fake_answer cluster_answers[] = {{"SHOW CLUSTER STATUS", "Variable_name\tValue\nHoldfast_gtid_executed\t" U1 ":1-117"}};
+    static const struct fake_answer answers[] = {{"SELECT", HAS U1 ":1-117\t1\tON"}, {"SHOW REPLICA STATUS", REPLICA "db1\t3306\trepl\t0\tNo\tYes\t"}};
+    struct fake_node cluster, server;
+    char target[64], ca[200], file[200], file_option[260], ca_option[260];
+    snprintf(ca, sizeof ca, "%.100s/target-ca.pem", unit_tmpdir());
+    snprintf(file, sizeof file, "%.100s/password", unit_tmpdir());
+    FILE *f = fopen(file, "w");
+    UNIT_REQUIRE(f && fputs("secret\nsecond line\n", f) >= 0 && fclose(f) == 0);
+    fake_node_start(&cluster, cluster_answers, 1, false, NULL);
+    fake_node_start(&server, answers, 2, true, ca);
+    snprintf(target, sizeof target, "127.0.0.1:%u", server.port);
+    snprintf(file_option, sizeof file_option, "--target-password-file=%s", file);
+    snprintf(ca_option, sizeof ca_option, "--target-ssl-ca=%s", ca);
+    struct ran r = cli_run("secret\n", "-S", cluster.socket, "compensate", target, "--target-user=ops", "--via=node1:3307", "--dry-run", NULL);
+    EXPECT(r, 0, "lacks nothing", "");
+    r = cli_run("wrong\n", "-S", cluster.socket, "compensate", target, "--target-user=ops", "--via=node1:3307", "--dry-run", NULL);
+    EXPECT(r, 1, "", "login");
+    setenv("HOLDFAST_TARGET_PASSWORD", "wrong", 1);
+    r = cli_run("", "-S", cluster.socket, "compensate", target, "--target-user=ops", "--via=node1:3307", "--dry-run", file_option, NULL);
+    EXPECT(r, 0, "lacks nothing", "");
+    r = cli_run("", "-S", cluster.socket, "compensate", target, "--target-user=ops", "--via=node1:3307", "--dry-run", NULL);
+    EXPECT(r, 1, "", "login");
+    unsetenv("HOLDFAST_TARGET_PASSWORD");
+    r = cli_run("", "-S", cluster.socket, "compensate", target, "--target-user=ops", "--via=node1:3307", "--dry-run", file_option, ca_option, NULL);
+    EXPECT(r, 0, "lacks nothing", "");
+    r = cli_run("", "-S", cluster.socket, "compensate", target, "--target-user=ops", "--dry-run", "--target-password-file=/nowhere", NULL);
+    EXPECT(r, 2, "", "cannot read /nowhere");
+    fake_node_stop(&cluster);
+    fake_node_stop(&server);
+    unlink(ca);
+    unlink(file);
+}
+
 /* ---- what changes much ---- */
 
 static void a_history_is_put_away_under_a_name(void)
@@ -317,6 +353,7 @@ UNIT_MAIN("cli_more", UNIT_TEST(lost_connections_are_3),
           UNIT_TEST(early_reader_is_no_failure),
           UNIT_TEST(source_set_follow_is_a_setting),
           UNIT_TEST(what_a_server_lacks_is_brought),
+          UNIT_TEST(the_account_on_the_server_has_a_password),
           UNIT_TEST(a_history_is_put_away_under_a_name),
           UNIT_TEST(a_purge_names_a_file_and_its_era),
           UNIT_TEST(errant_replicas_are_named))

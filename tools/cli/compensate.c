@@ -23,7 +23,8 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { TARGET_PORT = 3306, NAMED_MAX = 2000, CELL_MAX = 60, STATEMENTS_MAX = 64 << 10, WAIT_DEFAULT = 600, CA_MAX = 1 << 20 };
+enum { TARGET_PORT = 3306, NAMED_MAX = 2000, CELL_MAX = 60, STATEMENTS_MAX = 64 << 10, WAIT_DEFAULT = 600, CA_MAX = 1 << 20, PASSWORD_FILE_MAX = 8192,
+       READ_AT_ONCE = 4096 /* the buffer needs so much room behind the end, too */ };
 
 /* ---- what is asked for ---- */
 
@@ -49,12 +50,12 @@ static int read_file(const char *what, const char *path, struct buf *text)
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     ssize_t n = fd < 0 ? -1 : 1;
     while (n > 0) {
-        uint8_t *to = buf_reserve(text, 4096);
+        uint8_t *to = buf_reserve(text, READ_AT_ONCE);
         if (!to) {
             close(fd);
             return cli_fail(CLI_USAGE, "--%s: %s is too large", what, path);
         }
-        n = read(fd, to, 4096);
+        n = read(fd, to, READ_AT_ONCE);
         text->len += n > 0 ? (size_t)n : 0;
     }
     int failed = errno;
@@ -73,7 +74,7 @@ static int find_password(struct work *w)
     if (!w->cli->target_password_file && !given) {
         return password_ask("Password of the account on the server", w->password, &em) ? cli_fail(CLI_USAGE, "compensate: %s", em.text) : CLI_OK;
     }
-    buf_init(&text, 2 * PASSWORD_SIZE);
+    buf_init(&text, PASSWORD_FILE_MAX + READ_AT_ONCE);
     int rv = CLI_OK;
     if (w->cli->target_password_file) {
         rv = read_file("target-password-file", w->cli->target_password_file, &text);
