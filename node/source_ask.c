@@ -225,6 +225,23 @@ static void build_where(struct source *s, struct buf *sql)
                file ? file->name : "", file ? file->size : 0);
 }
 
+static bool is_node_for_a_start(struct source *s)
+{
+    return is_node(s) && !state_file(cluster_state(s->cluster));
+}
+
+/* Which of its eras that is in. */
+static void build_start(struct source *s, struct buf *sql)
+{
+    buf_str(sql, "SET @holdfast_start= '");
+    for (const char *p = s->settings.start; *p; p++) {
+        if (*p != '\'' && *p != '\\') {
+            buf_u8(sql, (uint8_t)*p);
+        }
+    }
+    buf_str(sql, "'");
+}
+
 static void take_node_source(struct source *s)
 {
     char uuid[UUID_TEXT_SIZE] = "", cluster[64] = "";
@@ -254,6 +271,7 @@ static const struct ask asks[] = {
     {FOR_BOTH, "SELECT @@GLOBAL.server_id", NULL, NULL, take_server_id, 0},
     {FOR_MYSQL, "SELECT @@GLOBAL.server_uuid", NULL, NULL, take_server_uuid, 1193},
     {FOR_BOTH, NULL, build_where, is_node, NULL, 0},
+    {FOR_BOTH, NULL, build_start, is_node_for_a_start, NULL, ANY_ERROR},
     {FOR_BOTH, "SELECT @@GLOBAL.holdfast_source", NULL, is_node, take_node_source, 1193},
     {FOR_BOTH, NULL, build_era, in_era, NULL, 0},
     {FOR_BOTH, NULL, build_heartbeat, NULL, NULL, 0},

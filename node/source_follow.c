@@ -106,11 +106,12 @@ static bool has_all(struct source *s)
 }
 
 /* With several addresses, another server than the one that is followed may just be the one that answers first: a replica, say. Who lets
- * the cluster choose gets one that is meant to be written to, and that waits for us. */
+ * the cluster choose gets one that is meant to be written to, and that waits for us. Another cluster's node has a follow rule of its own behind it:
+ * with the addresses of all its members, its next source is followed as with one. */
 static bool is_meant(struct source *s)
 {
     struct env_addr second;
-    if (!source_candidate(&s->settings, 1, &second)) {
+    if (!source_candidate(&s->settings, 1, &second) || s->peer.node_era) {
         return true; /* the operator named it */
     }
     if (!source_follows_by_itself(s)) {

@@ -6,6 +6,7 @@
  * we do not have are what a server that accepts replicas has. */
 #include "node/settings.h"
 #include "node/sql_impl.h"
+#include "node/upstream.h"
 
 #include "protocol/base/mem.h"
 
@@ -100,38 +101,15 @@ static void get_executed(const struct sql_call *call, struct buf *out)
     }
 }
 
-/* Is this the end of an era that is over? */
-static bool ends_era(const struct state *state, const struct state_era *era, const char *at)
-{
-    struct filelist_file last;
-    char end[FILELIST_NAME_SIZE + 24];
-    size_t next;
-    if (!filelist_after_era(state->files, era->id, &next) || !next) {
-        return false;
-    }
-    filelist_get(state->files, next - 1, &last);
-    snprintf(end, sizeof end, "%s:%llu", last.name, (unsigned long long)last.size);
-    return !strcmp(end, at);
-}
-
-/* For other clusters that follow this node: era, server id and uuid of the source whose files they go on with, and this cluster's id. Who
- * holds a part of an older era's (@holdfast_origin, @holdfast_at) has to read that to its end first. */
+/* For other clusters that follow this node: era, server id and uuid of the source whose files they go on with, and this cluster's id. */
 static void get_source(const struct sql_call *call, struct buf *out)
 {
-    const struct state *state = cluster_state(call->control->cluster);
-    const char *origin = sql_vars_get(call->session->vars, "holdfast_origin"), *at = sql_vars_get(call->session->vars, "holdfast_at");
-    size_t i = state->n_eras;
-    for (size_t k = state->n_eras; origin && at && k > 0; k--) {
-        const struct entry_origin *o = &state->eras[k - 1].origin;
-        char text[64];
-        snprintf(text, sizeof text, "%lu %s", (unsigned long)o->server_id, o->uuid);
-        if (!strcmp(text, origin)) {
-            i = k < state->n_eras && ends_era(state, &state->eras[k - 1], at) ? k + 1 : k;
-            break;
-        }
-    }
-    if (i > 0) {
-        const struct state_era *era = &state->eras[i - 1];
+    const struct sql_vars *vars = call->session->vars;
+    struct upstream_asker asker = {.origin = sql_vars_get(vars, "holdfast_origin"),
+                                   .at = sql_vars_get(vars, "holdfast_at"),
+                                   .start = sql_vars_get(vars, "holdfast_start")};
+    const struct state_era *era = upstream_era(cluster_state(call->control->cluster), &asker);
+    if (era) {
         buf_printf(out, "%llu %lu %s %s", (unsigned long long)era->id, (unsigned long)era->origin.server_id, era->origin.uuid[0] ? era->origin.uuid : "-",
                    cluster_name(call->control->cluster));
     }

@@ -224,9 +224,19 @@ int catalog_find(const struct catalog *catalog, uint64_t era, const char *name, 
     return catalog_at(catalog, at, entry, em);
 }
 
-int catalog_first_of_newest_era(const struct catalog *catalog, struct catalog_entry *entry, struct errmsg *em)
+int catalog_first_of_era(const struct catalog *catalog, uint64_t era, struct catalog_entry *entry, struct errmsg *em)
 {
-    return catalog_at(catalog, catalog->n ? filelist_newest_era(catalog->files) : 0, entry, em);
+    size_t at = 0;
+    if (era && catalog->n && !filelist_after_era(catalog->files, era - 1, &at)) {
+        *entry = (struct catalog_entry){.file = NULL};
+        return err_set(em, E_NOTFOUND, "there is no era %llu", (unsigned long long)era);
+    }
+    int rv = catalog_at(catalog, era || !catalog->n ? at : filelist_newest_era(catalog->files), entry, em);
+    if (!rv && era && entry->file->era != era) {
+        catalog_entry_drop(entry);
+        return err_set(em, E_NOTFOUND, "there is no era %llu", (unsigned long long)era);
+    }
+    return rv;
 }
 
 /* ---- subscription, storage env ------------------------------------------------------------------------- */

@@ -69,8 +69,8 @@ bool catalog_sealed_size(const struct catalog *catalog, uint64_t ordinal, uint64
 /* An era of 0 means the newest file of that name. */
 int catalog_find(const struct catalog *catalog, uint64_t era, const char *name, struct catalog_entry *entry,
                  struct errmsg *em);
-/* The first (oldest) file of the newest era. */
-int catalog_first_of_newest_era(const struct catalog *catalog, struct catalog_entry *entry, struct errmsg *em);
+/* The first (oldest) file of an era, 0: of the newest one. */
+int catalog_first_of_era(const struct catalog *catalog, uint64_t era, struct catalog_entry *entry, struct errmsg *em);
 void catalog_entry_drop(struct catalog_entry *entry); /* empty afterwards; fine when it was */
 
 /* ---- subscription -------------------------------------------------------------------------------------- */

@@ -49,7 +49,7 @@ struct reader_event {
  * when it is not the format description (position > 4), that one (reader_format) too. Who has sent both right
  * after opening, by reader_where, ignores the first flag. */
 
-/* By file and position: file NULL or "" is the first of the newest era. `era` 0: the newest era that has the
+/* By file and position: file NULL or "" is the first of the era. `era` 0: the newest era, or the newest that has the
  * file. Position 4 shows the format description first; a later one begins with the event there (see
  * reader_format for the description to send before). */
 int reader_open_position(struct store_sub *sub, uint64_t era, const char *file, uint64_t position,

@@ -93,7 +93,7 @@ static int open_named(struct store_sub *sub, uint64_t era, const char *file, uin
         return err_set(em, READER_NOT_YET, "there are no binlog files yet");
     }
     bool first = !file || !file[0];
-    int rv = first ? catalog_first_of_newest_era(sub->catalog, &entry, em)
+    int rv = first ? catalog_first_of_era(sub->catalog, era, &entry, em)
                    : catalog_find(sub->catalog, era, file, &entry, em);
     if (!rv && entry.file->ordinal > end->file->ordinal) {
         catalog_entry_drop(&entry);
