@@ -7,7 +7,10 @@
 #include "tests/sim/cluster_world.h"
 #include "tests/sim/node_sim.h"
 
+#include "protocol/base/check.h"
 #include "protocol/base/mem.h"
+#include "raft/configuration.h"
+#include "raft/io_impl.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -198,6 +201,43 @@ static void check_change(struct world *w, struct world_node *node)
     node->snapshot = snapshot;
 }
 
+/* As its own log has them, committed or not; else as its snapshot has. 0: neither does. */
+static uint64_t logged_members(const struct rio *rio, struct raft_configuration *members)
+{
+    const struct rio_change *last = rio->n_changes ? &rio->changes[rio->n_changes - 1] : NULL;
+    raft_configuration_init(members);
+    if (last) {
+        return configuration_decode(last->data, last->n, members) ? 0 : last->index;
+    }
+    for (size_t i = 0; rio->has_snapshot && i < rio->snapshot.n_servers; i++) {
+        const struct snapshot_server *server = &rio->snapshot.servers[i];
+        CHECK(raft_configuration_add(members, server->id, server->address, server->role) == 0);
+    }
+    return rio->has_snapshot ? rio->snapshot.configuration_index : 0;
+}
+
+/* A member goes by the last change in its log, and no longer when that is taken back. (Libraft hears of one when its entry is written.) */
+static void check_own_members(struct world *w, struct world_node *node)
+{
+    struct raft *raft = &node->cluster->raft;
+    const struct rio *rio = node->cluster->rio;
+    const struct rio_change *last = rio->n_changes ? &rio->changes[rio->n_changes - 1] : NULL;
+    const void *data = last ? last->data : NULL;
+    uint64_t index = last ? last->index : rio->has_snapshot ? rio->snapshot.configuration_index : 0;
+    struct raft_configuration logged;
+    if (raft->state == RAFT_UNAVAILABLE || rio_writing(rio) || rio->put.busy || raft->last_stored != raft_last_index(raft) ||
+        (index == node->change && data == node->change_data)) {
+        return;
+    }
+    node->change = index;
+    node->change_data = data;
+    index = logged_members(rio, &logged);
+    if (index && !same_members(&raft->configuration, &logged)) {
+        sim_fail(w->sim, "%s goes by other members than those of entry %" PRIu64 ", the last change in its log", sim_host_name(node->host), index);
+    }
+    raft_configuration_close(&logged);
+}
+
 /* Past the bound nothing more is taken, so there is never more than it and one message. */
 static void check_bound(struct world *w, const struct world_node *node)
 {
@@ -220,6 +260,7 @@ bool cluster_check_raft(struct world *w, struct world_node *node)
     check_candidate(w, node);
     check_pace(w, node);
     check_change(w, node);
+    check_own_members(w, node);
     check_bound(w, node);
     return true;
 }

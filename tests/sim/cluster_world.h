@@ -39,6 +39,8 @@ struct world_node {
     uint64_t reached_since; /* the leader's log reaches back to what it has; 0: not */
     uint64_t installed; /* the last snapshot of another member's that was taken over: its index */
     bool snapshot;      /* one is being stored */
+    uint64_t change;    /* the last change of members in its log, and that change's bytes: looked at */
+    const void *change_data;
     int state;          /* libraft's, when last looked at; -1: not yet */
     bool led;
     bool may_fail; /* a start that fails is no breach: its disk is bad */
