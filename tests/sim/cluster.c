@@ -193,12 +193,27 @@ static void wiped(struct world *w)
     }
 }
 
+/* The loops never wait for a disk: when nothing happens but commits, all that is written is written elsewhere. */
+static void check_loops(struct world *w, const uint64_t *before)
+{
+    for (unsigned i = 0; i < w->n_nodes; i++) {
+        uint64_t n = sim_loop_file_calls(w->node_hosts[i]) - before[i];
+        if (n) {
+            sim_fail(w->sim, "node%u: %" PRIu64 " file calls on its loop while nothing happened but commits", i + 1, n);
+        }
+    }
+}
+
 static void run(uint64_t seed, const struct world_options *options)
 {
     struct world w;
+    uint64_t loop_calls[WORLD_NODES];
     world_make(&w, seed, options);
     size_t transactions = options->transactions ? options->transactions : (size_t)rng_between(w.rng, 50, 2000);
     set_up(&w, options->calm);
+    for (unsigned i = 0; i < w.n_nodes; i++) {
+        loop_calls[i] = sim_loop_file_calls(w.node_hosts[i]);
+    }
     source_sim_load(w.source, transactions);
     for (uint64_t n = options->calm ? 0 : rng_below(w.rng, w.members ? 20 : 12); n > 0; n--) {
         world_run(&w, rng_between(w.rng, 1, rng_chance(w.rng, 30) ? 2 * ENV_S : 100 * ENV_MS));
@@ -216,6 +231,9 @@ static void run(uint64_t seed, const struct world_options *options)
         source_sim_load(w.source, enough < transactions ? enough : transactions);
     }
     settle(&w);
+    if (options->calm) {
+        check_loops(&w, loop_calls);
+    }
     without_source(&w);
     if (!w.members) {
         wiped(&w);
