@@ -1,12 +1,12 @@
 /* purge.c: see purge.h.
  *
- * Happy path: of the files that replicas of this node need, and those that the other members name in their reports, the oldest
- * one stays, with all behind it. A node that was started a moment ago does not know who will come back: it needs all.
+ * Happy path: all members are asked what their replicas need, now. Of the files that replicas of this node need, and those that the other
+ * members name in their answers, the oldest one stays, with all behind it. A node that was started a moment ago does not know who will come
+ * back: it needs all.
  *
- * Failure modes: a member that has not said yet what its replicas need: nothing goes, for as long as a replica that has left is
- * waited for, if it cannot be reached; so long counts what one said last that cannot be reached any more. What a node knows of replicas
- * that have left is lost when it ends: one that does not come back within a minute after the next start counts no more. Reports come
- * once a second: a replica that came to another member within the last one is not known yet. */
+ * Failure modes: a member that cannot be asked, or does not answer, may have replicas that nobody else knows of: nothing goes, until it was not
+ * heard for as long as a replica that has left is waited for (replica_grace); from then on it counts no more. What a node knows of replicas
+ * that have left is lost when it ends: one that does not come back within a minute after the next start counts no more. */
 #include "node/purge.h"
 
 #include "node/serve.h"
@@ -89,20 +89,30 @@ static void stay(struct purge_plan *plan, size_t at, const char *who, uint64_t n
     }
 }
 
-static void look_at_member(const struct control *control, const struct cluster_member_info *m, struct purge_plan *plan)
+static void look_at_silent(const struct control *control, const struct cluster_member_info *m, struct purge_plan *plan)
 {
-    const struct state *state = cluster_state(control->cluster);
-    uint64_t grace = setting_number(state, SETTING_ID_replica_grace) * ENV_S;
-    size_t at;
+    uint64_t grace = setting_number(cluster_state(control->cluster), SETTING_ID_replica_grace) * ENV_S;
     uint64_t known_for = (env_wall(control->loop) - control->started_wall) * 1000;
-    if (m->self || (!m->up && (m->reported ? m->age : known_for) > grace)) {
+    uint64_t silent = m->reported ? m->age : known_for;
+    if (silent > grace || m->role == CLUSTER_INVITED) {
         return;
     }
-    if (!m->reported) {
-        plan->n = 0;
-        snprintf(plan->why, sizeof plan->why, "node %llu has not said yet what its replicas need",
-                 (unsigned long long)m->id);
-    } else if (m->need.era && filelist_find(state->files, m->need.era, m->need.name, &at)) {
+    plan->n = 0;
+    snprintf(plan->why, sizeof plan->why,
+             "node %llu at %.80s cannot be asked what its replicas need (%.100s); if that stays so it counts no more in %llu s",
+             (unsigned long long)m->id, m->address, m->up ? "it does not answer" : m->trouble,
+             (unsigned long long)((grace - silent) / ENV_S + 1));
+}
+
+static void look_at_member(const struct control *control, const struct cluster_member_info *m, struct purge_plan *plan)
+{
+    size_t at;
+    if (m->self) {
+        return;
+    }
+    if (!m->polled) {
+        look_at_silent(control, m, plan);
+    } else if (m->need.era && filelist_find(cluster_state(control->cluster)->files, m->need.era, m->need.name, &at)) {
         stay(plan, at, m->need.who, m->id);
     }
 }

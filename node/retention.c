@@ -1,7 +1,7 @@
 /* retention.c: see retention.h.
  *
  * Happy path: every LOOK_S seconds, while leading and when a limit is set: how many of the oldest files are beyond the size, and
- * how many are too old (storage looks when the files began); the greater number, as far as replicas let it, is proposed.
+ * how many are too old (storage looks when the files began). Of the greater number goes what no replica needs: the members are asked.
  *
  * Failure modes: files that cannot be looked at stay, with a line in the log; so does what a replica needs: said once. */
 #include "node/retention.h"
@@ -21,7 +21,8 @@ struct retention {
     struct control *control;
     struct env_timer timer;
     struct store_older older;
-    bool leading, busy, stopped; /* busy: storage looks, or an entry is proposed */
+    bool leading, busy, stopped; /* busy: storage looks, members are asked, or an entry is proposed */
+    struct filelist_file stays;  /* those before it are due */
     char said[FILE_NAME_SIZE];   /* the log was told that this file stays */
 };
 
@@ -67,12 +68,14 @@ static void say_stays(struct retention *r, const struct purge_plan *plan)
     }
 }
 
-static void purge(struct retention *r, size_t wanted)
+static void members_answered(void *arg)
 {
+    struct retention *r = arg;
     struct purge_plan plan = {.n = 0};
     struct filelist_file file;
     struct buf entry;
-    if (wanted > 0 && r->leading && !r->stopped) {
+    size_t wanted;
+    if (r->leading && !r->stopped && filelist_find(state_of(r)->files, r->stays.era, r->stays.name, &wanted) && wanted > 0) {
         purge_plan(r->control, wanted, false, &plan);
         say_stays(r, &plan);
     }
@@ -86,6 +89,16 @@ static void purge(struct retention *r, size_t wanted)
     purge_entry(state_of(r), plan.n, &entry);
     cluster_propose(r->control->cluster, &entry, proposed, r);
     buf_free(&entry);
+}
+
+static void purge(struct retention *r, size_t wanted)
+{
+    if (wanted == 0 || !r->leading || r->stopped) {
+        look_later(r);
+        return;
+    }
+    filelist_get(state_of(r)->files, wanted, &r->stays);
+    cluster_poll(r->control->cluster, members_answered, r);
 }
 
 static size_t due_by_size(const struct retention *r)

@@ -1,11 +1,11 @@
 /* sql_purge.c: PURGE BINARY LOGS: the oldest binlog files of all nodes are removed.
  *
  * Happy path: TO names the oldest file that stays (the newest of that name, or that of the ERA); BEFORE is looked up among the times at which the
- * files began, on the storage env. What replicas still need stays, with a warning as the servers give it; FORCE removes
- * it all the same. DRY RUN says what would go. Then it is a change of the replicated state: every node does it.
+ * files began, on the storage env. Then the other members are asked what their replicas need. What replicas still need stays, with a
+ * warning as the servers give it; FORCE asks nobody and removes it all the same. DRY RUN says what would go. Then it is a change of the replicated state: every node does it.
  *
- * Failure modes: 1373 for a file that is not there, 1292 for a time that is none. When the node closes, a look-up that is under way
- * is answered. */
+ * Failure modes: 1373 for a file that is not there, 1292 for a time that is none. A member that cannot be asked is a warning too (node/purge.c). When
+ * the node closes, what is under way is answered. */
 #include "node/purge.h"
 #include "node/sql_impl.h"
 
@@ -24,7 +24,7 @@ struct purge_asked {
     char name[FILE_NAME_SIZE];
 };
 
-/* A look-up of BEFORE. */
+/* A look-up of BEFORE, or a question to the members. */
 struct purge_find {
     struct purge_find *next; /* of the control's */
     struct control *control;
@@ -98,7 +98,7 @@ static void say_plan(const struct control *control, const struct purge_asked *as
     warn(reply, &plan);
 }
 
-/* The file that stays is known. Answers the request. */
+/* The file that stays is known, and what the members need. Answers the request. */
 static void finish(struct control *control, struct control_request *request, const struct purge_asked *asked)
 {
     if (asked->dry_run) {
@@ -112,7 +112,7 @@ static void finish(struct control *control, struct control_request *request, con
     }
 }
 
-/* ---- BEFORE -------------------------------------------------------------------------------------------- */
+/* ---- what has to be known before ------------------------------------------------------------------------ */
 
 static void drop_find(struct purge_find *find)
 {
@@ -123,6 +123,29 @@ static void drop_find(struct purge_find *find)
         }
     }
     mem_free(find);
+}
+
+static void members_answered(void *arg)
+{
+    struct purge_find *find = arg;
+    struct control *control = find->control;
+    struct control_request *request = find->request;
+    struct purge_asked asked = find->asked;
+    if (!request) {
+        mem_free(find);
+        return;
+    }
+    drop_find(find);
+    finish(control, request, &asked);
+}
+
+static void ask_members(struct purge_find *find)
+{
+    if (find->asked.force || !find->asked.name[0]) {
+        members_answered(find);
+    } else {
+        cluster_poll(find->control->cluster, members_answered, find);
+    }
 }
 
 static void found(void *arg)
@@ -138,32 +161,37 @@ static void found(void *arg)
         store_find_older(cluster_store(control->cluster), &find->older, found, find);
         return;
     }
-    struct purge_asked asked = find->asked;
-    asked.era = find->older.era;
-    memcpy(asked.name, find->older.name, sizeof asked.name);
     if (find->older.em.text[0]) {
         reply_error(&request->reply, 1105, "HY000", "it is not known which files are older: %s", find->older.em.text);
         drop_find(find);
         control_reply(request);
         return;
     }
-    drop_find(find);
-    finish(control, request, &asked);
+    find->asked.era = find->older.era;
+    memcpy(find->asked.name, find->older.name, sizeof find->asked.name);
+    ask_members(find);
 }
 
-static void begin_find(struct sql_call *call, uint32_t time, const struct purge_asked *asked)
+static struct purge_find *begin(struct sql_call *call, const struct purge_asked *asked)
 {
     struct control *control = call->control;
     struct purge_find *find = mem_new(sizeof *find);
     *find = (struct purge_find){.next = control->purges, .control = control, .request = call->request, .asked = *asked};
-    find->older.time = time;
     control->purges = find;
-    store_find_older(cluster_store(control->cluster), &find->older, found, find);
+    call->later = true;
+    return find;
+}
+
+static void begin_before(struct sql_call *call, uint32_t time, const struct purge_asked *asked)
+{
+    struct purge_find *find = begin(call, asked);
+    find->older.time = time;
+    store_find_older(cluster_store(call->control->cluster), &find->older, found, find);
 }
 
 void sql_purge_stop(struct control *control)
 {
-    while (control->purges) { /* found() comes and frees it */
+    while (control->purges) { /* found() or members_answered() comes and frees it */
         struct purge_find *find = control->purges;
         struct control_request *request = find->request;
         control->purges = find->next;
@@ -230,8 +258,7 @@ void sql_purge_logs(struct sql_call *call)
         return;
     }
     if (!to) {
-        call->later = true;
-        begin_find(call, time, &asked);
+        begin_before(call, time, &asked);
         return;
     }
     if (strlen(to) >= sizeof asked.name || !filelist_find(state->files, era, to, &at)) {
@@ -242,6 +269,5 @@ void sql_purge_logs(struct sql_call *call)
     filelist_get(state->files, at, &file);
     asked.era = file.era;
     memcpy(asked.name, file.name, sizeof asked.name);
-    call->later = true;
-    finish(call->control, call->request, &asked);
+    ask_members(begin(call, &asked));
 }

@@ -45,6 +45,7 @@ struct cluster_member_info {
     uint64_t term, applied, stored, leader_id;
     char note[256];    /* its own trouble, in words; "" */
     struct cluster_need need;
+    bool polled; /* its report is later than the beginning of the newest cluster_poll */
     enum cluster_reach reach;
     enum member_goal goal; /* what it is to become; 0: what it is */
     char wait[256];        /* on the leader: what the way there waits for; "" */
@@ -123,6 +124,11 @@ uint32_t cluster_level(const struct cluster *cluster); /* feature level that ent
 void cluster_ask(struct cluster *cluster, struct buf *body, void (*done)(void *arg, int status, struct cur *answer), void *arg);
 /* body NULL: this node does not lead, and has done nothing. */
 void cluster_answer(struct cluster *cluster, uint64_t to, uint64_t ticket, const struct buf *body);
+
+/* Asks all other members for a report as of now. done(arg): each one that is up has given it (cluster_infos: polled), or CLUSTER_POLL_S are over, or the
+ * cluster is closing. Never inside the call. */
+enum { CLUSTER_POLL_S = 2 };
+void cluster_poll(struct cluster *cluster, void (*done)(void *arg), void *arg);
 
 /* Of the entries applied since the start: as proposed, and as they lie in the log (setting log_compression). */
 struct cluster_log_bytes {

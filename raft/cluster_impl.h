@@ -30,6 +30,8 @@ struct member_report {
     char note[256];
     struct cluster_need need;
     enum cluster_reach reach;
+    uint64_t round;    /* the last one that it has opened: it is answered with the next report */
+    uint64_t answered; /* the last one of ours that it had heard of when it wrote this */
 };
 
 struct question { /* that the leader was asked */
@@ -39,6 +41,13 @@ struct question { /* that the leader was asked */
     uint64_t until;
     struct buf frame; /* while nobody was asked */
     void (*done)(void *arg, int status, struct cur *answer);
+    void *arg;
+};
+
+struct poll { /* somebody who wants the others' reports as they are now */
+    struct poll *next;
+    uint64_t until;
+    void (*done)(void *arg);
     void *arg;
 };
 
@@ -93,6 +102,10 @@ struct cluster {
     struct question *questions;
     uint64_t ticket;
     struct env_timer patience; /* of questions */
+    /* cluster_poll.c's */
+    struct poll *polls;
+    uint64_t round; /* the newest; 0: none yet */
+    struct env_timer polling;
     /* cluster_members.c's */
     struct raft_change change;
     uint64_t seen_index, seen_uncommitted; /* libraft's configuration, as the network was told */
@@ -137,6 +150,11 @@ void cluster_members_claimed(void *owner, const struct message_hello *h);
 void cluster_members_join(void *owner, struct cur *body, struct buf *answer);
 void cluster_members_wait(const struct cluster *c, uint64_t id, char *text, size_t size); /* what a plan waits for */
 uint64_t cluster_members_incarnation(const struct cluster *c, uint64_t id); /* as libraft's configuration has it; 0: none */
+
+/* cluster_poll.c */
+int cluster_poll_open(struct cluster *c);
+void cluster_poll_close(struct cluster *c); /* answers all */
+void cluster_poll_heard(struct cluster *c); /* a report has come */
 
 /* cluster_join.c */
 void cluster_join_begin(struct cluster *c); /* asks to be taken in */

@@ -132,6 +132,7 @@ static void reported_info(const struct cluster *c, const struct member_report *r
     snprintf(info->version, sizeof info->version, "%s", r->version);
     snprintf(info->note, sizeof info->note, "%s", r->note);
     info->need = r->need;
+    info->polled = c->round && r->answered == c->round;
     info->reach = r->reach;
 }
 
@@ -255,9 +256,10 @@ uint64_t cluster_net_keep(const struct cluster *c)
 
 /* ---- reports ---- */
 
-static void put_report(void *owner, struct buf *b)
+static void put_report(void *owner, uint64_t to, struct buf *b)
 {
     struct cluster *c = owner;
+    const struct member_report *theirs = report_of(c, to);
     char note[256] = "";
     if (c->handler->note) {
         c->handler->note(c->owner, note, sizeof note);
@@ -278,6 +280,8 @@ static void put_report(void *owner, struct buf *b)
     buf_lenenc_str(b, need.name);
     buf_lenenc_str(b, need.who);
     buf_u8(b, c->handler->reach ? c->handler->reach(c->owner) : CLUSTER_REACH_UNKNOWN);
+    buf_u64(b, c->polls ? c->round : 0);
+    buf_u64(b, theirs ? theirs->round : 0);
 }
 
 static void get_text(struct cur *body, char *to, size_t size)
@@ -291,6 +295,7 @@ static void get_text(struct cur *body, char *to, size_t size)
 static void take_report(struct cluster *c, uint64_t id, struct cur *body)
 {
     struct member_report *place = NULL;
+    uint64_t before = 0;
     struct member_report r = {.id = id, .incarnation = cluster_members_incarnation(c, id), .at = env_now(c->loop), .level = cur_u32(body)};
     get_text(body, r.version, sizeof r.version);
     r.term = cur_u64(body);
@@ -302,14 +307,24 @@ static void take_report(struct cluster *c, uint64_t id, struct cur *body)
     get_text(body, r.need.name, sizeof r.need.name);
     get_text(body, r.need.who, sizeof r.need.who);
     r.reach = (enum cluster_reach)cur_u8(body);
+    if (cur_left(body) >= 2 * sizeof(uint64_t)) { /* an older member knows nothing of it */
+        r.round = cur_u64(body);
+        r.answered = cur_u64(body);
+    }
     for (size_t i = 0; i < CLUSTER_MEMBERS_MAX && (!place || place->id != id); i++) {
         if (c->reports[i].id == id || (!c->reports[i].id && !place)) {
             place = &c->reports[i];
         }
     }
     if (cur_ok(body) && place) {
+        before = place->id == id ? place->round : 0;
+        r.round = r.round ? r.round : before;
         *place = r;
         cluster_members_wake(c);
+        if (r.round != before) {
+            net_report(c->net, id);
+        }
+        cluster_poll_heard(c);
     }
 }
 
@@ -574,6 +589,7 @@ int cluster_net_open(struct cluster *c, const struct cluster_options *o, struct 
     c->leaderless_since = env_wall(c->loop);
     int rv = env_timer_open(c->loop, &c->wake, wake);
     rv = rv ? rv : env_timer_open(c->loop, &c->patience, look_at_questions);
+    rv = rv ? rv : cluster_poll_open(c);
     rv = rv ? rv : cluster_members_open(c);
     return rv ? err_set(em, rv, "no timer for the cluster") : net_open(&options, &net_handler, c, &c->net, em);
 }
@@ -583,6 +599,7 @@ void cluster_net_close(struct cluster *c, void (*closed)(void *arg), void *arg)
     while (c->questions) {
         finish_question(c, c->questions, E_CANCELED, NULL);
     }
+    cluster_poll_close(c);
     env_timer_close(&c->wake);
     env_timer_close(&c->patience);
     cluster_members_close(c);

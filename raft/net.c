@@ -341,21 +341,27 @@ static const struct peers_handler peers_handler = {
 
 /* ---- reports ---- */
 
+void net_report(struct net *net, uint64_t id)
+{
+    for (size_t i = 0; i < net->n; i++) {
+        uint64_t to = net->members[i].id;
+        if (to != net->id && (!id || to == id) && peers_pending(net->peers, to) < PEERS_PENDING_MAX) {
+            struct buf b;
+            buf_init(&b, FRAME_MAX);
+            message_begin(&b, MESSAGE_REPORT);
+            net->handler->report(net->owner, to, &b);
+            message_end(&b, 0);
+            peers_send(net->peers, to, &b);
+            buf_free(&b);
+        }
+    }
+}
+
 static void report(struct env_timer *timer)
 {
     struct net *net = CONTAINER_OF(timer, struct net, report);
     env_timer_start(timer, REPORT_MS * ENV_MS);
-    for (size_t i = 0; i < net->n; i++) {
-        if (net->members[i].id != net->id && peers_pending(net->peers, net->members[i].id) < PEERS_PENDING_MAX) {
-            struct buf b;
-            buf_init(&b, FRAME_MAX);
-            message_begin(&b, MESSAGE_REPORT);
-            net->handler->report(net->owner, &b);
-            message_end(&b, 0);
-            peers_send(net->peers, net->members[i].id, &b);
-            buf_free(&b);
-        }
-    }
+    net_report(net, 0);
 }
 
 /* ---- what the owner calls ---- */

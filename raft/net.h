@@ -19,7 +19,7 @@ struct net_handler {
     void (*refused)(void *owner, const char *text);
     void (*raft)(void *owner, struct raft_message *m); /* takes its entries */
     void (*gone)(void *owner, uint64_t id);                           /* that member's process has ended */
-    void (*report)(void *owner, struct buf *body);                    /* every second: what this member tells of itself */
+    void (*report)(void *owner, uint64_t to, struct buf *body);       /* every second, and at net_report: what this member tells of itself */
     void (*heard)(void *owner, uint64_t id, enum message_kind kind, struct cur *body); /* REPORT, ASK, ANSWER, OFFER, FETCH, PIECE */
     /* Of a cluster that exists: may this one speak, as far as it is known who is a member? (The network asks only about those that it was told of, and
      * strangers.) */
@@ -50,7 +50,7 @@ void net_members(struct net *net, const struct formation_member *members, size_t
 /* How many entries of an append were sent (0 for other messages); -1: nothing was. */
 int net_send(struct net *net, const struct raft_message *m);
 bool net_send_frame(struct net *net, uint64_t id, struct buf *frame);
-size_t net_pending(const struct net *net, uint64_t id); /* bytes on their way to it */
+void net_report(struct net *net, uint64_t id); /* now; 0: to all */
 size_t net_others(const struct net *net, uint64_t *ids, size_t max); /* who is up */
 bool net_up(const struct net *net, uint64_t id);
 size_t net_pending(const struct net *net, uint64_t id); /* bytes on their way; of one that is not up: PEERS_PENDING_MAX */

@@ -115,7 +115,8 @@ const struct command COMMANDS_TABLE[] = {
      "(UTC), or so long ago: 90m, 36h, 7d. The newest file always stays.\n"
      "\n"
      "What a replica reads on any node stays, and all behind it; so does what one was reading that left less than the setting "
-     "replica_grace ago. A warning says which file and who. --force removes it all the same: such a replica has to be set up again. "
+     "replica_grace ago. All nodes are asked; while one cannot be asked nothing goes, until it was not heard for replica_grace. A warning says which "
+     "file and who. --force asks nobody and removes it all the same: such a replica has to be set up again. "
      "Files are purged by themselves when binlog_expire_logs_seconds or max_binlog_total_size is set (holdfast setting list).\n",
      "holdfast log purge --before 7d --dry-run\nholdfast log purge --to mysql-bin.000042\nholdfast log purge --to 2/mysql-bin.000007\n", "", 0, 0, cmd_log_purge},
     {"log verify", "[--rate MIB] [--rebuild]", "reads the binlog files of this node and says whether they are sound",
