@@ -2,7 +2,8 @@
  *
  * Happy path: there is none. Whoever finds damage (a reader on its worker, the making of an index, the start, CHECK BINARY
  * LOGS) says so to the loop, where it is logged once and kept by file: for the status, and for the other members. What is
- * intact before the damage is still served; the file is forgotten here when it is found sound, or purged.
+ * intact before the damage is still served; the file is forgotten here when it is found sound, or purged. Who still reads one that was purged may
+ * come across damage in it: nobody needs to hear of that.
  *
  * Failure modes: more files than DAMAGES_MAX: the later ones are logged and not kept. */
 #include "protocol/base/check.h"
@@ -38,11 +39,19 @@ void store_add_damage(struct store *store, const struct store_damage *damage)
     }
 }
 
+/* Is it before that file, in the order of the log? */
+static bool is_before(const struct store_damage *d, uint64_t era, const char *name)
+{
+    return d->era < era || (d->era == era && strlen(d->name) == strlen(name) && strcmp(d->name, name) < 0);
+}
+
 static void reported(struct env_msg *msg)
 {
     struct damage_report *r = CONTAINER_OF(msg, struct damage_report, msg);
     atomic_fetch_sub(&r->store->damage_reports, 1);
-    store_add_damage(r->store, &r->damage);
+    if (!is_before(&r->damage, r->store->purged_era, r->store->purged_name)) {
+        store_add_damage(r->store, &r->damage);
+    }
     mem_free(r);
 }
 
@@ -73,13 +82,13 @@ void damage_purge(struct store *store, uint64_t era, const char *name)
 {
     size_t stay = 0;
     for (size_t i = 0; i < store->n_damages; i++) {
-        const struct store_damage *d = &store->damages[i];
-        bool goes = d->era < era || (d->era == era && strlen(d->name) == strlen(name) && strcmp(d->name, name) < 0);
-        if (!goes) {
-            store->damages[stay++] = *d;
+        if (!is_before(&store->damages[i], era, name)) {
+            store->damages[stay++] = store->damages[i];
         }
     }
     store->n_damages = stay;
+    store->purged_era = era;
+    snprintf(store->purged_name, sizeof store->purged_name, "%s", name);
 }
 
 size_t store_damages(const struct store *store, const struct store_damage **damages)

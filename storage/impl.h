@@ -111,6 +111,8 @@ struct store {
     bool holding; /* the timer runs */
     struct store_damage damages[DAMAGES_MAX];
     size_t n_damages;
+    uint64_t purged_era; /* the files before this one were purged; 0: none yet */
+    char purged_name[STORE_NAME_SIZE];
     /* constant */
     char *index_dir;
     struct store_options options;

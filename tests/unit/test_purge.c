@@ -258,6 +258,29 @@ static void a_purge_between_two_looks_is_no_damage(void)
     close_fix(&f);
 }
 
+/* Whoever came across it says so when the file is gone already. */
+static void damage_of_a_purged_file_is_no_news(void)
+{
+    struct fix f;
+    struct reader *r = NULL;
+    struct errmsg em;
+    const struct store_damage *damages;
+    open_fix(&f, "no-news", 3);
+    char *path = mem_printf("%s/binlog/1/%s", f.dir, files[0]->name);
+    UNIT_INT(unlink(path), 0);
+    UNIT_INT(reader_open_position(&f.sub, 1, files[0]->name, 4, &r, &em), READER_CORRUPT);
+    purge_to(&f, 1);
+    UNIT_UINT(store_damages(f.store, &damages), 0);
+    mem_free(path);
+    path = mem_printf("%s/binlog/1/%s", f.dir, files[1]->name);
+    UNIT_INT(unlink(path), 0);
+    UNIT_INT(reader_open_position(&f.sub, 1, files[1]->name, 4, &r, &em), READER_CORRUPT);
+    test_env_run(f.loop);
+    UNIT_UINT(store_damages(f.store, &damages), 1); /* that one was not purged */
+    mem_free(path);
+    close_fix(&f);
+}
+
 /* ---- names, times, what waits -------------------------------------------------------------------------- */
 
 /* A name that was purged may come again at once: the new file stays. */
@@ -327,4 +350,4 @@ static void old_files_are_found(void)
 
 UNIT_MAIN("purge", UNIT_TEST(a_crash_anywhere_is_mended), UNIT_TEST(a_failed_call_is_said_and_mended), UNIT_TEST(a_reader_of_a_purged_file_reads_on),
           UNIT_TEST(a_start_in_a_purged_file_is_refused), UNIT_TEST(a_purge_between_two_looks_is_no_damage),
-          UNIT_TEST(a_name_may_come_again), UNIT_TEST(a_purge_goes_on_after_a_stop), UNIT_TEST(old_files_are_found))
+          UNIT_TEST(damage_of_a_purged_file_is_no_news), UNIT_TEST(a_name_may_come_again), UNIT_TEST(a_purge_goes_on_after_a_stop), UNIT_TEST(old_files_are_found))

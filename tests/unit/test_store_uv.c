@@ -14,7 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { FILES = 200, WORKERS = 3, COMINGS = 200, COMINGS_MAX = 200000 };
+enum { FILES = 200, WORKERS = 3, COMINGS = 200, COMINGS_MAX = 200000, PURGES = 100 };
 
 /* One on each worker: reads the log from its beginning, beside a subscriber that comes and goes. */
 struct follower {
@@ -268,4 +268,142 @@ static void readers_run_beside_the_writer(void)
     mem_free(dir);
 }
 
-UNIT_MAIN("store_uv", UNIT_TEST(readers_run_beside_the_writer))
+/* ---- readers and purges -------------------------------------------------------------------------------- */
+
+/* One on each worker: begins at the oldest file that it knows of, again and again. */
+struct comer {
+    struct env *worker;
+    struct env_msg start, again, ready;
+    struct store_sub sub;
+    unsigned read, refused, failed;
+    bool over;
+};
+
+static struct comer comers[WORKERS];
+static atomic_bool purges_over;
+
+static void came(struct env_msg *msg)
+{
+    (void)msg;
+    if (++ready_count == WORKERS) {
+        store_close(store, closed, NULL);
+    }
+}
+
+static void comer_left(struct store_sub *sub)
+{
+    struct comer *c = sub->owner;
+    c->ready.run = came;
+    env_post(env, &c->ready);
+}
+
+/* Two files far: the second one may be gone by then. */
+static int read_some(struct reader *r, struct errmsg *em)
+{
+    struct reader_event ev;
+    unsigned entered = 0;
+    int rv;
+    while ((rv = reader_next(r, &ev, em)) == 1 && (entered += ev.new_file) < 3) {
+    }
+    return rv < 0 ? rv : 0;
+}
+
+static void come(struct env_msg *msg)
+{
+    struct comer *c = CONTAINER_OF(msg, struct comer, again);
+    struct catalog_entry oldest;
+    struct reader *r = NULL;
+    struct errmsg em = {""};
+    if (c->sub.catalog && catalog_at(c->sub.catalog, 0, &oldest, &em) == 0) {
+        int rv = reader_open_position(&c->sub, oldest.file->era, oldest.file->name, 4, &r, &em);
+        rv = rv ? rv : read_some(r, &em);
+        c->read += rv == 0;
+        c->refused += rv == READER_PURGED || rv == READER_UNKNOWN_FILE;
+        if (rv && rv != READER_PURGED && rv != READER_UNKNOWN_FILE) {
+            fprintf(stderr, "%s\n", em.text);
+            c->failed++;
+        }
+        reader_close(r);
+        catalog_entry_drop(&oldest);
+    }
+    if (!atomic_load(&purges_over)) {
+        env_post(c->worker, &c->again);
+    } else if (!c->over) {
+        c->over = true;
+        store_unsubscribe(&c->sub, comer_left);
+    }
+}
+
+static void ignore(struct store_sub *sub)
+{
+    (void)sub;
+}
+
+static void comer_start(struct env_msg *msg)
+{
+    struct comer *c = CONTAINER_OF(msg, struct comer, start);
+    c->sub.owner = c;
+    store_subscribe(store, &c->sub, c->worker, ignore);
+    c->again.run = come;
+    env_post(c->worker, &c->again);
+}
+
+static void purged_some(void *arg);
+
+static void purge_more(struct env_msg *msg)
+{
+    struct binlog *b = samples_97[0];
+    (void)msg;
+    snprintf(b->name, sizeof b->name, "mysql-bin.%06u", ++written);
+    store_file(store, ++at_index, 0, 1, b->name, NULL);
+    store_write(store, ++at_index, 4, b->bytes + 4, b->events[1].end - 4, b->events[1].end, NULL, NULL);
+    if (written > 2) {
+        char name[32];
+        snprintf(name, sizeof name, "mysql-bin.%06u", written - 1);
+        store_purge(store, ++at_index, 1, name);
+    }
+    if (written < PURGES) {
+        store_drain(store, purged_some, NULL);
+    } else {
+        atomic_store(&purges_over, true);
+    }
+}
+
+static void purged_some(void *arg)
+{
+    (void)arg;
+    env_post(env, &more);
+}
+
+/* Who comes to a file that is just being removed is told so: it is not taken for lost, which would be damage of this node. */
+static void a_purge_beside_readers_is_no_damage(void)
+{
+    struct errmsg em;
+    char *dir = binlog_dir("purges");
+    unsigned read = 0;
+    begin();
+    written = ready_count = 0;
+    at_index = 0;
+    samples_97[0] = binlog_load("mysql-9.7-all-events", "mysql-bin.000001");
+    UNIT_REQUIRE(store_open(env, dir, &store, &em) == 0);
+    for (unsigned i = 0; i < WORKERS; i++) {
+        comers[i].start.run = comer_start;
+        UNIT_REQUIRE(env_spawn(env, "serve", &comers[i].worker) == 0);
+        env_post(comers[i].worker, &comers[i].start);
+    }
+    more.run = purge_more;
+    env_post(env, &more);
+    run();
+    for (unsigned i = 0; i < WORKERS; i++) {
+        env_join(comers[i].worker);
+        UNIT_UINT(comers[i].failed, 0);
+        read += comers[i].read;
+        printf("# read %u refused %u\n", comers[i].read, comers[i].refused);
+    }
+    UNIT_TRUE(read > 0);
+    binlog_free(samples_97[0]);
+    end();
+    mem_free(dir);
+}
+
+UNIT_MAIN("store_uv", UNIT_TEST(readers_run_beside_the_writer), UNIT_TEST(a_purge_beside_readers_is_no_damage))
