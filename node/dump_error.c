@@ -13,13 +13,19 @@
 #include <stdio.h>
 #include <string.h>
 
+enum place { /* "; the first event ... the last event read ..." follows */
+    PLACE_NONE,
+    PLACE_ALL,
+    PLACE_OLDER_AT_4 /* not from MySQL 8 and later; nothing was read: the file's beginning */
+};
+
 struct text {
-    bool place; /* "; the first event … the last event read …" follows */
-    const char *mysql, *mariadb;
+    enum place place;
+    const char *mysql, *mysql_5, *mariadb;
 };
 
 static const struct text texts[] = {
-#define DUMP_ERROR_ROW(name, place, mysql, mariadb) [DUMP_ERROR_##name] = {place, mysql, mariadb},
+#define DUMP_ERROR_ROW(name, place, mysql, mysql_5, mariadb) [DUMP_ERROR_##name] = {place, mysql, mysql_5, mariadb},
     DUMP_ERRORS(DUMP_ERROR_ROW)
 #undef DUMP_ERROR_ROW
 };
@@ -29,10 +35,16 @@ static bool is_mariadb(const struct dump *d)
     return d->session->worker->view->flavour == FLAVOUR_MARIADB;
 }
 
-static void print_place(const struct dump *d, char *text, size_t size)
+/* Of 5.5 to 5.7; their texts still speak of masters and slaves. */
+static bool is_mysql_5(const struct dump *d)
+{
+    return !is_mariadb(d) && strncmp(d->session->worker->view->version, "5.", 2) == 0;
+}
+
+static void print_place(const struct dump *d, enum place how, char *text, size_t size)
 {
     const char *file = d->at_file[0] ? d->at_file : d->file;
-    uint64_t at = d->at ? d->at : d->position;
+    uint64_t at = d->at ? d->at : how == PLACE_OLDER_AT_4 ? EVENT_MAGIC_SIZE : d->position;
     snprintf(text, size,
              "; the first event '%s' at %llu, the last event read from '%s' at %llu, the last byte read from "
              "'%s' at %llu.",
@@ -40,11 +52,11 @@ static void print_place(const struct dump *d, char *text, size_t size)
              (unsigned long long)at);
 }
 
-static void put(struct dump *d, unsigned code, bool with_place, const char *text)
+static void put(struct dump *d, unsigned code, enum place how, const char *text)
 {
     char place[4 * DUMP_FILE_MAX] = "", who[400];
-    if (with_place) {
-        print_place(d, place, sizeof place);
+    if (how == PLACE_ALL || (how == PLACE_OLDER_AT_4 && (is_mariadb(d) || is_mysql_5(d)))) {
+        print_place(d, how, place, sizeof place);
     }
     session_name(d->session, who, sizeof who);
     env_log(d->session->env, ENV_WARN, "dump fails id=%lu who=%s server_id=%lu code=%u why=\"%.300s\"",
@@ -63,7 +75,12 @@ void dump_put_error(struct dump *d, enum dump_error error)
     const struct text *t = &texts[error];
     bool mariadb = is_mariadb(d);
     unsigned code = error == DUMP_ERROR_DUPLICATE && mariadb ? ER_SAME_SLAVE : ER_DUMP_FATAL;
-    put(d, code, t->place, mariadb ? t->mariadb : t->mysql);
+    const char *text = mariadb ? t->mariadb : is_mysql_5(d) ? t->mysql_5 : t->mysql;
+    if (text) {
+        put(d, code, t->place, text);
+    } else {
+        put_eof(d->session->wire, STATUS_AUTOCOMMIT, 0);
+    }
 }
 
 void dump_fail(struct dump *d, enum dump_error error)
@@ -76,10 +93,17 @@ void dump_fail(struct dump *d, enum dump_error error)
 void dump_fail_purged(struct dump *d)
 {
     if (d->gtid_flavour == FLAVOUR_MARIADB) {
-        put(d, ER_DUMP_FATAL, false,
+        put(d, ER_DUMP_FATAL, PLACE_NONE,
             "Could not find GTID state requested by slave in any binlog files. Probably the slave state is "
             "too old and required "
             "binlog files have been purged.");
+        end(d);
+        return;
+    }
+    if (is_mysql_5(d)) {
+        put(d, ER_DUMP_FATAL, PLACE_NONE,
+            "The slave is connecting using CHANGE MASTER TO MASTER_AUTO_POSITION = 1, but the master has purged binary logs "
+            "containing GTIDs that the slave requires.");
         end(d);
         return;
     }
@@ -101,7 +125,7 @@ void dump_fail_purged(struct dump *d)
     buf_str(&text, "', and the missing transactions are '");
     gtid_set_print(missing, &text);
     buf_str(&text, "'");
-    put(d, ER_DUMP_FATAL, false, buf_cstr(&text));
+    put(d, ER_DUMP_FATAL, PLACE_NONE, buf_cstr(&text));
     buf_free(&text);
     gtid_set_free(missing);
     end(d);
@@ -123,7 +147,7 @@ void dump_fail_gtid(struct dump *d, int reader_code, const struct gtid *gtid)
                  "means that the slave has diverged due to executing extra erroneous transactions",
                  name);
     }
-    put(d, ER_DUMP_FATAL, false, text);
+    put(d, ER_DUMP_FATAL, PLACE_NONE, text);
     end(d);
 }
 
@@ -135,9 +159,10 @@ static void errant_mysql(struct dump *d, const struct gtid_set *gtids, char *tex
     struct buf set;
     buf_init(&set, 2 * SHOWN);
     gtid_lacking_print(gtids, d->have, SHOWN, &set);
-    snprintf(text, size,
-             "Replica has more GTIDs than the source has, using the source's SERVER_UUID. They are %s. No other server has them, so replicating would part "
-             "it from the others for good. On a node: holdfast source check HOST shows what they contain.",
+    snprintf(text, size, "%s. They are %s. No other server has them, so replicating would part it from the others for good. On a node: "
+             "holdfast source check HOST shows what they contain.",
+             is_mysql_5(d) ? "Slave has more GTIDs than the master has, using the master's SERVER_UUID"
+                           : "Replica has more GTIDs than the source has, using the source's SERVER_UUID",
              buf_cstr(&set));
     buf_free(&set);
 }
@@ -164,7 +189,7 @@ void dump_fail_errant(struct dump *d, const struct gtid_set *gtids)
     } else {
         errant_mysql(d, gtids, text, sizeof text);
     }
-    put(d, ER_DUMP_FATAL, false, text);
+    put(d, ER_DUMP_FATAL, PLACE_NONE, text);
     end(d);
 }
 
@@ -174,7 +199,7 @@ void dump_fail_anonymous(struct dump *d, const struct reader_event *event)
     snprintf(text, sizeof text,
              "Cannot replicate anonymous transaction when AUTO_POSITION = 1, at file %s, position %llu.",
              event->file, (unsigned long long)event->start);
-    put(d, ER_DUMP_FATAL, true, text);
+    put(d, ER_DUMP_FATAL, PLACE_ALL, text);
     end(d);
 }
 

@@ -135,31 +135,41 @@ void dump_until_look(struct dump *d);
 
 /* ---- dump_error.c: the last packet, then the end */
 
-/* The texts of PROTOCOL.md C.5, by the dialect of the log that is served. */
+/* A master's texts, as MySQL 8 and later, MySQL 5, and MariaDB have them. No text: an EOF. */
 #define DUMP_ERRORS(X)                                                                                       \
-    X(UNKNOWN_FILE, false, "Could not find first log file name in binary log index file",                    \
+    X(UNKNOWN_FILE, PLACE_NONE, "Could not find first log file name in binary log index file",               \
+      "Could not find first log file name in binary log index file",                                         \
       "Could not find first log file name in binary log index file")                                         \
-    X(BEYOND, false, "Client requested source to start replication from position > file size",               \
+    X(BEYOND, PLACE_OLDER_AT_4, "Client requested source to start replication from position > file size",    \
+      "Client requested master to start replication from position > file size",                              \
       "Client requested master to start replication from impossible position")                               \
-    X(BELOW, false, "Client requested source to start replication from position < 4",                        \
+    X(BELOW, PLACE_OLDER_AT_4, "Client requested source to start replication from position < 4",             \
+      "Client requested master to start replication from position < 4",                                      \
       "Client requested master to start replication from impossible position")                               \
-    X(NO_EVENT, true, "bogus data in log event", "bogus data in log event")                                  \
-    X(NO_NEXT, true, "could not find next log", "could not find next log")                                   \
-    X(CHECKSUM, true,                                                                                        \
+    X(NO_EVENT, PLACE_ALL, "bogus data in log event", "bogus data in log event", "bogus data in log event")  \
+    X(NO_NEXT, PLACE_ALL, "could not find next log", "could not find next log", "could not find next log")   \
+    X(CHECKSUM, PLACE_ALL,                                                                                   \
       "Replica can not handle replication events with the checksum that source is configured to log",        \
+      "Slave can not handle replication events with the checksum that master is configured to log",          \
       "Slave can not handle replication events with the checksum that master is configured to log")          \
-    X(GTID_EVENT, true, "Failed to replace GTID event with backwards-compatible event: corrupt event.",      \
+    X(GTID_EVENT, PLACE_ALL,                                                                                 \
+      "Failed to replace GTID event with backwards-compatible event: corrupt event.",                        \
+      "Failed to replace GTID event with backwards-compatible event: corrupt event.",                        \
       "Failed to replace GTID event with backwards-compatible event: corrupt event.")                        \
-    X(ANNOTATE_EVENT, true, "Failed to replace row annotate event with dummy: too small event.",             \
+    X(ANNOTATE_EVENT, PLACE_ALL,                                                                             \
+      "Failed to replace row annotate event with dummy: too small event.",                                   \
+      "Failed to replace row annotate event with dummy: too small event.",                                   \
       "Failed to replace row annotate event with dummy: too small event.")                                   \
-    X(LIST_EVENT, true, "Failed to replace binlog checkpoint or gtid list event with dummy: too small event.", \
+    X(LIST_EVENT, PLACE_ALL,                                                                                 \
+      "Failed to replace binlog checkpoint or gtid list event with dummy: too small event.",                 \
+      "Failed to replace binlog checkpoint or gtid list event with dummy: too small event.",                 \
       "Failed to replace binlog checkpoint or gtid list event with dummy: too small event.")                 \
-    X(DUPLICATE, true,                                                                                       \
-      "A replica with the same server_uuid/server_id as this replica has connected to the source",           \
+    X(DUPLICATE, PLACE_ALL,                                                                                  \
+      "A replica with the same server_uuid/server_id as this replica has connected to the source", NULL,     \
       "A slave with the same server_uuid/server_id is already connected")
 
 enum dump_error {
-#define DUMP_ERROR_ENUM(name, place, mysql, mariadb) DUMP_ERROR_##name,
+#define DUMP_ERROR_ENUM(name, ...) DUMP_ERROR_##name,
     DUMP_ERRORS(DUMP_ERROR_ENUM)
 #undef DUMP_ERROR_ENUM
 };

@@ -48,6 +48,8 @@ static inline void account(struct user_account *a, const char *name, const char 
     account_secret_set(&a->secret, password, strlen(password));
 }
 
+static const char *view_version; /* NULL: a newer one of the flavour */
+
 static inline struct view *new_view(enum flavour flavour)
 {
     struct view *v = mem_new(sizeof *v);
@@ -55,7 +57,7 @@ static inline struct view *new_view(enum flavour flavour)
     v->node_id = 1;
     v->flavour = flavour;
     snprintf(v->version, sizeof v->version, "%s",
-             flavour == FLAVOUR_MARIADB ? "10.11.19-MariaDB-holdfast" : "9.7.4-holdfast");
+             view_version ? view_version : flavour == FLAVOUR_MARIADB ? "10.11.19-MariaDB-holdfast" : "9.7.4-holdfast");
     snprintf(v->server_uuid, sizeof v->server_uuid, "%s", UUID_OF_NODE);
     v->server_id = 4711;
     v->leader = true;
