@@ -7,6 +7,8 @@
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -219,6 +221,27 @@ static void side_is_clean(const struct side *s)
     UNIT_UINT(s->calls_inside, 0);
 }
 
+/* How many of this process's TCP connections ask after a peer that is silent, and do not wait for ever for what it confirms. */
+static unsigned watched_connections(unsigned *all)
+{
+    unsigned watched = 0;
+    *all = 0;
+    for (int fd = 3; fd < 256; fd++) {
+        struct sockaddr_storage at;
+        socklen_t n = sizeof at, size = sizeof(int);
+        int alive = 0, idle = 0, unconfirmed = 0;
+        if (getpeername(fd, (struct sockaddr *)&at, &n) || at.ss_family == AF_UNIX) {
+            continue;
+        }
+        ++*all;
+        (void)getsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &alive, &size);
+        (void)getsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, &size);
+        (void)getsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &unconfirmed, &size);
+        watched += alive && idle <= 60 && unconfirmed > 0 && unconfirmed <= 60000;
+    }
+    return watched;
+}
+
 static void echo_over(const char *listen_on, const char *connect_to)
 {
     struct door d = {.server = {.echo = true, .close_in = 'e'}};
@@ -238,6 +261,9 @@ static void echo_over(const char *listen_on, const char *connect_to)
     UNIT_UINT(c.sum, sum);
     UNIT_UINT(env_stream_pending(c.stream), 0);
     UNIT_TRUE(c.drained > 0);
+    unsigned all, watched = watched_connections(&all);
+    UNIT_UINT(all, d.addr.is_path ? 0 : 2); /* both ends are ours */
+    UNIT_UINT(watched, all);
     side_close(&c);
     WAIT_FOR(d.server.closed);
     door_close(&d);
