@@ -1,7 +1,7 @@
 /* fetch.c: see fetch.h.
  *
  * Happy path: an offer comes; its manifest is asked for, in pieces, then what it names file by file, oldest first: pieces are asked of all members
- * in turn, a window of them ahead, and written in order. When the last file is whole and no newer offer has come, everything is marked, and the owner hands it over. A
+ * in turn, a window of them ahead, and written in order, and their indexes are made behind them. When the last file is whole and no newer offer has come, everything is marked, and the owner hands it over. A
  * newer offer that came meanwhile is fetched first: that is little.
  *
  * Failure modes: who does not have a piece, or does not answer, is left alone for a while; a file that is gone at a member (purged) waits for a newer
@@ -9,6 +9,7 @@
 #include "raft/fetch.h"
 
 #include "raft/fetch_disk.h"
+#include "raft/fetch_index.h"
 
 #include "protocol/base/check.h"
 #include "protocol/base/crc.h"
@@ -30,7 +31,7 @@ enum {
     ANSWER_RETRY_MS = 2,
 };
 
-enum phase { PHASE_IDLE, PHASE_MANIFEST, PHASE_PREPARE, PHASE_FILE, PHASE_FINISH, PHASE_MARK, PHASE_WHOLE, PHASE_TAKEN };
+enum phase { PHASE_IDLE, PHASE_MANIFEST, PHASE_PREPARE, PHASE_FILE, PHASE_FINISH, PHASE_INDEX, PHASE_MARK, PHASE_WHOLE, PHASE_TAKEN };
 
 /* A snapshot as a leader offers it. */
 struct offer {
@@ -65,6 +66,7 @@ struct fetch {
     const struct fetch_handler *handler;
     void *owner;
     struct fetch_disk *disk;
+    struct fetch_index *index;
     struct env_timer tick;
     enum phase phase;
     struct offer offer;  /* that is being fetched */
@@ -285,6 +287,7 @@ static void end(struct fetch *f)
     offer_free(&f->newest);
     f->phase = PHASE_IDLE;
     f->handler->fetching(f->owner, 0, 0);
+    fetch_index_drop(f->index);
     fetch_disk_drop(f->disk);
 }
 
@@ -390,6 +393,7 @@ static void manifest_came(struct fetch *f)
     count_bytes(f, from);
     env_log(f->loop, ENV_INFO, "raft: files are fetched that this node lacks index=%" PRIu64 " files=%zu bytes=%" PRIu64, f->install.index,
             filelist_count(target->files) - from, f->of);
+    fetch_disk_keep(f->disk, target->files, from);
     filelist_walk_begin(&f->walk, target->files, from);
     next_file(f, before);
     state_free(before);
@@ -489,6 +493,7 @@ static void disk_prepared(void *owner, uint64_t at)
     f->end = f->file.size;
     f->writing = 0;
     f->done = f->before + at;
+    fetch_index_begin(f->index, &f->file, at);
     go_on(f);
 }
 
@@ -497,6 +502,9 @@ static void disk_written(void *owner, size_t n)
     struct fetch *f = owner;
     f->writing -= n < f->writing ? n : f->writing;
     f->done += n;
+    if (f->phase == PHASE_FILE) { /* else it was of another file, or the end of this one */
+        fetch_index_there(f->index, f->done - f->before);
+    }
     go_on(f);
 }
 
@@ -515,7 +523,23 @@ static void disk_finished(void *owner, bool right)
     }
     f->before += f->file.size;
     f->done = f->before;
-    next_file(f, NULL);
+    fetch_index_end(f->index, f->file.newest ? f->target->boundary : f->file.size);
+    if (f->file.newest) {
+        f->phase = PHASE_INDEX;
+    } else {
+        next_file(f, NULL);
+    }
+}
+
+/* ---- and their indexes ------------------------------------------------------------------------------------ */
+
+static void index_made(void *owner, const struct fetch_file *file, struct buf *index)
+{
+    struct fetch *f = owner;
+    fetch_disk_index(f->disk, file, index);
+    if (f->phase == PHASE_INDEX && file->newest) {
+        next_file(f, NULL);
+    }
 }
 
 static void disk_marked(void *owner)
@@ -711,6 +735,8 @@ struct fetch_progress fetch_progress(const struct fetch *f)
 static const struct fetch_disk_handler disk_handler = {
     .prepared = disk_prepared, .written = disk_written, .finished = disk_finished, .marked = disk_marked, .read = disk_read};
 
+static const struct fetch_index_handler index_handler = {.made = index_made};
+
 int fetch_open(struct env *loop, const char *data_dir, const struct fetch_handler *handler, void *owner, struct fetch **out, struct errmsg *em)
 {
     struct fetch *f = mem_new(sizeof *f);
@@ -723,6 +749,7 @@ int fetch_open(struct env *loop, const char *data_dir, const struct fetch_handle
         buf_init(&f->slots[i].data, MESSAGE_PIECE_MAX);
     }
     int rv = fetch_disk_open(loop, data_dir, &disk_handler, f, &f->disk);
+    rv = rv ? rv : fetch_index_open(loop, data_dir, &index_handler, f, &f->index);
     rv = rv ? rv : env_timer_open(loop, &f->tick, ticked);
     rv = rv ? rv : env_timer_open(loop, &f->retry, retry);
     if (rv) {
@@ -737,6 +764,7 @@ void fetch_close(struct fetch *f)
 {
     env_timer_close(&f->tick);
     env_timer_close(&f->retry);
+    fetch_index_close(f->index);
     fetch_disk_close(f->disk);
     drop_target(f);
     offer_free(&f->offer);

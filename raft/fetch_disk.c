@@ -10,6 +10,7 @@
 #include "protocol/base/check.h"
 #include "protocol/base/crc.h"
 #include "protocol/base/mem.h"
+#include "storage/filelist.h"
 #include "storage/install.h"
 
 #include <stdatomic.h>
@@ -18,15 +19,17 @@
 
 enum { BLOCK = 1 << 20, SYNC_BYTES = 16 << 20 };
 
-enum task_kind { TASK_PREPARE, TASK_WRITE, TASK_FINISH, TASK_MARK, TASK_DROP, TASK_READ };
+enum task_kind { TASK_KEEP, TASK_PREPARE, TASK_WRITE, TASK_FINISH, TASK_INDEX, TASK_MARK, TASK_DROP, TASK_READ };
 
 /* Made on the loop, done on the disk env, answered and freed on the loop. */
 struct task {
     struct env_msg msg;
     struct fetch_disk *disk;
     enum task_kind kind;
-    struct fetch_file file; /* PREPARE, READ: the name */
+    struct fetch_file file; /* PREPARE, INDEX, READ: the name */
     struct buf data;
+    struct filelist *files; /* KEEP: these, */
+    size_t from;            /* from this one on */
     uint64_t index;
     uint64_t peer, ticket, offset;
     size_t n;
@@ -228,6 +231,24 @@ static void finish(struct fetch_disk *d, struct task *t)
     }
 }
 
+static void put_index(struct fetch_disk *d, const struct task *t)
+{
+    struct errmsg em;
+    int rv = install_put_index(d->env, d->data_dir, t->file.era, t->file.name, &t->data, &em);
+    die_if(d, rv, "write the index", &em);
+}
+
+/* A file that is open goes on only if it is one of them. */
+static void keep_only(struct fetch_disk *d, const struct task *t)
+{
+    struct errmsg em;
+    size_t at;
+    if (d->handle && (!filelist_find(t->files, d->file.era, d->file.name, &at) || at < t->from)) {
+        close_file(d);
+    }
+    die_if(d, install_keep(d->env, d->data_dir, t->files, t->from, &em), "remove what is left", &em);
+}
+
 static void read_for_peer(struct fetch_disk *d, struct task *t)
 {
     struct errmsg em;
@@ -265,9 +286,11 @@ static void run(struct env_msg *msg)
     struct fetch_disk *d = t->disk;
     struct errmsg em;
     switch (t->kind) {
+    case TASK_KEEP: keep_only(d, t); break;
     case TASK_PREPARE: prepare(d, t); break;
     case TASK_WRITE: write_piece(d, t); break;
     case TASK_FINISH: finish(d, t); break;
+    case TASK_INDEX: put_index(d, t); break;
     case TASK_MARK: die_if(d, install_mark(d->env, d->data_dir, t->index, &em), "mark the directory", &em); break;
     case TASK_DROP:
         close_file(d);
@@ -311,10 +334,11 @@ static void answer(struct env_msg *msg)
         case TASK_WRITE: d->handler->written(d->owner, t->data.len); break;
         case TASK_FINISH: d->handler->finished(d->owner, !t->status); break;
         case TASK_MARK: d->handler->marked(d->owner); break;
-        case TASK_DROP: break;
+        case TASK_KEEP: case TASK_INDEX: case TASK_DROP: break;
         case TASK_READ: d->handler->read(d->owner, t->peer, t->ticket, t->status, t->data.data, t->data.len); break;
         }
     }
+    filelist_unref(t->files);
     buf_free(&t->data);
     mem_free(t);
     if (d->closed && !d->tasks) {
@@ -385,6 +409,22 @@ void fetch_disk_write(struct fetch_disk *d, struct buf *data)
 void fetch_disk_finish(struct fetch_disk *d)
 {
     post(task_new(d, TASK_FINISH));
+}
+
+void fetch_disk_index(struct fetch_disk *d, const struct fetch_file *file, struct buf *index)
+{
+    struct task *t = task_new(d, TASK_INDEX);
+    t->file = *file;
+    buf_move(&t->data, index);
+    post(t);
+}
+
+void fetch_disk_keep(struct fetch_disk *d, const struct filelist *files, size_t from)
+{
+    struct task *t = task_new(d, TASK_KEEP);
+    t->files = filelist_ref(files);
+    t->from = from;
+    post(t);
 }
 
 void fetch_disk_mark(struct fetch_disk *d, uint64_t index)

@@ -9,6 +9,7 @@
 #include "protocol/base/env.h"
 
 struct fetch_disk;
+struct filelist;
 
 struct fetch_disk_handler {
     void (*prepared)(void *owner, uint64_t at);    /* so many bytes of the file are there */
@@ -38,6 +39,10 @@ void fetch_disk_close(struct fetch_disk *disk); /* waits for what is being done 
 void fetch_disk_prepare(struct fetch_disk *disk, const struct fetch_file *file);
 void fetch_disk_write(struct fetch_disk *disk, struct buf *data); /* behind what is there; takes the content */
 void fetch_disk_finish(struct fetch_disk *disk);
+/* To be put beside a file that is there; takes the content. An empty one: there is to be none. */
+void fetch_disk_index(struct fetch_disk *disk, const struct fetch_file *file, struct buf *index);
+/* Of what an earlier attempt left only these files from `from` on are of use. */
+void fetch_disk_keep(struct fetch_disk *disk, const struct filelist *files, size_t from);
 void fetch_disk_mark(struct fetch_disk *disk, uint64_t index);
 void fetch_disk_drop(struct fetch_disk *disk); /* nothing of it is wanted */
 

@@ -1,7 +1,7 @@
 /* install.c: see install.h.
  *
- * Happy path: each file in fetch/ERA that the list names is renamed to binlog/ERA, its index is unlinked (it is made again when it is
- * wanted), the lists of names are written, then the list of files, then the checkpoint that names it: from then on it is done. What the list does not name is
+ * Happy path: each file in fetch/ERA that the list names is renamed to binlog/ERA, and its index to index/ERA (where there is none what stood there is
+ * unlinked: it is made again when it is wanted), the lists of names are written, then the list of files, then the checkpoint that names it: from then on it is done. What the list does not name is
  * unlinked afterwards by a purge, which a start goes on with.
  *
  * Failure modes: after a crash part of the files has been renamed; the rest follows. Without the mark nothing in fetch/ is used. */
@@ -20,6 +20,7 @@
 #include <string.h>
 
 #define MARK_MAGIC "HFIN"
+#define INDEX_SUFFIX ".idx"
 
 enum { MARK_SIZE = 16 };
 
@@ -133,7 +134,67 @@ int install_drop(struct env *env, const char *data_dir, struct errmsg *em)
     return rv ? rv : each_era(env, data_dir, drop_era, &place, em);
 }
 
+/* ---- what is to be put in place --------------------------------------------------------------------------- */
+
+int install_put_index(struct env *env, const char *data_dir, uint64_t era, const char *name, const struct buf *index, struct errmsg *em)
+{
+    char *dir = era_dir(data_dir, "fetch", era), *file = mem_printf("%s" INDEX_SUFFIX, name);
+    int rv = index->len ? env_replace_file(env, dir, file, index->data, index->len, em) : dirs_unlink(env, mem_printf("%s/%s", dir, file), em);
+    mem_free(dir);
+    mem_free(file);
+    return rv;
+}
+
+/* The list has the file, or that whose index it is, at or behind `from`. */
+static bool is_of(const struct filelist *files, uint64_t era, const char *name, size_t from, bool *is_index)
+{
+    size_t n = strlen(name), k = strlen(INDEX_SUFFIX), at = 0;
+    *is_index = n > k && !strcmp(name + n - k, INDEX_SUFFIX);
+    char *file = mem_printf("%.*s", (int)(*is_index ? n - k : n), name);
+    bool found = checkpoint_name_ok(file) && filelist_find(files, era, file, &at) && at >= from;
+    mem_free(file);
+    return found;
+}
+
+struct keep {
+    struct place place;
+    const struct filelist *files;
+    size_t from;
+};
+
+static int keep_era(void *arg, uint64_t era, struct errmsg *em)
+{
+    const struct keep *k = arg;
+    struct dirs_names names;
+    bool is_index;
+    char *dir = era_dir(k->place.data_dir, "fetch", era);
+    int rv = dirs_list(k->place.env, dir, &names, em);
+    for (size_t i = 0; i < names.n && !rv; i++) {
+        if (!is_of(k->files, era, names.name[i], k->from, &is_index)) {
+            rv = dirs_unlink(k->place.env, mem_printf("%s/%s", dir, names.name[i]), em);
+        }
+    }
+    dirs_names_free(&names);
+    mem_free(dir);
+    return rv;
+}
+
+int install_keep(struct env *env, const char *data_dir, const struct filelist *files, size_t from, struct errmsg *em)
+{
+    struct keep keep = {.place = {.env = env, .data_dir = data_dir}, .files = files, .from = from};
+    return each_era(env, data_dir, keep_era, &keep, em);
+}
+
 /* ---- putting in place ---------------------------------------------------------------------------------- */
+
+static int move_index(const struct place *p, uint64_t era, const char *name, struct errmsg *em)
+{
+    char *from = install_path(p->data_dir, era, name), *to = mem_printf("%s/index/%llu/%s", p->data_dir, (unsigned long long)era, name);
+    int rv = env_rename(p->env, from, to, em);
+    mem_free(from);
+    mem_free(to);
+    return rv;
+}
 
 static int move_file(const struct place *p, uint64_t era, const char *name, struct errmsg *em)
 {
@@ -141,9 +202,9 @@ static int move_file(const struct place *p, uint64_t era, const char *name, stru
     char *from = install_path(p->data_dir, era, name), *to = mem_printf("%s/binlog/%llu/%s", p->data_dir, (unsigned long long)era, name);
     int rv = dirs_unlink(p->env, index_path(index_dir, era, name), em); /* of what stood there before */
     rv = rv ? rv : env_rename(p->env, from, to, em);
+    mem_free(index_dir);
     mem_free(from);
     mem_free(to);
-    mem_free(index_dir);
     return rv;
 }
 
@@ -175,13 +236,18 @@ static int move_era(void *arg, uint64_t era, struct errmsg *em)
 {
     const struct place *p = arg;
     struct dirs_names names;
-    size_t at;
+    bool is_index;
     char *dir = era_dir(p->data_dir, "fetch", era);
     int rv = dirs_list(p->env, dir, &names, em);
     rv = rv || !names.n ? rv : make_dirs(p, era, em);
     for (size_t i = 0; i < names.n && !rv; i++) {
-        if (checkpoint_name_ok(names.name[i]) && filelist_find(p->install->files, era, names.name[i], &at)) {
+        if (is_of(p->install->files, era, names.name[i], 0, &is_index) && !is_index) {
             rv = move_file(p, era, names.name[i], em);
+        }
+    }
+    for (size_t i = 0; i < names.n && !rv; i++) { /* behind the files: a file's move takes away what stood there */
+        if (is_of(p->install->files, era, names.name[i], 0, &is_index) && is_index) {
+            rv = move_index(p, era, names.name[i], em);
         }
     }
     rv = rv || !names.n ? rv : sync_dirs(p, era, em);

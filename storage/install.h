@@ -1,6 +1,6 @@
 /* install.h: files that were fetched from another member take the place of those that are here.
  *
- * They lie in fetch/ERA/NAME, whole and synced; those that are here already do not. Once install_mark has returned, the owner may
+ * They lie in fetch/ERA/NAME, whole and synced, each with its index beside it (NAME.idx) where there is one; those that are here already do not. Once install_mark has returned, the owner may
  * decide for them (in a place of its own: a snapshot of that index), and from then on install_apply must come to its end, after a crash
  * too: at the next start, before store_open. It may be called again and again.
  *
@@ -8,6 +8,7 @@
 #ifndef HOLDFAST_STORAGE_INSTALL_H
 #define HOLDFAST_STORAGE_INSTALL_H
 
+#include "protocol/base/buf.h"
 #include "protocol/base/env.h"
 #include "protocol/base/err.h"
 
@@ -22,6 +23,12 @@ struct install {
 
 /* "data_dir/fetch/ERA/NAME", to be freed with mem_free. */
 char *install_path(const char *data_dir, uint64_t era, const char *name);
+
+/* The index of a file that lies there and will not change any more before it is put in place; an empty one: there is to be none. */
+int install_put_index(struct env *env, const char *data_dir, uint64_t era, const char *name, const struct buf *index, struct errmsg *em);
+
+/* Removes from fetch/ what is not one of these files from `from` on, or of their indexes: what lies there would take a place. */
+int install_keep(struct env *env, const char *data_dir, const struct filelist *files, size_t from, struct errmsg *em);
 
 /* Makes fetch/ and what is in it durable, and says that it is whole: for this index. */
 int install_mark(struct env *env, const char *data_dir, uint64_t index, struct errmsg *em);

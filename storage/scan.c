@@ -2,7 +2,9 @@
  *
  * Happy path: the format description is read first, wherever the walk begins; then each event is measured,
  * its checksum checked, its place in the file compared with what it says itself, and the transaction tracker
- * fed. Failure modes: what cannot be is E_CORRUPT with path and offset; a file that ends inside an event or
+ * fed. Of a file that still grows an event that is not all there yet is left for later.
+ *
+ * Failure modes: what cannot be is E_CORRUPT with path and offset; a file that ends inside an event or
  * (`to` is a boundary) inside a transaction too. */
 #include "storage/scan.h"
 
@@ -14,13 +16,14 @@
 
 #include <string.h>
 
-enum { WINDOW = 256 * 1024 };
+enum { WINDOW = 256 * 1024, NOT_YET = 1 };
 
 struct scan {
     struct env_file *file;
     char *path;
     struct index_builder *builder;
     uint64_t at, to;
+    bool grows; /* beyond `to` */
     struct buf window; /* bytes from `window_at` on */
     uint64_t window_at;
     struct event_format format;
@@ -54,15 +57,16 @@ static int bytes_at(struct scan *s, size_t n, const uint8_t **bytes, struct errm
     return rv;
 }
 
+/* NOT_YET: the file grows, and that much of it is not there. */
 static int load(struct scan *s, struct event_header *h, const uint8_t **event, struct errmsg *em)
 {
     if (s->to - s->at < EVENT_HEADER_SIZE) {
-        return err_set(em, E_CORRUPT, "no event fits in %llu bytes", (unsigned long long)(s->to - s->at));
+        return s->grows ? NOT_YET : err_set(em, E_CORRUPT, "no event fits in %llu bytes", (unsigned long long)(s->to - s->at));
     }
     int rv = bytes_at(s, EVENT_HEADER_SIZE, event, em);
     rv = rv ? rv : event_peek(*event, EVENT_HEADER_SIZE, h, em);
     if (!rv && h->size > s->to - s->at) {
-        rv = err_set(em, E_CORRUPT, "an event of %lu bytes does not fit in %llu", (unsigned long)h->size,
+        rv = s->grows ? NOT_YET : err_set(em, E_CORRUPT, "an event of %lu bytes does not fit in %llu", (unsigned long)h->size,
                      (unsigned long long)(s->to - s->at));
     }
     return rv ? rv : bytes_at(s, h->size, event, em);
@@ -90,6 +94,9 @@ static int step(struct scan *s, struct errmsg *em)
     struct event_header h;
     const uint8_t *event = NULL;
     int rv = load(s, &h, &event, em);
+    if (rv == NOT_YET) {
+        return rv;
+    }
     rv = rv ? rv : look_at(s, &h, event, em);
     int where = rv ? rv : txn_feed(&s->txn, &s->format, event, h.size, em);
     if (where < 0) {
@@ -116,10 +123,10 @@ int scan_step(struct scan *s, uint64_t bytes, struct errmsg *em)
     while (s->at < until) {
         int rv = step(s, em);
         if (rv) {
-            return rv;
+            return rv == NOT_YET ? 0 : rv;
         }
     }
-    if (s->at == s->to && txn_is_open(&s->txn)) {
+    if (s->at == s->to && !s->grows && txn_is_open(&s->txn)) {
         return err_set(em, E_CORRUPT, "%s ends inside a transaction", s->path);
     }
     return s->at < s->to;
@@ -209,6 +216,12 @@ void scan_close(struct scan *s)
         mem_free(s->path);
         mem_free(s);
     }
+}
+
+void scan_grow(struct scan *s, uint64_t to, bool grows)
+{
+    s->to = to > s->to ? to : s->to;
+    s->grows = grows;
 }
 
 uint64_t scan_at(const struct scan *s)

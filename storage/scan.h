@@ -19,6 +19,10 @@ void scan_close(struct scan *scan); /* NULL is fine */
 /* 1: more is left, 0: done, E_CORRUPT and others with file and offset. `bytes` more, or a little beyond. */
 int scan_step(struct scan *scan, uint64_t bytes, struct errmsg *em);
 
+/* The file has grown, up to `to`. If it goes on growing, an event that is not all there is no damage: scan_step says 0 in front of it, and goes on
+ * from there when there is more. */
+void scan_grow(struct scan *scan, uint64_t to, bool grows);
+
 uint64_t scan_at(const struct scan *scan);
 uint64_t scan_events(const struct scan *scan);
 uint32_t scan_sum(const struct scan *scan); /* CRC32C of all bytes so far, when they were looked at from 4 on */

@@ -1,10 +1,11 @@
-/* test_install: files that were fetched take the place of those that are here; whatever happens in the middle is mended at the next start;
+/* test_install: files that were fetched take the place of those that are here, with their indexes; whatever happens in the middle is mended at the next start;
  * readers go on in the file that has grown, or are told that what they need is gone. */
 #include "storage/install.h"
 
 #include "protocol/base/buf.h"
 #include "protocol/base/mem.h"
 #include "storage/filelist.h"
+#include "storage/index_ahead.h"
 #include "storage/reader.h"
 #include "storage/store.h"
 #include "tests/unit/binlogs.h"
@@ -107,6 +108,32 @@ static int put_fetched(struct env *env, const char *dir, size_t first, struct er
     return rv ? rv : put_fetched_file(env, dir, NEWEST, middle(files[NEWEST]), em);
 }
 
+/* As it is made while the file comes. */
+static int put_index(struct env *env, const char *dir, size_t i, uint64_t size, struct errmsg *em)
+{
+    struct buf index;
+    bool sealed = i < NEWEST;
+    char *path = install_path(dir, era_of(i), files[i]->name);
+    struct index_ahead *a = index_ahead_new(env, path, era_of(i), files[i]->name, lives_options.index_step, lives_options.index_block);
+    buf_init(&index, INDEX_MAX);
+    int rv = index_ahead_step(a, size, UINT64_MAX, em);
+    rv = rv ? rv : index_ahead_end(a, sealed ? size : binlog_boundary(files[i], size), size, sealed, &index, em);
+    rv = rv ? rv : install_put_index(env, dir, era_of(i), files[i]->name, &index, em);
+    buf_free(&index);
+    index_ahead_free(a);
+    mem_free(path);
+    return rv;
+}
+
+static int put_indexes(struct env *env, const char *dir, struct errmsg *em)
+{
+    int rv = 0;
+    for (size_t i = PART; i < NEWEST && !rv; i++) {
+        rv = put_index(env, dir, i, files[i]->n, em);
+    }
+    return rv ? rv : put_index(env, dir, NEWEST, middle(files[NEWEST]), em);
+}
+
 static void prepare(const char *dir)
 {
     struct env *loop = test_env_new(1);
@@ -184,6 +211,7 @@ static bool installed;
 static int fetch(struct telling *t, struct errmsg *em)
 {
     int rv = put_fetched(t->loop, t->dir, PART, em);
+    rv = rv ? rv : put_indexes(t->loop, t->dir, em);
     rv = rv ? rv : install_mark(t->loop, t->dir, INDEX, em);
     rv = rv ? rv : env_replace_file(t->loop, t->dir, "decided", "yes", 3, em);
     if (!rv) {
@@ -236,6 +264,19 @@ static bool is_gone(struct env *env, const char *dir, const char *what)
     return !there;
 }
 
+/* Indexes of fetched files that nobody made again; a loss of power may take one away, and leaves no wrong one. */
+static bool indexes_came_along(struct env *env, const char *dir)
+{
+    bool right = true;
+    for (size_t i = PART; i < NEWEST; i++) {
+        char *path = mem_printf("index/%u/%s.idx", (unsigned)era_of(i), files[i]->name), *left = mem_printf("fetch/%u/%s.idx", (unsigned)era_of(i), files[i]->name);
+        right = right && (!binlog_is_there(env, dir, path) || binlog_index_same(env, dir, era_of(i), files[i], &lives_options, true)) && is_gone(env, dir, left);
+        mem_free(path);
+        mem_free(left);
+    }
+    return right;
+}
+
 /* The first file is gone, the others hold what they should; nothing is left of the fetching. */
 static bool as_it_should(struct env *env, const char *dir)
 {
@@ -245,7 +286,7 @@ static bool as_it_should(struct env *env, const char *dir)
         right = right && binlog_same(env, dir, era_of(i), files[i]) && is_gone(env, dir, fetched);
         mem_free(fetched);
     }
-    right = right && binlog_index_same(env, dir, era_of(NEWEST), files[NEWEST], &lives_options, true) &&
+    right = right && indexes_came_along(env, dir) && binlog_index_same(env, dir, era_of(NEWEST), files[NEWEST], &lives_options, true) &&
             binlog_index_same(env, dir, era_of(N - 1), files[N - 1], &lives_options, false);
     right = right && binlog_names_are(env, dir, 1, "./mysql-bin.000002\n./mysql-bin.000003\n") &&
             binlog_names_are(env, dir, 2, "./mysql-bin.000001\n./mysql-bin.000002\n./mysql-bin.000003\n");
@@ -299,6 +340,77 @@ static void what_is_only_marked_is_not_used(void)
     UNIT_TRUE(!binlog_is_there(loop, dir, "fetch/2/mysql-bin.000001"));
     UNIT_UINT(test_env_open_files(loop), 0);
     test_env_free(loop);
+    mem_free(dir);
+    drop_files();
+}
+
+/* ---- what lies in fetch/ ------------------------------------------------------------------------------- */
+
+/* With its index a file is not looked at when it is put in place: that takes as long as the file is large. */
+static void with_its_index_a_file_is_not_read(void)
+{
+    load_files();
+    for (unsigned with = 0; with < 2; with++) {
+        const struct store_damage *damages;
+        struct env_file *f;
+        uint64_t last;
+        bool done = false;
+        char *dir = binlog_dir(with ? "install-index" : "install-no-index");
+        struct env *loop = test_env_new(1);
+        struct store *store = binlog_store_with(loop, dir, &lives_options);
+        struct install in = install_from(1);
+        put_prefix(store, &last);
+        test_env_run(loop);
+        UNIT_INT(put_fetched(loop, dir, PART, NULL), 0);
+        UNIT_INT(with ? put_indexes(loop, dir, NULL) : 0, 0);
+        char *path = install_path(dir, era_of(NEWEST), files[NEWEST]->name);
+        uint64_t at = files[NEWEST]->events[3].start + 25; /* who looks at it finds it damaged */
+        uint8_t wrong = (uint8_t)~files[NEWEST]->bytes[at];
+        UNIT_REQUIRE(env_open(loop, path, ENV_WRITE, &f, NULL) == 0 && env_pwrite(f, &wrong, 1, at, NULL) == 0);
+        env_close(f);
+        UNIT_REQUIRE(install_mark(loop, dir, INDEX, NULL) == 0);
+        store_install(store, &in, note, &done);
+        test_env_run(loop);
+        UNIT_TRUE(done);
+        UNIT_UINT(store_damages(store, &damages), with ? 0 : 1);
+        UNIT_TRUE(binlog_is_there(loop, dir, "index/2/mysql-bin.000001.idx") == with); /* the sealed one's, before anybody reads it */
+        binlog_store_close(loop, store);
+        filelist_unref(in.files);
+        test_env_free(loop);
+        mem_free(path);
+        mem_free(dir);
+    }
+    drop_files();
+}
+
+/* What an earlier attempt left of a file that has come by another way would take its place. */
+static void what_is_not_fetched_now_is_removed(void)
+{
+    struct errmsg em;
+    struct buf none;
+    load_files();
+    char *dir = binlog_dir("install-keep");
+    struct env *env = test_env_new(1);
+    struct install in = install_from(1);
+    UNIT_INT(put_fetched(env, dir, 0, NULL), 0);
+    UNIT_INT(put_indexes(env, dir, NULL), 0);
+    UNIT_INT(env_replace_file(env, dir, "fetch/2/mysql-bin.000009", "old", 3, &em), 0);
+    UNIT_INT(env_replace_file(env, dir, "fetch/1/mysql-bin.000001.idx", "old", 3, &em), 0);
+    UNIT_INT(env_replace_file(env, dir, "fetch/2/mysql-bin.000002.idx.tmp", "old", 3, &em), 0);
+    UNIT_INT(install_keep(env, dir, in.files, 1, &em), 0); /* files 2 to NEWEST of the six */
+    for (size_t i = 0; i <= NEWEST; i++) {
+        char *file = mem_printf("fetch/%u/%s", (unsigned)era_of(i), files[i]->name), *index = mem_printf("%s.idx", file);
+        UNIT_TRUE(binlog_is_there(env, dir, file) == (i >= 2));
+        UNIT_TRUE(binlog_is_there(env, dir, index) == (i >= 2));
+        mem_free(file);
+        mem_free(index);
+    }
+    UNIT_TRUE(!binlog_is_there(env, dir, "fetch/2/mysql-bin.000009") && !binlog_is_there(env, dir, "fetch/2/mysql-bin.000002.idx.tmp"));
+    buf_init(&none, 16);
+    UNIT_INT(install_put_index(env, dir, era_of(PART), files[PART]->name, &none, &em), 0); /* there is to be none */
+    UNIT_TRUE(!binlog_is_there(env, dir, "fetch/1/mysql-bin.000003.idx") && binlog_is_there(env, dir, "fetch/1/mysql-bin.000003"));
+    filelist_unref(in.files);
+    test_env_free(env);
     mem_free(dir);
     drop_files();
 }
@@ -433,4 +545,5 @@ static void a_reader_whose_file_is_gone_is_told(void)
 }
 
 UNIT_MAIN("install", UNIT_TEST(a_crash_anywhere_is_mended), UNIT_TEST(a_failed_call_is_said_and_mended),
-          UNIT_TEST(what_is_only_marked_is_not_used), UNIT_TEST(a_reader_goes_on_in_the_file_that_has_grown), UNIT_TEST(a_reader_whose_file_is_gone_is_told))
+          UNIT_TEST(what_is_only_marked_is_not_used), UNIT_TEST(with_its_index_a_file_is_not_read),
+          UNIT_TEST(what_is_not_fetched_now_is_removed), UNIT_TEST(a_reader_goes_on_in_the_file_that_has_grown), UNIT_TEST(a_reader_whose_file_is_gone_is_told))
