@@ -325,13 +325,19 @@ static int io_init(struct raft_io *io, raft_id id, const char *address)
     return 0;
 }
 
+/* libraft lets the only voter lead at once, in the term that is stored. A standby may have entries of that term that were lost here, unwritten, and would
+ * take what follows for their continuation: so it is another term. */
+static void begin_term_alone(struct rio *rio)
+{
+    io_set_term(&rio->io, vote_term(rio->vote) + 1);
+    io_set_vote(&rio->io, ((const struct raft *)rio->io.data)->id);
+}
+
 static int io_load(struct raft_io *io, raft_term *term, raft_id *voted_for, struct raft_snapshot **snapshot,
                    raft_index *start_index, struct raft_entry *entries[], size_t *n_entries)
 {
     struct rio *rio = rio_of(io);
     struct wal_found *found = &rio->found;
-    *term = vote_term(rio->vote);
-    *voted_for = vote_for(rio->vote);
     *snapshot = rio->has_snapshot ? rio_snapshot_for_raft(&rio->snapshot) : NULL;
     *start_index = found->n ? found->first : rio->next_index;
     *n_entries = found->n;
@@ -353,6 +359,11 @@ static int io_load(struct raft_io *io, raft_term *term, raft_id *voted_for, stru
         found->records[i].data = NULL;
     }
     wal_found_free(found);
+    if (rio_leads_alone(rio) && !MUTATED(ALONE)) {
+        begin_term_alone(rio);
+    }
+    *term = vote_term(rio->vote);
+    *voted_for = vote_for(rio->vote);
     return 0;
 }
 

@@ -129,6 +129,20 @@ static uint64_t committed_change(const struct rio *rio, uint64_t commit)
     return at;
 }
 
+bool rio_leads_alone(const struct rio *rio)
+{
+    const struct raft *raft = rio->io.data;
+    struct raft_configuration configuration;
+    uint64_t at;
+    if (!before(rio, UINT64_MAX, &configuration, &at)) {
+        return false;
+    }
+    const struct raft_server *self = configuration_find(&configuration, raft->id);
+    bool alone = self && self->role == RAFT_VOTER && configuration_voters(&configuration) == 1;
+    raft_configuration_close(&configuration);
+    return alone;
+}
+
 void rio_change_started(struct rio *rio)
 {
     struct raft *raft = rio->io.data;

@@ -126,6 +126,7 @@ void rio_log_append(struct rio *rio, uint64_t index, uint64_t term, unsigned sho
 void rio_log_truncate(struct rio *rio, uint64_t index);
 void rio_log_covered(struct rio *rio, uint64_t index); /* by a snapshot */
 void rio_log_free(struct rio *rio);
+bool rio_leads_alone(const struct rio *rio); /* the only voter of the log as it is */
 void rio_change_installed(struct rio *rio, bool installed); /* a snapshot is stored, in place of the log or not */
 void rio_change_before(struct rio *rio, const struct raft_append_entries *a); /* before libraft gets it */
 

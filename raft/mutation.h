@@ -15,6 +15,7 @@
     X(NOOP_CUT, 64, "an unfinished transaction is not cut")                                                                \
     X(INCARNATION, 128, "older incarnations of a member are admitted")                                                     \
     X(TICK_DRAIN, 256, "a follower may become candidate while its appends are in flight")                                  \
+    X(ALONE, 512, "the only voter leads on in its old term after a start")                                                 \
     X(SEND_ERROR, 1024, "an append that could not be sent ends with an error")                                             \
     X(COMPACTED, 2048, "entries that are committed here are not left out of an append")                                    \
     X(WAKE, 4096, "an election waits for its timeout when the leader is dead or silent")                                   \

@@ -9,10 +9,25 @@
 #include <inttypes.h>
 #include <string.h>
 
+/* It ended because the others do not want it (any more): its disk had no part in that. */
+static bool is_refused(struct sim_host *host)
+{
+    static const char *const reasons[] = {"was removed from cluster", "was replaced", "has less than it acknowledged", "is empty but cluster"};
+    for (size_t i = 0; i < sizeof reasons / sizeof *reasons; i++) {
+        if (strstr(sim_last_words(host), reasons[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void cluster_bad_disk(struct world *w)
 {
     size_t i = cluster_any_node(w);
     struct sim_host *host = w->node_hosts[i];
+    if (w->nodes[i].lost) { /* given up already */
+        return;
+    }
     const struct fault_kind *kind = &fault_kinds[rng_below(w->rng, fault_kinds_n)];
     const char *file = rng_chance(w->rng, 30) ? NULL : fault_files[rng_below(w->rng, fault_files_n)];
     uint64_t k = rng_between(w->rng, 1, file ? 3 : 40);
@@ -48,6 +63,9 @@ void cluster_rot(struct world *w)
     size_t i = cluster_any_node(w);
     struct sim_host *host = w->node_hosts[i];
     struct rot rot;
+    if (w->nodes[i].lost) {
+        return;
+    }
     if (rng_chance(w->rng, 50)) {
         sim_stop(host);
         world_run(w, 2 * ENV_S);
@@ -61,7 +79,9 @@ void cluster_rot(struct world *w)
     sim_forget_words(host);
     cluster_start_again(w, i);
     world_run(w, rng_between(w->rng, 100 * ENV_MS, 4 * ENV_S));
-    if (rot.done && !sim_host_process(host)) {
+    if (rot.done && !sim_host_process(host) && is_refused(host)) {
+        rot_mend(host, &rot);
+    } else if (rot.done && !sim_host_process(host)) {
         rot_check_refusal(host, &rot);
         w->refusals++;
         if (!rot_mend(host, &rot)) {

@@ -530,16 +530,8 @@ void cluster_misfortune(struct world *w)
     case 14: leader_is_killed(w); break;
     case 15:
     case 16: switchover(w); break;
-    case 17:
-    case 18: /* a node that is removed ends, too */
-        if (w->members) {
-            one_node(w);
-        } else if (kind == 17) {
-            cluster_bad_disk(w);
-        } else {
-            cluster_rot(w);
-        }
-        break;
+    case 17: cluster_bad_disk(w); break;
+    case 18: cluster_rot(w); break;
     case 23:
         if (w->members) {
             one_node(w);
