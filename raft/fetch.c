@@ -589,12 +589,11 @@ static void retry(struct env_timer *timer)
     send_answers(f);
 }
 
-static void answer(struct fetch *f, uint64_t peer, const struct message_piece *p)
+static void answer_frame(struct fetch *f, uint64_t peer, struct buf *frame)
 {
     struct answer *a = mem_new(sizeof *a);
     a->peer = peer;
-    buf_init(&a->frame, MESSAGE_HEAD + MESSAGE_PIECE_MAX + 64);
-    message_piece_put(&a->frame, p);
+    buf_move(&a->frame, frame);
     *f->answers_tail = a;
     f->answers_tail = &a->next;
     f->n_answers++;
@@ -603,13 +602,24 @@ static void answer(struct fetch *f, uint64_t peer, const struct message_piece *p
     }
 }
 
-static void disk_read(void *owner, uint64_t peer, uint64_t ticket, int status, const uint8_t *data, size_t n)
+static void answer(struct fetch *f, uint64_t peer, const struct message_piece *p)
+{
+    struct buf frame;
+    buf_init(&frame, MESSAGE_HEAD + MESSAGE_PIECE_MAX + 64);
+    message_piece_put(&frame, p);
+    answer_frame(f, peer, &frame);
+}
+
+static void disk_read(void *owner, uint64_t peer, uint64_t ticket, int status, struct buf *frame)
 {
     struct fetch *f = owner;
-    struct message_piece p = {.ticket = ticket, .data = data, .n = n};
     f->n_reading--;
-    p.status = status == E_NOTFOUND ? PIECE_GONE : status || !n ? PIECE_LATER : PIECE_HERE;
-    answer(f, peer, &p);
+    if (frame->len) {
+        answer_frame(f, peer, frame);
+    } else {
+        struct message_piece p = {.ticket = ticket, .status = status == E_NOTFOUND ? PIECE_GONE : PIECE_LATER};
+        answer(f, peer, &p);
+    }
 }
 
 static void answer_manifest(struct fetch *f, uint64_t peer, const struct message_fetch *q)

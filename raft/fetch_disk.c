@@ -10,6 +10,7 @@
 #include "protocol/base/check.h"
 #include "protocol/base/crc.h"
 #include "protocol/base/mem.h"
+#include "raft/message.h"
 #include "storage/filelist.h"
 #include "storage/install.h"
 
@@ -17,7 +18,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { BLOCK = 1 << 20, SYNC_BYTES = 16 << 20 };
+enum { BLOCK = 1 << 20, SYNC_BYTES = 4 << 20 /* commits of others may wait behind them on the same disk */ };
 
 enum task_kind { TASK_KEEP, TASK_PREPARE, TASK_WRITE, TASK_FINISH, TASK_INDEX, TASK_MARK, TASK_DROP, TASK_READ };
 
@@ -267,9 +268,13 @@ static void read_for_peer(struct fetch_disk *d, struct task *t)
         }
     }
     if (!t->status) {
-        buf_reserve(&t->data, t->n);
-        t->status = t->data.err ? t->data.err : env_pread(d->serving, t->data.data, t->n, t->offset, &got, &em);
-        t->data.len = t->status ? 0 : got;
+        uint8_t *to = message_piece_room(&t->data, t->ticket, t->n);
+        t->status = to ? env_pread(d->serving, to, t->n, t->offset, &got, &em) : t->data.err;
+        if (!t->status && got) {
+            message_piece_filled(&t->data, got); /* its sum is made here: the loop has others to serve */
+        } else {
+            buf_reset(&t->data);
+        }
     }
     if (d->serving && got < t->n) { /* another one may have taken its place */
         env_close(d->serving);
@@ -335,7 +340,7 @@ static void answer(struct env_msg *msg)
         case TASK_FINISH: d->handler->finished(d->owner, !t->status); break;
         case TASK_MARK: d->handler->marked(d->owner); break;
         case TASK_KEEP: case TASK_INDEX: case TASK_DROP: break;
-        case TASK_READ: d->handler->read(d->owner, t->peer, t->ticket, t->status, t->data.data, t->data.len); break;
+        case TASK_READ: d->handler->read(d->owner, t->peer, t->ticket, t->status, &t->data); break;
         }
     }
     filelist_unref(t->files);

@@ -16,8 +16,8 @@ struct fetch_disk_handler {
     void (*written)(void *owner, size_t n);
     void (*finished)(void *owner, bool right);     /* wrong: what was there is gone; it is to be prepared again */
     void (*marked)(void *owner);                   /* all that is there is durable, and marked */
-    /* The answer to fetch_disk_read: n bytes, or why there are none (E_NOTFOUND). */
-    void (*read)(void *owner, uint64_t peer, uint64_t ticket, int status, const uint8_t *data, size_t n);
+    /* The answer to fetch_disk_read: a message with the piece, to be taken; or why there is none (E_NOTFOUND), and it is empty. */
+    void (*read)(void *owner, uint64_t peer, uint64_t ticket, int status, struct buf *frame);
 };
 
 /* A file as it will be, and what is known of its beginning. */

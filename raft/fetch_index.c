@@ -70,6 +70,7 @@ static void begin(struct fetch_index *x, const struct task *t)
         mem_free(path);
     }
     x->file = t->file;
+    index_ahead_trust(x->ahead, t->file.sum != 0);
     if (on && index_ahead_again(x->ahead, &em)) {
         give_up(x, em.text);
     }

@@ -455,6 +455,20 @@ void message_piece_put(struct buf *b, const struct message_piece *p)
     message_end(b, begin);
 }
 
+uint8_t *message_piece_room(struct buf *b, uint64_t ticket, size_t n)
+{
+    message_begin(b, MESSAGE_PIECE);
+    buf_u64(b, ticket);
+    buf_u8(b, PIECE_HERE);
+    return buf_reserve(b, n);
+}
+
+void message_piece_filled(struct buf *b, size_t n)
+{
+    b->len += n;
+    message_end(b, 0);
+}
+
 int message_piece_get(struct cur *c, struct message_piece *p)
 {
     p->ticket = cur_u64(c);

@@ -159,6 +159,9 @@ struct message_piece {
 
 void message_fetch_put(struct buf *b, const struct message_fetch *f); /* whole frames */
 int message_fetch_get(struct cur *body, struct message_fetch *f);
+/* The same in two steps, for bytes that are read into their place: the room for n of them (NULL: none), then how many there are. */
+uint8_t *message_piece_room(struct buf *b, uint64_t ticket, size_t n);
+void message_piece_filled(struct buf *b, size_t n);
 void message_piece_put(struct buf *b, const struct message_piece *p);
 int message_piece_get(struct cur *body, struct message_piece *p);
 void message_raft_free(struct raft_message *m);

@@ -21,6 +21,7 @@ struct index_ahead {
     struct scan *scan; /* NULL: not begun */
     struct buf head;   /* of the index; the builder has what follows */
     uint64_t boundary;
+    bool trusted;
 };
 
 struct index_ahead *index_ahead_new(struct env *env, const char *path, uint64_t era, const char *name, uint32_t step, uint32_t block)
@@ -49,6 +50,11 @@ void index_ahead_free(struct index_ahead *a)
     }
 }
 
+void index_ahead_trust(struct index_ahead *a, bool trust)
+{
+    a->trusted = trust;
+}
+
 uint64_t index_ahead_boundary(const struct index_ahead *a)
 {
     return a->boundary;
@@ -62,6 +68,9 @@ int index_ahead_step(struct index_ahead *a, uint64_t there, uint64_t bytes, stru
     }
     int rv = a->scan ? 0 : scan_open(a->env, a->path, a->builder, from, there, &a->scan, em);
     if (!rv) {
+        if (a->trusted) {
+            scan_trust(a->scan);
+        }
         scan_grow(a->scan, there, true);
         rv = scan_step(a->scan, bytes, em);
     }

@@ -12,6 +12,8 @@
 struct index_ahead;
 
 struct index_ahead *index_ahead_new(struct env *env, const char *path, uint64_t era, const char *name, uint32_t step, uint32_t block);
+/* The file is compared with its sum before the index is used: its events are not looked at one by one. */
+void index_ahead_trust(struct index_ahead *a, bool trust);
 void index_ahead_free(struct index_ahead *a); /* NULL is fine */
 
 /* So much of the file is there, and stays. 1: more can be done with it, 0: not now. On an error it is of no use any more. */

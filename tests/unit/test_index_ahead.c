@@ -205,6 +205,13 @@ static void damage_has_no_index(void)
     UNIT_INT(rv, E_CORRUPT);
     close_rig(&r);
 
+    open_rig(&r, dir, 0); /* somebody else looks for damage */
+    r.b->bytes[r.b->n - 10] ^= 1;
+    index_ahead_trust(r.ahead, true);
+    come(&r, r.b->bytes, r.b->n, 1000);
+    UNIT_INT(index_ahead_step(r.ahead, r.b->n, UINT64_MAX, &em), 0);
+    close_rig(&r);
+
     open_rig(&r, dir, 0); /* sealed where no transaction ends, or where no event does */
     buf_init(&out, INDEX_MAX);
     come(&r, r.b->bytes, r.b->txns[1].end - 1, 100);

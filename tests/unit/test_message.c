@@ -258,6 +258,14 @@ static void pieces_come_back(void)
     body = body_of(MESSAGE_PIECE);
     UNIT_INT(message_piece_get(&body, &q), 0);
     UNIT_TRUE(q.ticket == 3 && q.status == PIECE_HERE && q.n == 5 && !memcmp(q.data, "bytes", 5));
+    begin(); /* fewer came than there was room for */
+    uint8_t *to = message_piece_room(&frame, 4, 500);
+    UNIT_REQUIRE(to != NULL);
+    memcpy(to, "other bytes", 11);
+    message_piece_filled(&frame, 11);
+    body = body_of(MESSAGE_PIECE);
+    UNIT_INT(message_piece_get(&body, &q), 0);
+    UNIT_TRUE(q.ticket == 4 && q.status == PIECE_HERE && q.n == 11 && !memcmp(q.data, "other bytes", 11));
 }
 
 static void hello_comes_back(void)
