@@ -216,6 +216,7 @@ static int make_dirs(const struct place *p, uint64_t era, struct errmsg *em)
     for (size_t i = 0; i < 2 && !rv; i++) {
         char *dir = mem_printf("%s/%s", p->data_dir, parts[i]), *name = mem_printf("%llu", (unsigned long long)era);
         rv = env_make_dir(p->env, dir, name, em);
+        rv = rv ? rv : env_sync_dir(p->env, dir, em); /* it may be there since a moment before a crash */
         mem_free(dir);
         mem_free(name);
     }
