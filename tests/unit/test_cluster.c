@@ -22,6 +22,7 @@ struct rig {
     uint64_t transactions;   /* acknowledged */
     unsigned left, leading, settled, restarts;
     uint64_t highest_snapshot;
+    uint64_t term; /* of the last life that led */
     bool alive;
 };
 
@@ -114,6 +115,10 @@ static void on_leading(void *owner, bool leading)
         return;
     }
     life->rig->leading++;
+    if (cluster_term(life->cluster) <= life->rig->term) { /* another member may have entries of it that were lost here */
+        sim_fail(life->rig->sim, "it leads again in term %llu", (unsigned long long)life->rig->term);
+    }
+    life->rig->term = cluster_term(life->cluster);
     check_state(life);
     if (state_file(cluster_state(life->cluster))) {
         propose_next(life);
