@@ -128,6 +128,18 @@ static bool nothing_lives(void *arg)
     return sim->going == 0;
 }
 
+/* What the slowest thread is busy with may take long yet: a large write on a slow disk. */
+static uint64_t busy_for(const struct sim *sim)
+{
+    uint64_t end = sim->now;
+    for (const struct sim_process *p = sim->processes; p; p = p->next) {
+        for (size_t i = 0; i < p->n_envs && !p->abandoned; i++) {
+            end = p->envs[i]->clock > end ? p->envs[i]->clock : end;
+        }
+    }
+    return end - sim->now;
+}
+
 /* Memory of processes that ended by env_fatal cannot be freed by anybody; it stays reachable from here. */
 static void keep_for_ever(struct sim *sim)
 {
@@ -142,7 +154,7 @@ void sim_free(struct sim *sim)
     for (size_t i = 0; i < sim->n_hosts; i++) {
         sim_crash(sim->hosts[i], SIM_KILL);
     }
-    if (!sim_run_until(sim, nothing_lives, sim, GHOST_SECONDS * ENV_S)) {
+    if (!sim_run_until(sim, nothing_lives, sim, busy_for(sim) + GHOST_SECONDS * ENV_S)) {
         for (const struct sim_process *p = sim->processes; p; p = p->next) {
             if (!p->abandoned) {
                 sim_fail(sim, "%s#%u was told to free everything and does not end", p->host->name,
