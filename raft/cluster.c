@@ -23,6 +23,7 @@ enum { PATH_BYTES = 4096, WAL_BLOCK = 4096 };
 #define SNAPSHOT_BYTES (16ull << 20)
 #define KEEP_BYTES (64ull << 20) /* of log for a member that is behind, it is in memory as well; who lacks more fetches files */
 #define OFFER_MS 1000             /* from one offer of a snapshot to the next */
+#define RENEW_MS 1000             /* from one attempt to have a new manifest to the next */
 
 /* ---- proposals ---- */
 
@@ -161,6 +162,27 @@ static void look_for_leader(struct cluster *c)
     }
 }
 
+/* A snapshot would have members that nobody agreed on. */
+static bool change_is_open(const struct cluster *c)
+{
+    return !MUTATED(CHANGE_SNAPSHOT) && (c->raft.configuration_uncommitted_index || c->raft.configuration_index > raft_last_applied((struct raft *)(uintptr_t)&c->raft) + 1);
+}
+
+/* libraft looks whether a snapshot is due when it has applied something. Who fetches by a manifest that names what is gone waits for that: so where
+ * nothing is written, an entry that changes nothing (a NOOP, while no transaction is open). */
+static void renew_manifest(struct cluster *c)
+{
+    uint64_t now = env_now(c->loop);
+    if (c->state->boundary != c->state->file.size || c->raft.snapshot.pending.term || change_is_open(c) || now < c->renewed_at + RENEW_MS * ENV_MS) {
+        return;
+    }
+    struct buf b;
+    c->renewed_at = now;
+    buf_init(&b, ENTRY_MAX);
+    entry_noop(&b);
+    cluster_propose(c, &b, NULL, NULL);
+}
+
 /* Libraft may have changed role or committed: looks, and goes on. Never inside libraft. */
 static void pump(struct cluster *c)
 {
@@ -194,6 +216,9 @@ static void pump(struct cluster *c)
     }
     if ((c->in_flight && !MUTATED(PACE)) || cluster_members_changing(c) || cluster_members_begin(c)) {
         return;
+    }
+    if (c->manifest_old && c->leading && !c->first) {
+        renew_manifest(c);
     }
     if (c->first && !c->raft.transfer) { /* while the lead is handed over libraft takes nothing */
         struct proposal *p = c->first;
@@ -309,12 +334,6 @@ static uint64_t first_to_keep(struct cluster *c)
     return keep < applied ? keep : applied;
 }
 
-/* A snapshot would have members that nobody agreed on. */
-static bool change_is_open(const struct cluster *c)
-{
-    return !MUTATED(CHANGE_SNAPSHOT) && (c->raft.configuration_uncommitted_index || c->raft.configuration_index > raft_last_applied((struct raft *)(uintptr_t)&c->raft) + 1);
-}
-
 /* When enough bytes came in, the next look of libraft takes a snapshot. */
 static void count_for_snapshot(struct cluster *c, size_t n)
 {
@@ -361,8 +380,9 @@ static int fsm_apply(struct raft_fsm *fsm, const struct raft_buffer *buf, void *
     }
     give_to_store(c, index, &effect);
     size_t raw = effect.events.unpacked ? buf->len - effect.events.packed + effect.events.n : buf->len;
-    if (effect.purge) { /* a snapshot at once: who fetches by an older manifest asks for files that are gone */
+    if (effect.purge || effect.reset || (effect.cut && !MUTATED(CUT_MANIFEST))) { /* a snapshot at once: the last one's manifest names what is gone */
         c->bytes_since += c->snapshot_bytes;
+        c->manifest_old = true;
     }
     count_for_snapshot(c, raw); /* what waits for storage is unpacked */
     c->log_bytes.raw += raw;
@@ -393,6 +413,7 @@ static int fsm_snapshot(struct raft_fsm *fsm, struct raft_buffer *bufs[], unsign
         return RAFT_BUSY; /* the next entry asks again */
     }
     set_trailing(c);
+    c->manifest_old = false;
     buf_init(&b, SNAPSHOT_DATA_MAX);
     state_encode(c->state, &b);
     *bufs = raft_malloc(sizeof **bufs);

@@ -85,6 +85,8 @@ struct cluster {
     uint64_t leaderless_since;
     uint64_t snapshot_bytes, keep_bytes;
     uint64_t bytes_since, entries_since; /* the last snapshot */
+    bool manifest_old;                   /* it names bytes that have been cut, or purged, since */
+    uint64_t renewed_at;
     struct { /* how much log there is behind an index, at each snapshot; a ring */
         uint64_t index, bytes;
     } marks[KEEP_MARKS];

@@ -4,8 +4,9 @@
  * in turn, a window of them ahead, and written in order, and their indexes are made behind them. When the last file is whole and no newer offer has come, everything is marked, and the owner hands it over. A
  * newer offer that came meanwhile is fetched first: that is little.
  *
- * Failure modes: who does not have a piece, or does not answer, is left alone for a while; a file that is gone at a member (purged) waits for a newer
- * offer. A wrong sum: the file is fetched again, by way of another member. When the log has gone on by itself, all of it is dropped. */
+ * Failure modes: who does not have a piece, or does not answer, is left alone for a while; a file that is gone at a member (purged), or that nobody has
+ * any more as the manifest says (its end was cut), waits for a newer offer. A wrong sum: the file is fetched again, each piece by way of another
+ * member. When the log has gone on by itself, all of it is dropped. */
 #include "raft/fetch.h"
 
 #include "raft/fetch_disk.h"
@@ -27,6 +28,7 @@ enum {
     PATIENCE_S = 20,      /* for a piece */
     LEFTOVER_S = 300,     /* after the start what an earlier life fetched is dropped, if nothing is fetched */
     REST_MS = 500,        /* of a member that has it not */
+    STALL_S = 5,          /* nothing came: a newer offer is better */
     ANSWERS_MAX = 64,     /* pieces that other members wait for */
     ANSWER_RETRY_MS = 2,
 };
@@ -85,6 +87,7 @@ struct fetch {
     unsigned turn;             /* whom to ask */
     struct rest rests[FETCH_PEERS];
     uint64_t allowance, allowed_at; /* bytes, by the rate */
+    uint64_t moved_at;              /* something came, or was not to be asked for yet */
     uint64_t done, of, before;      /* bytes: done = files before + those of this one */
     bool gone;                 /* somebody has purged it */
     unsigned stale;            /* answers of the disk that nobody waits for any more */
@@ -207,6 +210,7 @@ static bool may_ask(struct fetch *f, uint32_t n)
     f->allowance = f->allowance < rate + MESSAGE_PIECE_MAX ? f->allowance : rate + MESSAGE_PIECE_MAX;
     f->allowed_at = now;
     if (f->allowance < n) {
+        f->moved_at = now;
         return false;
     }
     f->allowance -= n;
@@ -300,6 +304,7 @@ static void begin_manifest(struct fetch *f)
     buf_free(&f->manifest);
     f->phase = PHASE_MANIFEST;
     f->gone = false;
+    f->moved_at = env_now(f->loop);
     f->next = 0;
     f->end = f->offer.m.install_snapshot.data.len;
     ask_more(f);
@@ -446,7 +451,9 @@ static bool replaced(struct fetch *f, bool now)
 static void go_on(struct fetch *f)
 {
     if (f->phase == PHASE_MANIFEST || f->phase == PHASE_FILE) {
-        if (!replaced(f, f->gone)) {
+        bool deaf = f->phase == PHASE_MANIFEST && f->newest.leader != f->offer.leader;
+        bool stalls = env_now(f->loop) - f->moved_at > STALL_S * ENV_S;
+        if (!replaced(f, f->gone || deaf || stalls)) {
             ask_more(f);
             take_pieces(f);
         }
@@ -489,6 +496,7 @@ static void disk_prepared(void *owner, uint64_t at)
         return;
     }
     f->phase = PHASE_FILE;
+    f->moved_at = env_now(f->loop);
     f->next = at;
     f->end = f->file.size;
     f->writing = 0;
@@ -516,6 +524,10 @@ static void disk_finished(void *owner, bool right)
         return;
     }
     if (!right) {
+        if (replaced(f, true)) {
+            return;
+        }
+        f->turn++;
         f->file.keep = f->file.safe = 0;
         f->phase = PHASE_PREPARE;
         fetch_disk_prepare(f->disk, &f->file);
@@ -632,7 +644,7 @@ static void answer_manifest(struct fetch *f, uint64_t peer, const struct message
     answer(f, peer, &p);
 }
 
-/* Is it a file of ours, with so many committed bytes? */
+/* Is it a file of ours, with so many committed bytes? One that has ended will not have more. */
 static enum piece look_up(struct fetch *f, const struct message_fetch *q)
 {
     const struct state *s = f->handler->state(f->owner);
@@ -642,8 +654,8 @@ static enum piece look_up(struct fetch *f, const struct message_fetch *q)
         return state_file(s) && q->era <= s->file.era ? PIECE_GONE : PIECE_LATER;
     }
     filelist_get(s->files, at, &file);
-    uint64_t size = at + 1 == filelist_count(s->files) ? s->file.size : file.size;
-    return q->offset + q->n <= size ? PIECE_HERE : PIECE_LATER;
+    bool grows = at + 1 == filelist_count(s->files);
+    return q->offset + q->n <= (grows ? s->file.size : file.size) ? PIECE_HERE : grows ? PIECE_LATER : PIECE_GONE;
 }
 
 void fetch_asked(struct fetch *f, uint64_t peer, const struct message_fetch *q)
@@ -702,6 +714,7 @@ void fetch_came(struct fetch *f, uint64_t peer, const struct message_piece *p)
         buf_init(&s->data, MESSAGE_PIECE_MAX);
         buf_bytes(&s->data, p->data, p->n);
         s->came = true;
+        f->moved_at = env_now(f->loop);
     } else {
         f->gone = f->gone || p->status == PIECE_GONE;
         let_rest(f, peer);

@@ -276,6 +276,9 @@ static void read_for_peer(struct fetch_disk *d, struct task *t)
             buf_reset(&t->data);
         }
     }
+    if (t->status && t->status != E_NOTFOUND) {
+        env_log(d->env, ENV_ERROR, "raft: a file that another member lacks cannot be read for it, it asks the others: %s", em.text);
+    }
     if (d->serving && got < t->n) { /* another one may have taken its place */
         env_close(d->serving);
         d->serving = NULL;

@@ -27,7 +27,8 @@
     X(ERRANT_HERE, 262144, "a replica is errant that has what this node alone has not")                             \
     X(ERRANT_SOURCE, 524288, "the source is not asked whether it has what a replica has")                           \
     X(CHANGE_SNAPSHOT, 1048576, "a snapshot does not wait for a change of members")                                 \
-    X(BOUND, 2097152, "bytes on their way to a member are not bounded")
+    X(BOUND, 2097152, "bytes on their way to a member are not bounded")                                             \
+    X(CUT_MANIFEST, 4194304, "a manifest that names what was cut stays on offer")
 
 enum mutation {
 #define MUTATION_ENUM(name, bit, text) MUTATION_##name = bit,

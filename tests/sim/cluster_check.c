@@ -75,7 +75,8 @@ static void check_term(struct world *w, struct world_node *node)
     }
 }
 
-/* Files are fetched only where the leader's log does not reach back to what is here; what was under way to it may have come since the offer. */
+/* Files are fetched only where the leader's log does not reach back to what is here; what was under way to it may have come since the offer. (After a
+ * cut the leader may have an old answer of the member's in hand when its log has become shorter by the member's newest report.) */
 static void check_need(struct world *w, struct world_node *node, bool installed)
 {
     const struct world_node *leader = world_leader(w);
@@ -84,7 +85,8 @@ static void check_need(struct world *w, struct world_node *node, bool installed)
         return;
     }
     node->reached_since = node->reached_since ? node->reached_since : sim_now(w->sim);
-    if (installed && sim_now(w->sim) - node->reached_since > 2 * ENV_S) {
+    uint64_t since = node->reached_since > w->connected_at ? node->reached_since : w->connected_at;
+    if (installed && sim_now(w->sim) - since > 2 * ENV_S) {
         sim_fail(w->sim, "%s, which has entry %" PRIu64 ", takes a snapshot, but the leader's log begins with entry %" PRIu64, sim_host_name(node->host),
                  node->committed, rio_first_index(leader->cluster->rio));
     }

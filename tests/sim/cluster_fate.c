@@ -134,6 +134,12 @@ static void cut(struct world *w, struct sim_host *a, struct sim_host *b, bool on
 }
 
 /* One node cannot speak, or hear, or both, with some or all of the others. */
+static void heal_network(struct world *w)
+{
+    sim_heal_all(w->sim);
+    w->connected_at = sim_now(w->sim);
+}
+
 static void isolate(struct world *w)
 {
     size_t i = cluster_any_node(w);
@@ -185,7 +191,7 @@ static void partition(struct world *w)
         world_run(w, any_pause(w));
         cluster_start_again(w, i);
     }
-    sim_heal_all(w->sim);
+    heal_network(w);
 }
 
 static void resets(struct world *w)
@@ -195,6 +201,7 @@ static void resets(struct world *w)
         struct sim_host *a = any_host(w), *b = any_host(w);
         if (a != b) {
             sim_reset(w->sim, a, b);
+            w->connected_at = sim_now(w->sim);
         }
         world_run(w, rng_between(w->rng, 1, 50 * ENV_MS));
     }
@@ -311,7 +318,7 @@ static void leader_loses_touch(struct world *w)
     } else {
         world_run(w, rng_between(w->rng, 900 * ENV_MS, 2200 * ENV_MS));
     }
-    sim_heal_all(w->sim);
+    heal_network(w);
     world_run(w, rng_between(w->rng, ENV_MS, ENV_S));
     for (unsigned i = 0; i < w->n_nodes; i++) {
         sim_slow_disk(w->node_hosts[i], 1);
@@ -546,7 +553,7 @@ void cluster_misfortune(struct world *w)
 
 void cluster_heal(struct world *w)
 {
-    sim_heal_all(w->sim);
+    heal_network(w);
     for (unsigned i = 0; i < w->n_nodes; i++) {
         sim_crash_after(w->node_hosts[i], 0, SIM_KILL);
         sim_slow_disk(w->node_hosts[i], 1);

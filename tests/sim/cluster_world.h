@@ -59,6 +59,7 @@ struct world {
     bool members;
     unsigned n_first;  /* so many form the cluster */
     uint64_t next_id;
+    uint64_t connected_at; /* the last connection that was cut may have been made anew since then */
     bool told; /* the operator's statement was carried out */
     char order[128];
     const char *orders[2];
