@@ -130,16 +130,18 @@ static void cut(struct world *w, struct sim_host *a, struct sim_host *b, bool on
     sim_cut(w->sim, a, b);
     if (!one_way) {
         sim_cut(w->sim, b, a);
+        w->apart = true;
     }
 }
 
-/* One node cannot speak, or hear, or both, with some or all of the others. */
 static void heal_network(struct world *w)
 {
     sim_heal_all(w->sim);
-    w->connected_at = sim_now(w->sim);
+    w->connected_at = w->apart ? sim_now(w->sim) : w->connected_at;
+    w->apart = false;
 }
 
+/* One node cannot speak, or hear, or both, with some or all of the others. */
 static void isolate(struct world *w)
 {
     size_t i = cluster_any_node(w);

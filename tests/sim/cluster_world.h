@@ -59,7 +59,8 @@ struct world {
     bool members;
     unsigned n_first;  /* so many form the cluster */
     uint64_t next_id;
-    uint64_t connected_at; /* the last connection that was cut may have been made anew since then */
+    bool apart;            /* somebody is cut off, both ways */
+    uint64_t connected_at; /* when that was over, or a connection was reset */
     bool told; /* the operator's statement was carried out */
     char order[128];
     const char *orders[2];
