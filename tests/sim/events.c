@@ -164,8 +164,8 @@ const struct event *events_first(struct events *events)
 /* What waits behind the one that is held was due later. */
 struct event *events_take_for(struct events *events, struct sim_env *env)
 {
-    size_t best = SIZE_MAX;
-    for (size_t i = 0; i < events->n; i++) {
+    size_t best = env->held ? env->held->place : SIZE_MAX; /* what was due before, and waits */
+    for (size_t i = 0; i < events->n && !env->held; i++) {
         if (events->heap[i]->env == env && (best == SIZE_MAX || before(events->heap[i], events->heap[best]))) {
             best = i;
         }
