@@ -28,7 +28,7 @@ enum {
     PATIENCE_S = 20,      /* for a piece */
     LEFTOVER_S = 300,     /* after the start what an earlier life fetched is dropped, if nothing is fetched */
     REST_MS = 500,        /* of a member that has it not */
-    STALL_S = 5,          /* nothing came: a newer offer is better */
+    STALL_S = 5,          /* nothing came: it is asked for again, and a newer offer is better */
     ANSWERS_MAX = 64,     /* pieces that other members wait for */
     ANSWER_RETRY_MS = 2,
 };
@@ -245,12 +245,19 @@ static bool ask(struct fetch *f, struct slot *s)
     return true;
 }
 
+/* A connection that was lost meanwhile took the question with it; on a slow one other pieces come first. */
+static bool overdue(const struct fetch *f, const struct slot *s)
+{
+    uint64_t now = env_now(f->loop), asked = s->until - PATIENCE_S * ENV_S;
+    return now >= s->until || now - (asked > f->moved_at ? asked : f->moved_at) > STALL_S * ENV_S;
+}
+
 /* Those that were asked for and did not come, again; then as many more as the window takes. */
 static void ask_more(struct fetch *f)
 {
     for (unsigned i = 0; i < f->n_slots; i++) {
         struct slot *s = slot_at(f, i);
-        if (!s->came && s->ticket && (env_now(f->loop) >= s->until || !is_up(f, s->peer))) {
+        if (!s->came && s->ticket && (overdue(f, s) || !is_up(f, s->peer))) {
             let_rest(f, s->peer);
             s->ticket = 0;
         }
