@@ -9,12 +9,9 @@
 
 #include "protocol/base/check.h"
 #include "protocol/base/mem.h"
-<<<<<<< HEAD
 #include "raft/configuration.h"
-#include "raft/io_impl.h"
-=======
 #include "raft/fetch.h"
->>>>>>> 8833d2f (raft: a piece that was asked for over a connection that is lost is asked for again after 5 s; tests/sim: a fetch is needless by what there was when it began)
+#include "raft/io_impl.h"
 
 #include <inttypes.h>
 #include <stdio.h>
