@@ -380,7 +380,7 @@ static int fsm_apply(struct raft_fsm *fsm, const struct raft_buffer *buf, void *
     }
     give_to_store(c, index, &effect);
     size_t raw = effect.events.unpacked ? buf->len - effect.events.packed + effect.events.n : buf->len;
-    if (effect.purge || effect.reset || (effect.cut && !MUTATED(CUT_MANIFEST))) { /* a snapshot at once: the last one's manifest names what is gone */
+    if (effect.purge || effect.reset || effect.cut) { /* a snapshot at once: the last one's manifest names what is gone */
         c->bytes_since += c->snapshot_bytes;
         c->manifest_old = true;
     }

@@ -28,7 +28,6 @@
     X(ERRANT_SOURCE, 524288, "the source is not asked whether it has what a replica has")                           \
     X(CHANGE_SNAPSHOT, 1048576, "a snapshot does not wait for a change of members")                                 \
     X(BOUND, 2097152, "bytes on their way to a member are not bounded")                                             \
-    X(CUT_MANIFEST, 4194304, "a manifest that names what was cut stays on offer")                                        \
     X(PURGED_HERE, 8388608, "a replica by GTID is refused for good when the file it would read next is gone here")
 
 enum mutation {
