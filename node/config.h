@@ -25,6 +25,7 @@ struct config {
     enum env_level level;
     unsigned workers;
     uint64_t snapshot_bytes, keep_bytes; /* 0: the default; tests make them small */
+    bool forgets;            /* likewise: see raft/cluster.h */
     bool tls_off;            /* not from the file: the simulator's, since OpenSSL's own random is not repeatable */
 };
 

@@ -348,7 +348,8 @@ static int open_parts(struct daemon *d, struct errmsg *em)
                                       .listen = config->raft_listen,
                                       .n_initial = config->n_initial,
                                       .snapshot_bytes = config->snapshot_bytes,
-                                      .keep_bytes = config->keep_bytes};
+                                      .keep_bytes = config->keep_bytes,
+                                      .forgets = config->forgets};
     memcpy(options.initial, config->initial, sizeof options.initial);
     for (size_t i = 0; i < config->n_join; i++) {
         options.join[options.n_join++] = config->join[i];

@@ -75,10 +75,11 @@ static int parse(const char *path, const char *text, struct identity *id, struct
         return err_set(em, E_CORRUPT, "%s is damaged: its checksum is wrong; replace the member", path);
     }
     uint64_t node_id = find(text, "id", value, sizeof value) ? strtoull(value, NULL, 10) : 0;
-    if (node_id != id->node_id) {
+    if (id->node_id && node_id != id->node_id) {
         return err_set(em, E_INVALID, "%s: the data directory belongs to node %" PRIu64 ", but the configuration says id = %" PRIu64, path,
                        node_id, id->node_id);
     }
+    id->node_id = node_id;
     id->incarnation = find(text, "incarnation", value, sizeof value) ? strtoull(value, NULL, 16) : 0;
     id->server_id = find(text, "server_id", value, sizeof value) ? (uint32_t)strtoul(value, NULL, 10) : 0;
     if (!find(text, "server_uuid", id->server_uuid, sizeof id->server_uuid) || uuid_parse(uuid, id->server_uuid) || !id->server_id ||
@@ -88,19 +89,21 @@ static int parse(const char *path, const char *text, struct identity *id, struct
     return 0;
 }
 
-int identity_open(struct env *env, const char *data_dir, uint64_t node_id, struct identity *id, struct errmsg *em)
+int identity_read(struct env *env, const char *data_dir, struct identity *id, struct errmsg *em)
 {
     char path[PATH_BYTES];
     struct buf b;
-    *id = (struct identity){.node_id = node_id};
     snprintf(path, sizeof path, "%s/node", data_dir);
     buf_init(&b, IDENTITY_MAX);
     int rv = env_read_file(env, path, &b, em);
-    if (rv == E_NOTFOUND) {
-        rv = create(env, data_dir, id, em);
-    } else if (!rv) {
-        rv = parse(path, buf_cstr(&b), id, em);
-    }
+    rv = rv ? rv : parse(path, buf_cstr(&b), id, em);
     buf_free(&b);
     return rv;
+}
+
+int identity_open(struct env *env, const char *data_dir, uint64_t node_id, struct identity *id, struct errmsg *em)
+{
+    *id = (struct identity){.node_id = node_id};
+    int rv = identity_read(env, data_dir, id, em);
+    return rv == E_NOTFOUND ? create(env, data_dir, id, em) : rv;
 }

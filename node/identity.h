@@ -15,6 +15,9 @@ struct identity {
 /* Reads it, or makes it when there is none. E_INVALID when the directory belongs to another node id. */
 int identity_open(struct env *env, const char *data_dir, uint64_t node_id, struct identity *identity, struct errmsg *em);
 
+/* Reads it. E_NOTFOUND; E_INVALID when id->node_id, if it is not 0, is another one. */
+int identity_read(struct env *env, const char *data_dir, struct identity *identity, struct errmsg *em);
+
 /* A random UUID (version 4) as text. */
 void identity_uuid(struct env *env, char text[UUID_TEXT_SIZE]);
 

@@ -4,18 +4,17 @@
 #include "build.h"
 #include "node/config.h"
 #include "node/daemon.h"
+#include "node/data_dir.h"
 #include "node/env_uv.h"
+#include "node/recover.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 enum { EXIT_BAD_START = 2 };
@@ -33,11 +32,16 @@ static void usage(FILE *to)
 {
     fprintf(to,
             "usage: holdfastd [--config FILE] [--check-config]\n"
+            "       holdfastd --force-new-cluster --data-dir DIR [--yes]\n"
             "\n"
             "Runs one node of a Holdfast cluster in the foreground and logs to stderr.\n"
             "\n"
             "  --config FILE    the configuration (default %s); see holdfast.conf(5)\n"
             "  --check-config   read the configuration, say what is wrong with it, end\n"
+            "  --force-new-cluster --data-dir DIR\n"
+            "                   the majority of its cluster is lost for good: make the node in DIR, which must\n"
+            "                   not run, a cluster of its own (holdfast recover). It says what may be lost, and\n"
+            "                   asks; --yes answers\n"
             "  --version        print the version, end\n"
             "  --help           print this, end\n"
             "\n"
@@ -103,52 +107,12 @@ static void raise_descriptors(void)
     }
 }
 
-/* A directory that was just made must not be gone after a loss of power, with all that is acknowledged in it. */
-static void sync_parent(const char *dir)
-{
-    char parent[1100];
-    snprintf(parent, sizeof parent, "%s", dir);
-    char *slash = strrchr(parent, '/');
-    if (!slash || slash == parent) {
-        return;
-    }
-    *slash = 0;
-    int fd = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd >= 0) {
-        (void)fsync(fd);
-        close(fd);
-    }
-}
-
-/* Two daemons on one directory would tear each other's files: the lock goes with the process. */
-static int lock_data_dir(const char *dir)
-{
-    char path[1100];
-    if (!mkdir(dir, 0700)) {
-        sync_parent(dir);
-    } else if (errno != EEXIST) {
-        fprintf(stderr, "holdfastd: cannot make %s: %s\n", dir, strerror(errno));
-        return -1;
-    }
-    snprintf(path, sizeof path, "%s/lock", dir);
-    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    if (fd < 0) {
-        fprintf(stderr, "holdfastd: cannot open %s: %s\n", path, strerror(errno));
-        return -1;
-    }
-    if (flock(fd, LOCK_EX | LOCK_NB)) {
-        fprintf(stderr, "holdfastd: %s is in use by another holdfastd\n", dir);
-        close(fd);
-        return -1;
-    }
-    return fd;
-}
-
 static int run(struct program *p)
 {
     struct errmsg em;
-    int lock = lock_data_dir(p->config.data_dir);
+    int lock = data_dir_lock(p->config.data_dir, true, &em);
     if (lock < 0) {
+        fprintf(stderr, "holdfastd: %s\n", em.text);
         return EXIT_BAD_START;
     }
     raise_descriptors();
@@ -175,12 +139,16 @@ int main(int argc, char **argv)
 {
     static const struct option options[] = {{"config", required_argument, NULL, 'c'},
                                             {"check-config", no_argument, NULL, 'k'},
+                                            {"force-new-cluster", no_argument, NULL, 'f'},
+                                            {"data-dir", required_argument, NULL, 'd'},
+                                            {"yes", no_argument, NULL, 'y'},
                                             {"version", no_argument, NULL, 'v'},
                                             {"help", no_argument, NULL, 'h'},
                                             {NULL, 0, NULL, 0}};
     static struct program p;
     struct errmsg em;
-    bool check = false;
+    const char *data_dir = NULL;
+    bool check = false, force = false, yes = false;
     int option;
     p.config_path = HOLDFAST_CONFIG_FILE;
     while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
@@ -190,6 +158,15 @@ int main(int argc, char **argv)
             break;
         case 'k':
             check = true;
+            break;
+        case 'f':
+            force = true;
+            break;
+        case 'd':
+            data_dir = optarg;
+            break;
+        case 'y':
+            yes = true;
             break;
         case 'v':
             printf("holdfastd %s\n", HOLDFAST_VERSION);
@@ -206,6 +183,14 @@ int main(int argc, char **argv)
         fprintf(stderr, "holdfastd: unexpected argument '%s'\n", argv[optind]);
         usage(stderr);
         return EXIT_BAD_START;
+    }
+    if (force != (data_dir != NULL) || (yes && !force)) {
+        fprintf(stderr, "holdfastd: --force-new-cluster and --data-dir go together, and --yes with them; the data directory of a node that "
+                        "runs stands in its configuration\n");
+        return EXIT_BAD_START;
+    }
+    if (force) {
+        return recover_data_dir(data_dir, yes);
     }
     config_defaults(&p.config);
     if (config_read(p.config_path, &p.config, &em)) {

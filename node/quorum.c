@@ -53,5 +53,5 @@ void quorum_text(const struct cluster *cluster, struct env *loop, char *text, si
             between = "; ";
         }
     }
-    add(text, size, "%s", *between == ';' ? ")" : "");
+    add(text, size, "%s%s", *between == ';' ? ")" : "", cluster_formed(cluster) ? "; if they are lost for good: holdfast recover --help" : "");
 }

@@ -90,6 +90,11 @@ static void s_leader_id(const struct facts *f, struct buf *out)
     put_u64(out, cluster_leader(f->control->cluster));
 }
 
+static void s_feature_level(const struct facts *f, struct buf *out)
+{
+    put_u64(out, cluster_level(f->control->cluster));
+}
+
 static void s_term(const struct facts *f, struct buf *out)
 {
     put_u64(out, cluster_term(f->control->cluster));
@@ -333,6 +338,7 @@ static const struct status_row status_rows[] = {
     {"Holdfast_node_id", s_node_id},
     {"Holdfast_leader_id", s_leader_id},
     {"Holdfast_term", s_term},
+    {"Holdfast_feature_level", s_feature_level},
     {"Holdfast_applied_index", s_applied_index},
     {"Holdfast_log_bytes_raw", s_log_bytes_raw},
     {"Holdfast_log_bytes_stored", s_log_bytes_stored},

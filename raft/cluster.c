@@ -8,7 +8,9 @@
  * unknown outcome (E_CANCELED), what waited was never proposed (E_NOTLEADER). */
 #include "raft/cluster_impl.h"
 
+#include "raft/level.h"
 #include "raft/mutation.h"
+#include "raft/recover.h"
 #include "raft/snapshot.h"
 
 #include "protocol/base/check.h"
@@ -97,6 +99,7 @@ static void begin(struct cluster *c, struct proposal *p)
     }
     p->seq = ++c->seq;
     entry_own(&p->entry, c->id, c->raft.current_term, p->seq);
+    entry_set_level(&p->entry, cluster_level(c));
     if (p->entry.err) { /* larger than an entry may be */
         finish(p, p->entry.err);
         cluster_pump_later(c);
@@ -271,7 +274,8 @@ static void born(struct cluster *c)
 {
     char number[16];
     uint32_t server_id;
-    if (state_setting(c->state, "cluster_server_id")) {
+    const char *name = state_setting(c->state, "cluster_uuid"); /* another one: this cluster was made of what was left of that (raft/recover.h) */
+    if (name && !strcmp(name, c->formation.cluster) && state_setting(c->state, "cluster_server_id")) {
         settle(c);
         return;
     }
@@ -475,6 +479,7 @@ static int open_parts(struct cluster *c, const struct cluster_options *o, struct
     }
     snprintf(dir, sizeof dir, "%s/raft", o->data_dir);
     rv = rio_open(c->loop, dir, &rio_handler, c, &c->rio, em);
+    rv = rv || o->forgets ? rv : rio_remember(c->rio, em);
     rv = rv ? rv : cluster_fetch_resume(c, o->data_dir, em);
     rv = rv ? rv : store_open(c->loop, o->data_dir, &c->store, em);
     if (rv) {
@@ -565,6 +570,8 @@ static int open_formation(struct cluster *c, const struct cluster_options *o, st
     }
     snprintf(dir, sizeof dir, "%s/raft", o->data_dir);
     int rv = formation_open(o->loop, dir, o->id, o->incarnation ? o->incarnation : 1, initial, o->n_initial, &c->formation, em);
+    rv = rv ? rv : level_check(c->rio, o->data_dir, c->level, em);
+    rv = rv ? rv : recover_finish(c->rio, &c->formation, em);
     return rv ? rv : check_formation(c, o, em);
 }
 
@@ -651,6 +658,7 @@ void cluster_close(struct cluster *c, void (*closed)(void *arg), void *arg)
     fail_in_flight(c);
     fail_waiting(c);
     raft_set_snapshot_threshold(&c->raft, UINT_MAX); /* a snapshot needs the store */
+    cluster_members_remember(c);
     rio_set_store(c->rio, NULL);
     store_close(c->store, store_closed, c);
 }

@@ -65,6 +65,7 @@ struct cluster_options {
     const char *join[CLUSTER_MEMBERS_MAX]; /* host:port of members to ask, when the data directory is empty; instead of `initial` */
     size_t n_join;
     uint64_t snapshot_bytes; /* log bytes between two snapshots; 0: the default */
+    bool forgets;            /* what the members had is not kept for the next start: tests that count draws */
     uint64_t keep_bytes;     /* of log for a member that is behind; 0: the default */
 };
 

@@ -117,6 +117,7 @@ struct cluster {
     bool settling;                         /* a DONE or LEVEL of ours is on its way */
     uint64_t look_index, level_index;      /* the log's end at the last look, and at the one before */
     struct member_claim claims[CLUSTER_MEMBERS_MAX];
+    struct env_timer remember; /* every few seconds: what the others have (raft/memory.h) */
     /* cluster_join.c's */
     struct join *join;
     struct tls_ctx *join_tls;
@@ -151,6 +152,7 @@ bool cluster_members_admit(void *owner, const struct message_hello *h, struct me
 void cluster_members_claimed(void *owner, const struct message_hello *h);
 void cluster_members_join(void *owner, struct cur *body, struct buf *answer);
 void cluster_members_wait(const struct cluster *c, uint64_t id, char *text, size_t size); /* what a plan waits for */
+void cluster_members_remember(struct cluster *c);       /* what the others have, for the next start */
 uint64_t cluster_members_incarnation(const struct cluster *c, uint64_t id); /* as libraft's configuration has it; 0: none */
 
 /* cluster_poll.c */

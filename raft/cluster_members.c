@@ -17,6 +17,7 @@
 #include "raft/cluster_impl.h"
 
 #include "raft/configuration.h"
+#include "raft/memory.h"
 #include "raft/mutation.h"
 
 #include "protocol/base/check.h"
@@ -26,7 +27,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { LOOK_MS = 100, CLAIM_S = 10 };
+enum { LOOK_MS = 100, CLAIM_S = 10, REMEMBER_S = 5 };
 
 /* ---- what is so ---- */
 
@@ -520,13 +521,50 @@ static bool has_what_it_had(const struct cluster *c, const struct message_hello 
 {
     uint64_t term = 0, held = cluster_net_applied(c, h->from, h->incarnation, &term);
     uint64_t shown = rio_held(c->rio, s->id, s->address);
+    const struct memory *memory = rio_memory(c->rio);
+    const struct memory_row *before = memory ? memory_of(memory, h->from, h->incarnation) : NULL; /* the last start */
     held = held > shown ? held : shown;
+    if (before && !MUTATED(MEMORY)) {
+        held = before->held > held ? before->held : held;
+        term = before->term > term ? before->term : term;
+    }
     if ((h->last_stored >= held && h->term >= term) || MUTATED(LOST)) {
         return true;
     }
     return no(why, REFUSAL_LOST, "node %" PRIu64 " has less than it acknowledged (its log ends with entry %" PRIu64 " of term %" PRIu64 ", it had entry %" PRIu64 " and term %" PRIu64
               "): is this an old image of its disk? On any member run: holdfast member replace %" PRIu64 " ADDR; then empty its data directory and start it",
               h->from, h->last_stored, h->term, held, term, h->from);
+}
+
+void cluster_members_remember(struct cluster *c)
+{
+    const struct raft_configuration *configuration = &c->raft.configuration;
+    struct memory_row rows[MEMORY_ROWS];
+    size_t n = 0;
+    if (!c->started || !configuration->n || !rio_memory(c->rio)) { /* what was remembered stays */
+        return;
+    }
+    for (unsigned i = 0; i < configuration->n && n < MEMORY_ROWS; i++) {
+        const struct raft_server *s = &configuration->servers[i];
+        if (s->id != c->id) {
+            struct memory_row *row = &rows[n++];
+            *row = (struct memory_row){.id = s->id, .incarnation = incarnation_of(s)};
+            row->held = cluster_net_applied(c, s->id, row->incarnation, &row->term);
+            uint64_t shown = rio_held(c->rio, s->id, s->address);
+            row->held = shown > row->held ? shown : row->held;
+        }
+    }
+    memory_take(rio_memory(c->rio), rows, n);
+    memory_store(rio_memory(c->rio));
+}
+
+static void remember_again(struct env_timer *timer)
+{
+    struct cluster *c = CONTAINER_OF(timer, struct cluster, remember);
+    if (!c->closing) {
+        cluster_members_remember(c);
+        env_timer_start(timer, REMEMBER_S * ENV_S);
+    }
 }
 
 /* Of our cluster, with a data directory that is not the one that is a member. */
@@ -694,10 +732,16 @@ void cluster_members_join(void *owner, struct cur *body, struct buf *answer)
 
 int cluster_members_open(struct cluster *c)
 {
-    return env_timer_open(c->loop, &c->members, look);
+    int rv = env_timer_open(c->loop, &c->members, look);
+    rv = rv ? rv : env_timer_open(c->loop, &c->remember, remember_again);
+    if (!rv && rio_memory(c->rio)) {
+        env_timer_start(&c->remember, REMEMBER_S * ENV_S);
+    }
+    return rv;
 }
 
 void cluster_members_close(struct cluster *c)
 {
     env_timer_close(&c->members);
+    env_timer_close(&c->remember);
 }

@@ -4,6 +4,7 @@
 
 #include "protocol/base/check.h"
 #include "protocol/base/err.h"
+#include "raft/level.h"
 
 #include <string.h>
 
@@ -48,6 +49,13 @@ void entry_own(struct buf *b, uint64_t node, uint64_t term, uint64_t seq)
     buf_put_u64(b, 24, seq);
 }
 
+void entry_set_level(struct buf *b, uint32_t level)
+{
+    if (!b->err && level > ENTRY_VERSION) {
+        b->data[0] = (uint8_t)(level < FEATURE_LEVEL ? level : FEATURE_LEVEL);
+    }
+}
+
 void entry_noop(struct buf *b)
 {
     entry_begin(b, ENTRY_NOOP);
@@ -68,7 +76,7 @@ int entry_read(const void *data, size_t n, struct entry_head *head, struct cur *
     if (!cur_ok(&c) || cur_left(&c) >= 8 || n % 8) {
         return E_MALFORMED;
     }
-    if (version != ENTRY_VERSION || kind < ENTRY_NOOP || kind > ENTRY_RESET) {
+    if (version < ENTRY_VERSION || version > FEATURE_LEVEL || kind < ENTRY_NOOP || kind > ENTRY_RESET) {
         return E_VERSION;
     }
     head->kind = (enum entry_kind)kind;

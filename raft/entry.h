@@ -13,7 +13,7 @@
 #include "protocol/gtid.h"
 
 enum {
-    ENTRY_VERSION = 1,
+    ENTRY_VERSION = 1, /* of an entry as it is built; in the log it is the cluster's feature level */
     ENTRY_HEAD = 32,
     ENTRY_EVENTS_TARGET = 1 << 20, /* bytes of events in one entry under load */
     ENTRY_MAX = 7 << 20,           /* of a whole entry: below WAL_WRITE_MAX */
@@ -192,6 +192,7 @@ struct entry_member {
 void entry_begin(struct buf *b, enum entry_kind kind); /* b is empty */
 void entry_end(struct buf *b);                         /* length and padding; errors stay in b->err */
 void entry_own(struct buf *b, uint64_t node, uint64_t term, uint64_t seq);
+void entry_set_level(struct buf *b, uint32_t level); /* the cluster's (raft/level.h): who knows less must not read it */
 
 void entry_noop(struct buf *b);
 void entry_put_file(struct buf *b, const struct entry_file *f);

@@ -16,7 +16,7 @@
 
 #define FORMATION_MAGIC 0x31534c434c444c48ull /* "HLDLCLS1" */
 
-enum { FORMATION_VERSION = 1, FILE_MAX = 64 << 10, PATH_BYTES = 4096 };
+enum { FORMATION_VERSION = 1, FORMATION_VERSION_ALONE = 2 /* a program that does not know that phase must not go on */, FILE_MAX = 64 << 10, PATH_BYTES = 4096 };
 
 #define FILE_NAME "cluster"
 
@@ -58,7 +58,8 @@ static int get_state(struct cur *c, struct formation *f)
     f->list = cur_u64(c);
     get_text(c, f->cluster, sizeof f->cluster);
     f->n = cur_u16(c);
-    if (phase < FORMATION_EMPTY || phase > FORMATION_JOINED || !f->n || f->n > FORMATION_MEMBERS_MAX) {
+    bool known = (phase >= FORMATION_EMPTY && phase <= FORMATION_JOINED) || phase == FORMATION_ALONE;
+    if (!known || !f->n || f->n > FORMATION_MEMBERS_MAX) {
         return E_MALFORMED;
     }
     f->phase = (enum formation_phase)phase;
@@ -81,7 +82,7 @@ static void store(struct formation *f)
     struct errmsg em;
     buf_init(&b, FILE_MAX);
     buf_u64(&b, FORMATION_MAGIC);
-    buf_u32(&b, FORMATION_VERSION);
+    buf_u32(&b, f->phase == FORMATION_ALONE ? FORMATION_VERSION_ALONE : FORMATION_VERSION);
     put_state(&b, f);
     if (!b.err) {
         buf_u32(&b, crc32c_of(0, b.data, b.len));
@@ -101,7 +102,7 @@ static int parse_file(const char *path, const struct buf *b, struct formation *f
     if (magic != FORMATION_MAGIC || b->len < 16 || crc32c_of(0, b->data, b->len - 4) != cur_u32(&(struct cur){b->data + b->len - 4, b->data + b->len, false})) {
         return err_set(em, E_CORRUPT, "%s is damaged: this node no longer knows what cluster it belongs to; replace the member", path);
     }
-    if (version > FORMATION_VERSION) {
+    if (version > FORMATION_VERSION_ALONE) {
         return err_set(em, E_VERSION, "%s is of a newer version of holdfastd; install that one", path);
     }
     c.end -= 4;
@@ -223,13 +224,18 @@ static bool all_free(const struct formation *f)
     return true;
 }
 
-static void prepare(struct formation *f)
+static void new_name(struct formation *f)
 {
     uint8_t uuid[16];
     env_random(f->loop, uuid, sizeof uuid);
     uuid[6] = (uint8_t)((uuid[6] & 0x0f) | 0x40);
     uuid[8] = (uint8_t)((uuid[8] & 0x3f) | 0x80);
     uuid_text(uuid, f->cluster);
+}
+
+static void prepare(struct formation *f)
+{
+    new_name(f);
     for (size_t i = 0; i < f->n; i++) {
         if (f->members[i].id != f->self) {
             f->members[i].incarnation = f->heard[i].incarnation;
@@ -258,7 +264,7 @@ static void prepare_as_told(struct formation *f, const struct formation *told)
 int formation_heard(struct formation *f, uint64_t from, struct cur *body, struct errmsg *em)
 {
     struct formation told = {0};
-    if (get_state(body, &told) || !cur_done(body)) {
+    if (get_state(body, &told) || !cur_done(body) || told.phase == FORMATION_ALONE) { /* which nobody says */
         return E_MALFORMED;
     }
     if (f->phase > FORMATION_PREPARED) {
@@ -357,6 +363,20 @@ void formation_joined(struct formation *f, const char *cluster, const struct for
     if (news) {
         env_log(f->loop, ENV_INFO, "raft: a member of cluster %s now members=%zu", f->cluster, n);
     }
+}
+
+/* ---- alone ---- */
+
+void formation_alone(struct formation *f, const char *address, uint64_t counter)
+{
+    struct formation_member me = {.id = f->self, .incarnation = counter << INCARNATION_RANDOM_BITS | INCARNATION_RANDOM(formation_incarnation(f))};
+    snprintf(me.address, sizeof me.address, "%s", address);
+    new_name(f);
+    f->members[0] = me;
+    f->n = 1;
+    f->list = list_sum(f);
+    f->phase = FORMATION_ALONE;
+    store(f);
 }
 
 /* ---- addresses ---- */

@@ -6,6 +6,7 @@
  * between goes on where it was. Whoever is still EMPTY when a member says that the cluster is formed has lost its data:
  * it must not vote, and is refused.
  *
+ * A node whose cluster has lost its majority for good can be made a cluster of its own, on an operator's word (ALONE).
  *
  * A node that is to join a cluster that exists has nothing to agree on: it asks (raft/join.h), and durably writes what it is told (JOINED) before
  * it takes part.
@@ -29,6 +30,7 @@ enum formation_phase {
     FORMATION_FORMED,
     FORMATION_JOINED,  /* and nothing was seen in the log yet */
     FORMATION_JOINING, /* never in the file */
+    FORMATION_ALONE,   /* this node is all of a cluster with a new name: decided; the log does not say so yet (raft/recover.h) */
 };
 
 enum { INCARNATION_RANDOM_BITS = 48 };
@@ -88,6 +90,10 @@ uint64_t formation_incarnation(const struct formation *f); /* this node's, as fa
 void formation_join(struct formation *f);
 /* It was: what it was told, durably. */
 void formation_joined(struct formation *f, const char *cluster, const struct formation_member *members, size_t n);
+
+/* The cluster had a quorum and has lost it for good: this node is to be a new one, alone, with a data directory of this counter. Durably decided;
+ * what follows is recover_finish's. */
+void formation_alone(struct formation *f, const char *address, uint64_t counter);
 
 /* "host:port/incarnation": a member's address as libraft carries it, and back. */
 void formation_address(const struct formation_member *m, char *text, size_t size);

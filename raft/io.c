@@ -417,6 +417,34 @@ static int io_bootstrap(struct raft_io *io, const struct raft_configuration *con
     return 0;
 }
 
+const struct wal_found *rio_found(const struct rio *rio)
+{
+    return &rio->found;
+}
+
+void rio_extend(struct rio *rio, struct wal_record *records, size_t n)
+{
+    struct wal_found *found = &rio->found;
+    struct errmsg em;
+    uint64_t term = vote_term(rio->vote) + 1;
+    for (size_t i = 0; i < n; i++) {
+        records[i].index = rio->next_index + i;
+        records[i].term = term;
+    }
+    int rv = vote_set_term(rio->vote, term, &em);
+    rv = rv ? rv : wal_append(rio->wal, records, n, &em);
+    if (rv) {
+        env_fatal(rio->loop, "cannot extend the log: %s; this node stops", em.text);
+    }
+    found->records = mem_grow(found->records, found->n + n, sizeof *found->records);
+    found->first = found->n ? found->first : rio->next_index;
+    for (size_t i = 0; i < n; i++) {
+        found->records[found->n] = records[i];
+        found->records[found->n++].data = mem_dup(records[i].data, records[i].len);
+    }
+    rio->next_index += n;
+}
+
 static int io_recover(struct raft_io *io, const struct raft_configuration *configuration)
 {
     (void)io;
@@ -569,6 +597,16 @@ uint64_t rio_last_index(const struct rio *rio)
     return rio->next_index - 1;
 }
 
+int rio_remember(struct rio *rio, struct errmsg *em)
+{
+    return memory_open(rio->loop, rio->dir, rio->spare_env, &rio->memory, em);
+}
+
+struct memory *rio_memory(const struct rio *rio)
+{
+    return rio->memory;
+}
+
 uint64_t rio_first_index(const struct rio *rio)
 {
     return rio->first_index;
@@ -610,6 +648,7 @@ void rio_free(struct rio *rio)
     if (rio->spare_env) { /* what it has to tell the wal env is heard there */
         env_join(rio->spare_env);
     }
+    memory_close(rio->memory);
     if (rio->wal_env) {
         rio->wal_close_msg.run = close_wal;
         env_post(rio->wal_env, &rio->wal_close_msg);

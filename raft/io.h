@@ -7,6 +7,7 @@
 
 #include "protocol/base/env.h"
 #include "raft/snapshot.h"
+#include "raft/wal.h"
 #include "storage/store.h"
 
 #include <raft.h>
@@ -31,6 +32,11 @@ uint64_t rio_snapshot_index(const struct rio *rio);  /* of the snapshot on disk;
 uint64_t rio_first_index(const struct rio *rio);     /* of the log */
 void rio_set_store(struct rio *rio, struct store *store); /* brought to its checkpoint before a snapshot counts; NULL: it is closing */
 uint64_t rio_term(const struct rio *rio);            /* as stored */
+
+/* Before libraft is started: the log as it was read, and entries put behind it, in a term of their own, at once. Their terms and indexes are
+ * set here. */
+const struct wal_found *rio_found(const struct rio *rio);
+void rio_extend(struct rio *rio, struct wal_record *records, size_t n);
 
 /* A member's message; its entries are taken. */
 void rio_receive(struct rio *rio, struct raft_message *m);
@@ -68,6 +74,10 @@ void rio_change_started(struct rio *rio);
 uint64_t rio_matched(const struct rio *rio, uint64_t id, const char *address);
 /* What is committed, and that member has told us, or as our leader shown us, that it has it: up to here. */
 uint64_t rio_held(const struct rio *rio, uint64_t id, const char *address);
+
+/* What is remembered of the others (raft/memory.h); written on an env of raft_io's. NULL before it was asked for. */
+int rio_remember(struct rio *rio, struct errmsg *em);
+struct memory *rio_memory(const struct rio *rio);
 
 /* After raft_close's callback, or when raft was never started: ends the wal env and frees everything. */
 void rio_free(struct rio *rio);

@@ -4,6 +4,7 @@
 
 #include "raft/guard.h"
 #include "raft/io.h"
+#include "raft/memory.h"
 #include "raft/snapshot.h"
 #include "raft/vote.h"
 #include "raft/wal.h"
@@ -72,6 +73,7 @@ struct rio {
     struct store *store;
     struct vote *vote;
     struct wal *wal;
+    struct memory *memory;
     struct wal_found found; /* until load */
     struct snapshot snapshot;
     bool has_snapshot;

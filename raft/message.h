@@ -10,6 +10,7 @@
 #include "protocol/base/cursor.h"
 #include "protocol/base/err.h"
 #include "protocol/gtid.h"
+#include "raft/level.h"
 
 #include <raft.h>
 
@@ -19,7 +20,7 @@ enum {
     MESSAGE_MAX = 9 << 20,        /* of a body: one entry (ENTRY_MAX) always fits */
     MESSAGE_APPEND_MAX = 2 << 20, /* of entries in one message, when there is more than one */
     MESSAGE_ENTRIES_MAX = 65536,
-    MESSAGE_LEVEL = 1,            /* feature level of this program */
+    MESSAGE_LEVEL = FEATURE_LEVEL, /* of this program */
 };
 
 enum message_kind {

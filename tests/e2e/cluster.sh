@@ -131,7 +131,7 @@ ended_with() { # NODE TEXT
     tail -n 40 "$SCRATCH/node$1/holdfastd.log" | grep -qF -- "$2" || { tail -n 3 "$SCRATCH/node$1/holdfastd.log"; return 1; }
 }
 hf_run() { # NODE: starts it, and does not wait
-    "$BUILD/holdfastd" --config "$SCRATCH/node$1/holdfast.conf" </dev/null >>"$SCRATCH/node$1/holdfastd.log" 2>&1 &
+    "${HF_DAEMON[$1]:-$BUILD/holdfastd}" --config "$SCRATCH/node$1/holdfast.conf" </dev/null >>"$SCRATCH/node$1/holdfastd.log" 2>&1 &
     track $! "node$1"
     disown $!
 }

@@ -439,7 +439,7 @@ need_build() {
 }
 
 # Writes the configuration of COUNT nodes that form one cluster. Call it once. HF_HOST[N]: where node N listens, if not on loopback;
-# HF_WRAP[N]: what its daemon is started with; HF_RAFT: one more line of [raft].
+# HF_WRAP[N]: what its daemon is started with; HF_DAEMON[N]: the daemon, if not that of BUILD; HF_RAFT: one more line of [raft].
 hf_setup() { # COUNT
     local id members='' raft=()
     need_build
@@ -468,7 +468,7 @@ level = ${HOLDFAST_LOG:-info}
 CONF
     done
 }
-HF_PORT=() HF_HOST=() HF_WRAP=() HF_RAFT=
+HF_PORT=() HF_HOST=() HF_WRAP=() HF_DAEMON=() HF_RAFT=
 
 hf_port() { printf '%s\n' "${HF_PORT[$1]}"; }
 hf_pid() { tracked_pid "node$1"; }
@@ -478,7 +478,7 @@ hf_answers() { "$BUILD/holdfast" -S "$SCRATCH/node$1/sock" status; }
 hf_start() { # NODE
     local end=$((SECONDS + ${START_SECONDS:-30})) dir=$SCRATCH/node$1 wrap
     read -r -a wrap <<<"${HF_WRAP[$1]:-}" || true
-    "${wrap[@]}" "$BUILD/holdfastd" --config "$dir/holdfast.conf" </dev/null >>"$dir/holdfastd.log" 2>&1 &
+    "${wrap[@]}" "${HF_DAEMON[$1]:-$BUILD/holdfastd}" --config "$dir/holdfast.conf" </dev/null >>"$dir/holdfastd.log" 2>&1 &
     track $! "node$1"
     disown $!
     until hf_answers "$1" >/dev/null 2>&1; do

@@ -253,7 +253,7 @@ static void run(uint64_t seed, const struct world_options *options)
 
 static void usage(FILE *to)
 {
-    fprintf(to, "usage: cluster [--seed] N [--count K] [--nodes 3|5] [--flavour mysql|mariadb] [--transactions T] [--calm] [--loss] [--members] [-v]\n"
+    fprintf(to, "usage: cluster [--seed] N [--count K] [--nodes 3|5] [--flavour mysql|mariadb] [--transactions T] [--calm] [--loss] [--members] [--memory] [-v]\n"
                 "Runs the simulated cluster of seed N (1), or of K seeds from N on. Exit 1: a property does not hold.\n");
 }
 
@@ -324,6 +324,7 @@ static struct plan read_options(int argc, char **argv)
                                           {"transactions", required_argument, NULL, 't'},
                                           {"calm", no_argument, NULL, 'q'},
                                           {"members", no_argument, NULL, 'j'},
+                                          {"memory", no_argument, NULL, 'y'},
                                           {"fate", required_argument, NULL, 'k'},
                                           {"loss", no_argument, NULL, 'o'},
                                           {"mutate", required_argument, NULL, 'm'},
@@ -340,6 +341,7 @@ static struct plan read_options(int argc, char **argv)
         case 't': p.world.transactions = (size_t)number(optarg); break;
         case 'q': p.world.calm = true; break;
         case 'j': p.world.members = true; break;
+        case 'y': p.world.memory = true; break;
         case 'v': p.world.verbose = true; break;
         case 'k': p.world.fate = (unsigned)number(optarg) + 1; break;
         case 'o': p.loss = true; break;

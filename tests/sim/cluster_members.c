@@ -144,6 +144,22 @@ static uint64_t known_of(const struct world *w, size_t i)
     return most;
 }
 
+/* All others are restarted, in order: what they knew of that one's log must outlive it. */
+static void restart_others(struct world *w, size_t i)
+{
+    for (unsigned k = 0; k < w->n_nodes; k++) {
+        if (k != i && sim_host_process(w->node_hosts[k])) {
+            sim_stop(w->node_hosts[k]);
+        }
+    }
+    world_run(w, 3 * ENV_S);
+    for (unsigned k = 0; k < w->n_nodes; k++) {
+        if (k != i) {
+            cluster_start_again(w, k);
+        }
+    }
+}
+
 /* One that has less than it acknowledged is refused, or no one has heard of what it lacks. */
 static void set_back(struct world *w, size_t i)
 {
@@ -160,6 +176,9 @@ static void set_back(struct world *w, size_t i)
     sim_crash(host, SIM_POWER);
     world_run(w, rng_between(w->rng, ENV_MS, 20 * ENV_MS));
     uint64_t known = known_of(w, i);
+    if (w->memory && rng_chance(w->rng, 40)) {
+        restart_others(w, i);
+    }
     sim_set_back(host, image);
     ledger_wiped(w->ledger, i);
     w->nodes[i].term = w->nodes[i].vote = 0;

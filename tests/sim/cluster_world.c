@@ -111,6 +111,7 @@ static void configure(struct world *w, struct world_node *node)
     config_defaults(&node->config);
     int rv = config_parse(sim_host_name(node->host), text, &node->config, &em);
     CHECK(rv == 0);
+    node->config.forgets = !w->memory;
     node->config.tls_off = true; /* keys are made with OpenSSL's own random, which no seed repeats */
 }
 
@@ -258,6 +259,7 @@ void world_make(struct world *w, uint64_t seed, const struct world_options *opti
     *w = (struct world){.seed = seed, .sim = sim_new(seed), .fate = options->fate};
     w->rng = sim_rng(w->sim);
     w->members = options->members;
+    w->memory = options->memory;
     w->n_nodes = w->members ? WORLD_NODES : options->nodes ? options->nodes : rng_chance(w->rng, 70) ? 3 : 5;
     w->n_first = w->members ? (unsigned)rng_between(w->rng, 1, 3) : w->n_nodes;
     w->next_id = w->n_nodes;

@@ -20,6 +20,7 @@ struct world_options {
     size_t transactions;  /* 0: by the seed */
     bool calm;            /* no misfortune */
     bool members;         /* nodes join, leave, are replaced */
+    bool memory;          /* what they know of each other outlives a restart of all (raft/memory.h) */
     bool verbose;
     unsigned fate; /* 0: any; else this kind of misfortune, and no other */
 };
@@ -59,7 +60,7 @@ struct world {
     struct rng *rng;
     uint64_t seed;
     unsigned n_nodes, n_replicas, fate;
-    bool members;
+    bool members, memory;
     unsigned n_first;  /* so many form the cluster */
     uint64_t next_id;
     bool apart;            /* somebody is cut off, both ways */

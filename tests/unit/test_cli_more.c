@@ -345,6 +345,19 @@ static void errant_replicas_are_named(void)
     fake_node_stop(&node);
 }
 
+/* It becomes the daemon that lies beside it, which says the rest. */
+static void recover_runs_the_daemon(void)
+{
+    struct ran r = cli_run("", "recover", NULL);
+    EXPECT(r, 2, "", "both --data-dir DIR and --force-new-cluster");
+    r = cli_run("", "recover", "--data-dir=/nowhere/at/all", NULL);
+    EXPECT(r, 2, "", "both --data-dir DIR and --force-new-cluster");
+    r = cli_run("", "recover", "--data-dir", "/nowhere/at/all", "--force-new-cluster", "--yes", NULL);
+    EXPECT(r, 2, "", "holdfastd: /nowhere/at/all is no data directory of a node");
+    r = cli_run("", "status", "--force-new-cluster", NULL);
+    EXPECT(r, 2, "", "for 'recover' only");
+}
+
 UNIT_MAIN("cli_more", UNIT_TEST(lost_connections_are_3),
           UNIT_TEST(network_login),
           UNIT_TEST(ps_shows_no_secret),
@@ -356,4 +369,5 @@ UNIT_MAIN("cli_more", UNIT_TEST(lost_connections_are_3),
           UNIT_TEST(the_account_on_the_server_has_a_password),
           UNIT_TEST(a_history_is_put_away_under_a_name),
           UNIT_TEST(a_purge_names_a_file_and_its_era),
-          UNIT_TEST(errant_replicas_are_named))
+          UNIT_TEST(errant_replicas_are_named),
+          UNIT_TEST(recover_runs_the_daemon))

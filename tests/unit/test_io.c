@@ -26,6 +26,7 @@ struct node {
     int statuses[APPENDS]; /* in the order in which they were called */
     unsigned order[APPENDS], called;
     unsigned ticks, received, sent, turned;
+    bool hastened; /* the last time */
     struct raft_message last_sent, last_received;
     struct env_msg msg;
     void (*todo)(struct node *n);
@@ -209,8 +210,8 @@ static void append_one(struct node *n)
 static void hasten(struct node *n)
 {
     uint64_t before = rio_raft_io(n->rio)->time(rio_raft_io(n->rio));
-    n->turned = rio_hasten(n->rio);
-    if (n->turned) {
+    n->hastened = rio_hasten(n->rio);
+    if (n->hastened) {
         UNIT_TRUE(rio_raft_io(n->rio)->time(rio_raft_io(n->rio)) >= before + 2 * n->raft.election_timeout);
     }
 }
@@ -232,7 +233,7 @@ static void a_follower_is_left_alone_while_it_writes(void)
     on_node(receive_timeout_now, 30 * ENV_MS);
     UNIT_UINT(node.received, 0);
     on_node(hasten, ENV_MS);
-    UNIT_TRUE(!node.turned);
+    UNIT_TRUE(!node.hastened);
     UNIT_TRUE(rio_writing(node.rio));
     UNIT_UINT(node.ticks, 0);
     node.raft.state = RAFT_LEADER; /* which has to look for its quorum, and to say that it lives */
@@ -249,7 +250,7 @@ static void a_follower_is_left_alone_while_it_writes(void)
     UNIT_TRUE(node.ticks >= 1);
     node.raft.state = RAFT_LEADER; /* it would look for a quorum that it has not asked yet, and step down */
     on_node(hasten, ENV_MS);
-    UNIT_TRUE(!node.turned);
+    UNIT_TRUE(!node.hastened);
     end();
 }
 
@@ -347,7 +348,7 @@ static void who_is_about_to_end_takes_no_lead(void)
     node.ticks = 0;
     on_node(receive_timeout_now, 100 * ENV_MS);
     on_node(hasten, ENV_MS);
-    UNIT_TRUE(!node.turned);
+    UNIT_TRUE(!node.hastened);
     UNIT_UINT(node.received, 0);
     UNIT_UINT(node.ticks, 0);
     node.raft.state = RAFT_LEADER; /* one that leads goes on */

@@ -25,7 +25,7 @@ static void failed(void *arg, const char *text)
 
 static void begin_with(unsigned nodes, uint64_t seed, unsigned start)
 {
-    struct world_options options = {.nodes = nodes, .flavour = FLAVOUR_MYSQL, .calm = true};
+    struct world_options options = {.nodes = nodes, .flavour = FLAVOUR_MYSQL, .calm = true, .memory = true};
     failures = 0;
     world_make(&w, seed, &options);
     sim_on_failure(w.sim, failed, NULL);
@@ -394,6 +394,42 @@ static void a_formed_cluster_admits_its_members_only(void)
     stranger_end();
 }
 
+static bool all_are_gone(struct world *world)
+{
+    return !sim_host_process(world->node_hosts[0]) && !sim_host_process(world->node_hosts[1]) && !sim_host_process(world->node_hosts[2]);
+}
+
+/* Node 1 is back, alone: nobody has told it anything since. */
+static void a_member_is_held_to_what_it_had_before_all_were_restarted(void)
+{
+    for (unsigned killed = 0; killed < 2; killed++) {
+        lead(unit_seed() + killed);
+        const struct message_hello good = hello_of_2();
+        struct message_hello h = good;
+        UNIT_TRUE(good.last_stored > 2);
+        world_run(&w, killed ? 6 * ENV_S : ENV_S); /* every five seconds it is written */
+        for (unsigned i = 0; i < 3; i++) {
+            if (killed) {
+                sim_crash(w.node_hosts[i], SIM_POWER);
+            } else {
+                sim_stop(w.node_hosts[i]);
+            }
+        }
+        UNIT_TRUE(world_until(&w, all_are_gone, 5 * ENV_S));
+        world_node_start(&w, 0);
+        world_run(&w, 2 * ENV_S);
+        stranger_begin();
+        h.last_stored = good.last_stored - 2;
+        UNIT_INT(hello(&h, "less than it acknowledged"), REFUSAL_LOST);
+        h = good;
+        h.term = good.term - 1;
+        UNIT_INT(hello(&h, "less than it acknowledged"), REFUSAL_LOST);
+        h = good;
+        UNIT_INT(hello(&h, ""), 0);
+        stranger_end();
+    }
+}
+
 static void a_cluster_that_is_not_formed_wants_the_same_list(void)
 {
     begin(unit_seed(), 1);
@@ -429,5 +465,6 @@ UNIT_MAIN("lead", UNIT_TEST(a_killed_leader_is_replaced_at_once), UNIT_TEST(a_si
           UNIT_TEST(one_link_that_is_cut_moves_nothing), UNIT_TEST(a_node_whose_raft_has_stopped_ends_and_the_others_go_on),
           UNIT_TEST(switchover_answers_when_the_lead_has_moved),
           UNIT_TEST(switchover_says_that_the_lead_did_not_move), UNIT_TEST(switchover_to_who_is_not_there_is_refused),
-          UNIT_TEST(a_change_waits_for_the_first_entry_of_its_term), UNIT_TEST(a_formed_cluster_admits_its_members_only), UNIT_TEST(a_cluster_that_is_not_formed_wants_the_same_list),
+          UNIT_TEST(a_change_waits_for_the_first_entry_of_its_term), UNIT_TEST(a_formed_cluster_admits_its_members_only),
+          UNIT_TEST(a_member_is_held_to_what_it_had_before_all_were_restarted), UNIT_TEST(a_cluster_that_is_not_formed_wants_the_same_list),
           UNIT_TEST(idle_members_say_little))

@@ -235,6 +235,26 @@ static int set_no_wait(struct cli *cli, const char *value)
     return CLI_OK;
 }
 
+static int set_data_dir(struct cli *cli, const char *value)
+{
+    cli->data_dir = value;
+    return CLI_OK;
+}
+
+static int set_force_new_cluster(struct cli *cli, const char *value)
+{
+    (void)value;
+    cli->force_new_cluster = true;
+    return CLI_OK;
+}
+
+static int set_yes(struct cli *cli, const char *value)
+{
+    (void)value;
+    cli->yes = true;
+    return CLI_OK;
+}
+
 static int set_standby(struct cli *cli, const char *value)
 {
     (void)value;
@@ -298,6 +318,9 @@ const struct option_row OPTIONS[] = {
     {0, "wait", VALUE_REQUIRED, "SECONDS", "how long to wait until it is done (without end; a minute for a node that does not come)", MEMBER_CHANGES, "", set_wait},
     {0, "no-wait", VALUE_NONE, NULL, "do not wait until it is done", MEMBER_CHANGES, "", set_no_wait},
     {0, "standby", VALUE_NONE, NULL, "it stays a standby: it has everything, and does not count", "member add", "", set_standby},
+    {0, "data-dir", VALUE_REQUIRED, "DIR", "the data directory of the node that is left", "recover", "", set_data_dir},
+    {0, "force-new-cluster", VALUE_NONE, NULL, "it becomes a cluster of its own", "recover", "", set_force_new_cluster},
+    {0, "yes", VALUE_NONE, NULL, "do not ask: all that it says is meant", "recover", "", set_yes},
     {0, "via", VALUE_REQUIRED, "HOST[:P]", "the member's address as the server reaches it (as given with -h)", "compensate, source check", "", set_via},
     {0, "target-user", VALUE_REQUIRED, "USER", "account on the server (root)", "compensate, source check", "", set_target_user},
     {0, "target-password-file", VALUE_REQUIRED, "FILE", "its password is the first line of FILE", "compensate, source check", "", set_target_password_file},

@@ -59,6 +59,8 @@ struct cli {
     bool has_target_tls_mode, dry_run; /* dry_run: of log purge, too */
     unsigned long wait; /* seconds; 0: not given. Of member add ..., too */
     bool no_wait, standby; /* of member add ... */
+    const char *data_dir; /* of recover */
+    bool force_new_cluster, yes;
     bool help, version;
 
     /* the command, and what stands behind it */
@@ -200,6 +202,7 @@ int cmd_member_remove(struct cli *cli);
 int cmd_member_promote(struct cli *cli);
 int cmd_member_demote(struct cli *cli);
 int cmd_switchover(struct cli *cli);
+int cmd_recover(struct cli *cli);
 int cmd_replica_list(struct cli *cli);
 int cmd_log_list(struct cli *cli);
 int cmd_log_verify(struct cli *cli);

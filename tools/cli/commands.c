@@ -97,6 +97,14 @@ const struct command COMMANDS_TABLE[] = {
      "Moves the lead of Holdfast to another voter, the best one or the one that is named, and waits until it leads. Commits on the source go on: "
      "they wait for the moment that it takes.\n",
      "holdfast switchover\nholdfast switchover --to 2\n", "", 0, 0, cmd_switchover},
+    {"recover", "--data-dir DIR --force-new-cluster [--yes]", "the others are lost for good: one node becomes a new cluster",
+     "For when a majority of the voters will never come back, and only then: transactions that were acknowledged may be lost. On the machine of the node that is left, "
+     "as root or as the user that holdfastd runs as, with holdfastd stopped. It shows what the node holds and what may be lost, and asks; without a terminal it wants "
+     "--yes.\n"
+     "\n"
+     "The node is then the only voter of a new cluster with all that it holds: start holdfastd on it, and take in empty nodes with member add. Old members are "
+     "refused if they come back. Of several nodes that are left, take the one whose log ends last.\n",
+     "holdfast recover --data-dir /var/lib/holdfast --force-new-cluster\n", "", 0, 0, cmd_recover},
     {"replica list", "", "the replicas that are connected to this node", "",
      "holdfast replica list\nholdfast -h db-a -u monitor -p replica list --format json\n", "", 0, 0,
      cmd_replica_list},
