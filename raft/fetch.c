@@ -5,8 +5,8 @@
  * newer offer that came meanwhile is fetched first: that is little.
  *
  * Failure modes: who does not have a piece, or does not answer, is left alone for a while; a file that is gone at a member (purged), or that nobody has
- * any more as the manifest says (its end was cut), waits for a newer offer. A wrong sum: the file is fetched again, each piece by way of another
- * member. When the log has gone on by itself, all of it is dropped. */
+ * any more as the manifest says (its end was cut), waits for a newer offer. A wrong sum: the file is fetched again, all of it from one member, and
+ * from another one if it is wrong again. When the log has gone on by itself, all of it is dropped. */
 #include "raft/fetch.h"
 
 #include "raft/fetch_disk.h"
@@ -85,6 +85,7 @@ struct fetch {
     size_t writing;            /* bytes given to the disk */
     uint64_t ticket;
     unsigned turn;             /* whom to ask */
+    unsigned wrong;            /* so often the sum of the file at work was wrong */
     struct rest rests[FETCH_PEERS];
     uint64_t allowance, allowed_at; /* bytes, by the rate */
     uint64_t moved_at;              /* something came, or was not to be asked for yet */
@@ -177,13 +178,14 @@ static void let_rest(struct fetch *f, uint64_t id)
     *place = (struct rest){.id = id, .until = env_now(f->loop) + REST_MS * ENV_MS};
 }
 
-/* Whom to ask next: the members in turn; for a manifest only the leader that offered it. 0: nobody now. */
+/* Whom to ask next: the members in turn; for a file whose sum was wrong one of them, and another one the next time: what one has is damaged. For
+ * a manifest only the leader that offered it. 0: nobody now. */
 static uint64_t whom(struct fetch *f)
 {
     uint64_t ids[FETCH_PEERS];
-    size_t n = f->handler->peers(f->owner, ids, FETCH_PEERS);
+    size_t n = f->handler->peers(f->owner, ids, FETCH_PEERS), first = f->wrong ? f->wrong : f->turn;
     for (size_t i = 0; i < n; i++) {
-        uint64_t id = ids[(f->turn + i) % n];
+        uint64_t id = ids[(first + i) % n];
         if (!rests(f, id) && (f->phase == PHASE_FILE || id == f->offer.leader)) {
             f->turn = (unsigned)((f->turn + i + 1) % n);
             return id;
@@ -378,6 +380,7 @@ static void next_file(struct fetch *f, const struct state *before)
     const struct filelist_file *file = &f->walk.file;
     f->file = (struct fetch_file){.era = file->era, .size = size_of(f, file), .sum = sum_of(f, file), .newest = is_newest(f, file)};
     memcpy(f->file.name, file->name, sizeof f->file.name);
+    f->wrong = 0;
     if (state_file(here) && here->file.era == f->file.era && !strcmp(here->file.name, f->file.name)) {
         f->file.keep = here->boundary;
         f->file.keep_sum = here->proof.boundary_crc;
@@ -534,7 +537,7 @@ static void disk_finished(void *owner, bool right)
         if (replaced(f, true)) {
             return;
         }
-        f->turn++;
+        f->wrong++;
         f->file.keep = f->file.safe = 0;
         f->phase = PHASE_PREPARE;
         fetch_disk_prepare(f->disk, &f->file);

@@ -1,0 +1,332 @@
+/* test_fetch: files that other members have: whatever comes in place of a piece, only what the manifest says is taken, and it comes to an end
+ * as long as one member has it right; and what others ask for costs no more than it may. */
+#include "raft/fetch.h"
+
+#include "protocol/base/crc.h"
+#include "protocol/base/mem.h"
+#include "storage/filelist.h"
+#include "tests/unit/binlogs.h"
+#include "tests/unit/env_test.h"
+#include "tests/unit/unit.h"
+
+#include <string.h>
+
+enum { FILES = 2, PIECES = 4, LEADER = 2, OTHER = 3, TERM = 7, INDEX = 100, WAITING_MAX = 64, STEPS = 200000 };
+
+struct question {
+    uint64_t peer;
+    struct message_fetch q;
+};
+
+struct rig {
+    struct env *loop;
+    char *dir;
+    struct fetch *fetch;
+    struct state *here, *there; /* what this node has, what the leader offers */
+    struct buf manifest, files[FILES];
+    struct question waiting[WAITING_MAX];
+    size_t n_waiting, most, sent;
+    bool deaf; /* no connection takes anything */
+    bool whole;
+    uint64_t fetching;
+};
+
+/* ---- what fetch.c asks ---- */
+
+static bool send_frame(void *owner, uint64_t peer, struct buf *frame)
+{
+    struct rig *r = owner;
+    enum message_kind kind;
+    struct cur body;
+    size_t used;
+    if (r->deaf) {
+        return false;
+    }
+    r->sent++;
+    UNIT_INT(message_next(frame->data, frame->len, &kind, &body, &used, NULL), 1);
+    if (kind == MESSAGE_FETCH && UNIT_TRUE(r->n_waiting < WAITING_MAX)) {
+        struct question *question = &r->waiting[r->n_waiting++];
+        question->peer = peer;
+        UNIT_INT(message_fetch_get(&body, &question->q), 0);
+        r->most = r->n_waiting > r->most ? r->n_waiting : r->most;
+    }
+    return true;
+}
+
+static size_t peers(void *owner, uint64_t *ids, size_t max)
+{
+    (void)owner;
+    UNIT_TRUE(max >= 2);
+    ids[0] = LEADER;
+    ids[1] = OTHER;
+    return 2;
+}
+
+static const struct state *applied(void *owner)
+{
+    return ((struct rig *)owner)->here;
+}
+
+static const struct snapshot *own_snapshot(void *owner)
+{
+    (void)owner;
+    return NULL;
+}
+
+static void fetching(void *owner, uint64_t leader, uint64_t term)
+{
+    (void)term;
+    ((struct rig *)owner)->fetching = leader;
+}
+
+static void whole(void *owner)
+{
+    ((struct rig *)owner)->whole = true;
+}
+
+static const struct fetch_handler handler = {
+    .send = send_frame, .peers = peers, .state = applied, .snapshot = own_snapshot, .fetching = fetching, .whole = whole};
+
+/* ---- a leader with two files ---- */
+
+static struct state *offered_state(const struct rig *r)
+{
+    static const char *const names[FILES] = {"mysql-bin.000001", "mysql-bin.000002"};
+    struct state *s = state_new();
+    for (size_t i = 0; i < FILES; i++) {
+        const struct buf *before = i ? &r->files[i - 1] : NULL;
+        struct filelist *more = filelist_add(s->files, before ? before->len : 0, before ? crc32c_of(0, before->data, before->len) : 0, 1, names[i], NULL);
+        filelist_unref(s->files);
+        s->files = more;
+    }
+    s->index = INDEX;
+    s->file = (struct state_file){.era = 1, .size = r->files[1].len};
+    memcpy(s->file.name, names[1], strlen(names[1]) + 1);
+    s->boundary = s->file.size;
+    s->proof.all_crc = crc32c_of(0, r->files[1].data, r->files[1].len);
+    return s;
+}
+
+static void rig_open(struct rig *r, const char *name)
+{
+    struct errmsg em;
+    *r = (struct rig){.loop = test_env_new(unit_seed()), .dir = binlog_dir(name), .here = state_new()};
+    for (size_t i = 0; i < FILES; i++) {
+        buf_init(&r->files[i], 8 << 20);
+        for (size_t n = 0; n < (size_t)PIECES * MESSAGE_PIECE_MAX; n++) {
+            buf_u8(&r->files[i], (uint8_t)((n * 2654435761u >> 13) + i));
+        }
+    }
+    r->there = offered_state(r);
+    buf_init(&r->manifest, SNAPSHOT_DATA_MAX);
+    state_encode(r->there, &r->manifest);
+    UNIT_REQUIRE(fetch_open(r->loop, r->dir, &handler, r, &r->fetch, &em) == 0);
+}
+
+static void rig_close(struct rig *r)
+{
+    fetch_close(r->fetch);
+    test_env_run(r->loop);
+    UNIT_UINT(test_env_open_files(r->loop), 0);
+    state_free(r->here);
+    state_free(r->there);
+    for (size_t i = 0; i < FILES; i++) {
+        buf_free(&r->files[i]);
+    }
+    buf_free(&r->manifest);
+    test_env_free(r->loop);
+    mem_free(r->dir);
+}
+
+static void offer(struct rig *r)
+{
+    struct raft_message m = {.type = RAFT_IO_INSTALL_SNAPSHOT};
+    m.install_snapshot = (struct raft_install_snapshot){.term = TERM, .last_index = INDEX, .last_term = TERM, .conf_index = 1};
+    m.install_snapshot.data.len = r->manifest.len;
+    raft_configuration_init(&m.install_snapshot.conf);
+    UNIT_INT(raft_configuration_add(&m.install_snapshot.conf, LEADER, "a:1/1", RAFT_VOTER), 0);
+    fetch_offered(r->fetch, LEADER, &m, crc32c_of(0, r->manifest.data, r->manifest.len));
+}
+
+static const struct buf *bytes_of(const struct rig *r, const struct message_fetch *q)
+{
+    return q->manifest ? &r->manifest : &r->files[strcmp(q->name, "mysql-bin.000001") ? 1 : 0];
+}
+
+static struct question take_question(struct rig *r)
+{
+    struct question first = r->waiting[0];
+    memmove(r->waiting, r->waiting + 1, --r->n_waiting * sizeof first);
+    return first;
+}
+
+static void come(struct rig *r, uint64_t peer, uint64_t ticket, enum piece status, const uint8_t *data, size_t n)
+{
+    struct message_piece p = {.ticket = ticket, .status = status, .data = data, .n = n};
+    fetch_came(r->fetch, peer, &p);
+}
+
+static void answer_rightly(struct rig *r, const struct question *question)
+{
+    const struct buf *b = bytes_of(r, &question->q);
+    UNIT_TRUE(question->q.offset + question->q.n <= b->len);
+    come(r, question->peer, question->q.ticket, PIECE_HERE, b->data + question->q.offset, question->q.n);
+}
+
+/* Until all is there, or nothing is fetched any more. */
+static void run(struct rig *r, void (*answer)(struct rig *r, const struct question *question))
+{
+    for (unsigned i = 0; i < STEPS && !r->whole && r->fetching; i++) {
+        if (r->n_waiting) {
+            struct question question = take_question(r);
+            answer(r, &question);
+        } else {
+            (void)test_env_step(r->loop);
+        }
+    }
+}
+
+static bool all_is_here(struct rig *r)
+{
+    struct raft_message m;
+    const struct install *install;
+    bool same = r->whole;
+    for (size_t i = 0; i < FILES && same; i++) {
+        struct buf have;
+        same = binlog_read(r->loop, &have, "%s/fetch/1/mysql-bin.00000%zu", r->dir, i + 1) && have.len == r->files[i].len &&
+               !memcmp(have.data, r->files[i].data, have.len);
+        buf_free(&have);
+    }
+    UNIT_TRUE(!fetch_take(r->fetch, TERM + 1, &m, &install)); /* another term's leader would not know of it */
+    if (!UNIT_TRUE(fetch_take(r->fetch, TERM, &m, &install))) {
+        return false;
+    }
+    same = same && install->index == INDEX && m.install_snapshot.data.len == r->manifest.len;
+    raft_free(m.install_snapshot.data.base);
+    raft_configuration_close(&m.install_snapshot.conf);
+    fetch_installed(r->fetch);
+    UNIT_TRUE(!fetch_progress(r->fetch).active && !r->fetching);
+    return same;
+}
+
+/* ---- what may come ---- */
+
+static void pieces_become_files(void)
+{
+    struct rig r;
+    rig_open(&r, "pieces");
+    offer(&r);
+    UNIT_UINT(r.fetching, LEADER);
+    run(&r, answer_rightly);
+    UNIT_TRUE(all_is_here(&r));
+    UNIT_TRUE(r.most >= PIECES && r.most <= 24); /* several at a time, not all */
+    rig_close(&r);
+}
+
+static void answer_with_garbage(struct rig *r, const struct question *question)
+{
+    static const uint8_t junk[MESSAGE_PIECE_MAX];
+    static unsigned turn;
+    come(r, question->peer, question->q.ticket + 1000, PIECE_HERE, junk, question->q.n);
+    come(r, question->peer, 0, PIECE_HERE, junk, question->q.n);
+    come(r, 9, question->q.ticket, PIECE_HERE, junk, question->q.n);
+    switch (turn++ % 6) {
+    case 0: come(r, question->peer, question->q.ticket, PIECE_HERE, junk, question->q.n - 1); break;
+    case 1: come(r, question->peer, question->q.ticket, PIECE_HERE, junk, 0); break;
+    case 2: come(r, question->peer, question->q.ticket, PIECE_LATER, junk, question->q.n); break;
+    default: answer_rightly(r, question); break;
+    }
+    answer_rightly(r, question); /* twice, or too late */
+}
+
+static void what_was_not_asked_for_is_not_taken(void)
+{
+    struct rig r;
+    rig_open(&r, "garbage");
+    offer(&r);
+    run(&r, answer_with_garbage);
+    UNIT_TRUE(all_is_here(&r));
+    rig_close(&r);
+}
+
+/* Bytes of its first file have changed, in two pieces: whoever takes them from the members in turn gets one of them. */
+static void answer_rotten(struct rig *r, const struct question *question)
+{
+    const struct buf *b = bytes_of(r, &question->q);
+    if (question->peer != LEADER || b != &r->files[0] || question->q.offset > MESSAGE_PIECE_MAX) {
+        answer_rightly(r, question);
+        return;
+    }
+    uint8_t *copy = mem_dup(b->data, question->q.n);
+    copy[77] ^= 1;
+    come(r, question->peer, question->q.ticket, PIECE_HERE, copy, question->q.n);
+    mem_free(copy);
+}
+
+static void one_member_with_a_damaged_file_is_passed_by(void)
+{
+    struct rig r;
+    rig_open(&r, "rotten");
+    offer(&r);
+    run(&r, answer_rotten);
+    UNIT_TRUE(all_is_here(&r));
+    rig_close(&r);
+}
+
+static void answer_another_manifest(struct rig *r, const struct question *question)
+{
+    uint8_t *junk = mem_new(question->q.n);
+    UNIT_UINT(question->q.manifest, INDEX);
+    UNIT_UINT(question->peer, LEADER); /* nobody else has it */
+    come(r, question->peer, question->q.ticket, PIECE_HERE, junk, question->q.n);
+    mem_free(junk);
+}
+
+static void a_manifest_that_is_not_the_one_offered_is_dropped(void)
+{
+    struct rig r;
+    rig_open(&r, "manifest");
+    offer(&r);
+    run(&r, answer_another_manifest);
+    UNIT_TRUE(!r.whole && !r.fetching && !fetch_progress(r.fetch).active);
+    offer(&r);
+    run(&r, answer_rightly);
+    UNIT_TRUE(all_is_here(&r));
+    rig_close(&r);
+}
+
+static void an_offer_that_is_too_large_is_refused(void)
+{
+    struct rig r;
+    struct raft_message m = {.type = RAFT_IO_INSTALL_SNAPSHOT};
+    rig_open(&r, "large");
+    m.install_snapshot = (struct raft_install_snapshot){.term = TERM, .last_index = INDEX, .last_term = TERM};
+    m.install_snapshot.data.len = SIZE_MAX;
+    raft_configuration_init(&m.install_snapshot.conf);
+    UNIT_INT(raft_configuration_add(&m.install_snapshot.conf, LEADER, "a:1/1", RAFT_VOTER), 0);
+    fetch_offered(r.fetch, LEADER, &m, 0);
+    UNIT_TRUE(!fetch_progress(r.fetch).active && !r.n_waiting);
+    rig_close(&r);
+}
+
+/* Others ask, and their connections take nothing. */
+static void what_others_ask_for_is_bounded(void)
+{
+    struct rig r;
+    struct message_fetch q = {.manifest = INDEX, .n = 1000};
+    rig_open(&r, "asked");
+    r.deaf = true;
+    for (q.ticket = 1; q.ticket < 1000; q.ticket++) {
+        fetch_asked(r.fetch, OTHER, &q);
+    }
+    r.deaf = false;
+    for (unsigned i = 0; i < 100; i++) {
+        (void)test_env_step(r.loop);
+    }
+    UNIT_UINT(r.sent, 64);
+    rig_close(&r);
+}
+
+UNIT_MAIN("fetch", UNIT_TEST(pieces_become_files), UNIT_TEST(what_was_not_asked_for_is_not_taken), UNIT_TEST(one_member_with_a_damaged_file_is_passed_by),
+          UNIT_TEST(a_manifest_that_is_not_the_one_offered_is_dropped), UNIT_TEST(an_offer_that_is_too_large_is_refused),
+          UNIT_TEST(what_others_ask_for_is_bounded))
