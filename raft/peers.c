@@ -334,13 +334,16 @@ static void on_hello(struct conn *c, enum message_kind kind, struct cur *body)
         conn_end(c, E_MALFORMED, "it does not begin with a hello");
         return;
     }
-    if (!p->handler->admit(p->owner, &hello, &why)) {
+    bool admitted = p->handler->admit(p->owner, &hello, &why);
+    struct peer *peer = find(p, hello.from);
+    if (admitted && !peer) { /* addresses come from members, too */
+        snprintf(why.text, sizeof why.text, "the address that the cluster has of node %llu cannot be read", (unsigned long long)hello.from);
+    }
+    if (!admitted || !peer) {
         say_refusal(c, &why);
         conn_end(c, E_DENIED, why.text);
         return;
     }
-    struct peer *peer = find(p, hello.from);
-    CHECK(peer);
     if (peer->in) { /* it knows best which one lives */
         conn_drop(peer->in);
     }

@@ -416,6 +416,15 @@ static void what_is_no_message_ends_a_visit(void)
     sim_run(sim, 20 * ENV_MS);
     UNIT_TRUE(c->closed);
     UNIT_STR(c->refusal.text, "not you");
+    side.reason[0] = 0;
+    act.what = SET;
+    act.id = hello.from = 3; /* a member, but at an address that is none */
+    act.address = "b:no port";
+    do_act();
+    c = puppet_hello(puppet, "a:1", &hello);
+    sim_run(sim, 20 * ENV_MS);
+    UNIT_TRUE(c->closed);
+    UNIT_STR(c->refusal.text, "the address that the cluster has of node 3 cannot be read");
     UNIT_TRUE(is_up()); /* nothing of this was of harm */
     end();
 }
