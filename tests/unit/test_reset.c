@@ -3,6 +3,7 @@
 #include "storage/reader.h"
 #include "storage/store.h"
 
+#include "protocol/base/crc.h"
 #include "protocol/base/mem.h"
 #include "tests/unit/binlogs.h"
 #include "tests/unit/env_test.h"
@@ -132,6 +133,44 @@ static void a_failed_call_is_said_and_loses_nothing(void)
     free_files();
 }
 
+static void put_note(struct env *env, const char *dir, const struct buf *note)
+{
+    char *binlog = mem_printf("%s/binlog", dir);
+    UNIT_INT(env_replace_file(env, binlog, "reset", note->data, note->len, NULL), 0);
+    mem_free(binlog);
+}
+
+/* The note says where the files go: nothing is done by a damaged one, nor by one whose checkpoint was not written. */
+static void a_damaged_note_stops_the_start(void)
+{
+    struct buf note;
+    struct errmsg em = {""};
+    struct store *store;
+    char *dir = binlog_dir("note");
+    struct env *loop = test_env_new(1);
+    binlog_store_close(loop, binlog_store(loop, dir));
+    buf_init(&note, 100);
+    buf_str(&note, "HFRS");
+    buf_u32(&note, 1);
+    buf_u64(&note, 2);
+    buf_lenenc_str(&note, "kept");
+    buf_u32(&note, crc32c_of(0, note.data, note.len));
+    for (size_t bit = 0; bit < note.len * 8; bit++) {
+        note.data[bit / 8] ^= (uint8_t)(1u << bit % 8);
+        put_note(loop, dir, &note);
+        note.data[bit / 8] ^= (uint8_t)(1u << bit % 8);
+        UNIT_INT(store_open(loop, dir, &store, &em), E_CORRUPT);
+    }
+    UNIT_TRUE(strstr(em.text, "binlog/reset is damaged") && strstr(em.text, "replace the member"));
+    put_note(loop, dir, &note);
+    binlog_store_close(loop, binlog_store(loop, dir));
+    UNIT_TRUE(!binlog_is_there(loop, dir, "binlog/reset"));
+    UNIT_UINT(test_env_open_files(loop), 0);
+    buf_free(&note);
+    test_env_free(loop);
+    mem_free(dir);
+}
+
 /* ---- readers ------------------------------------------------------------------------------------------- */
 
 static void changed(struct store_sub *sub)
@@ -246,6 +285,6 @@ static void names_to_keep_files_under(void)
     }
 }
 
-UNIT_MAIN("reset", UNIT_TEST(files_are_put_away), UNIT_TEST(a_crash_anywhere_loses_nothing), UNIT_TEST(a_failed_call_is_said_and_loses_nothing),
+UNIT_MAIN("reset", UNIT_TEST(files_are_put_away), UNIT_TEST(a_crash_anywhere_loses_nothing), UNIT_TEST(a_failed_call_is_said_and_loses_nothing), UNIT_TEST(a_damaged_note_stops_the_start),
           UNIT_TEST(readers_are_told),
           UNIT_TEST(a_file_that_is_missing_is_damage), UNIT_TEST(names_to_keep_files_under))
