@@ -15,7 +15,6 @@
 #include "protocol/base/check.h"
 #include "protocol/base/mem.h"
 #include "protocol/result.h"
-#include "raft/mutation.h"
 #include "storage/filelist.h"
 
 #include <stdio.h>
@@ -104,7 +103,7 @@ static void reader_failed(struct dump *d, int rv, const struct errmsg *em)
         dump_drop(d, rv, em); /* by what is here; the leader has not said so. It comes again */
     } else if (rv == READER_DIVERGED || rv == READER_HOLE) {
         dump_fail_gtid(d, rv, reader_asked(d->reader));
-    } else if (rv == READER_PURGED && (d->gtid_flavour == FLAVOUR_NONE || MUTATED(PURGED_HERE))) {
+    } else if (rv == READER_PURGED && d->gtid_flavour == FLAVOUR_NONE) {
         dump_fail(d, DUMP_ERROR_NO_NEXT); /* by GTID it may lack nothing (it was ahead of this node, which has fetched files): it comes again */
     } else {
         dump_drop(d, rv, em);

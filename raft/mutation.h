@@ -27,8 +27,7 @@
     X(ERRANT_HERE, 262144, "a replica is errant that has what this node alone has not")                             \
     X(ERRANT_SOURCE, 524288, "the source is not asked whether it has what a replica has")                           \
     X(CHANGE_SNAPSHOT, 1048576, "a snapshot does not wait for a change of members")                                 \
-    X(BOUND, 2097152, "bytes on their way to a member are not bounded")                                             \
-    X(PURGED_HERE, 8388608, "a replica by GTID is refused for good when the file it would read next is gone here")         \
+    X(BOUND, 2097152, "bytes on their way to a member are not bounded")         \
     X(MEMORY, 4194304, "what the members had before the last start does not count")
 
 enum mutation {

@@ -552,6 +552,57 @@ static void slow_reader_is_bounded(void)
     node_end();
 }
 
+static void count_begun(void *arg, const struct serve_replica *replica)
+{
+    *(unsigned *)arg += replica->position > EVENT_MAGIC_SIZE;
+}
+
+static bool both_have_begun(void)
+{
+    unsigned n = 0;
+    serve_each_replica(node.serve, count_begun, &n);
+    return n == 2;
+}
+
+/* The file behind the one that it reads is gone. By position that is the end, as from a source; by GTID the replica may have all that stood there
+ * (it was ahead of a node that has fetched newer files since): it is to come again, and the start looks at what it has. */
+static void lets_who_may_have_it_all_come_again(void)
+{
+    struct client by_position, by_gtid;
+    struct gtid_set *have = gtid_set_new(FLAVOUR_MYSQL);
+    node_begin(FLAVOUR_MYSQL);
+    load_large(8 << 20);
+    store_file(node.store, ++node.index, 0, 1, node.files[0]->name, NULL);
+    store_write(node.store, ++node.index, 4, node.files[0]->bytes + 4, node.files[0]->n - 4, node.files[0]->n, NULL, NULL);
+    node_serve();
+    WAIT_FOR(idle());
+    (void)client_open(&by_position);
+    (void)client_open(&by_gtid);
+    replica_variables(&by_position);
+    replica_variables(&by_gtid);
+    env_stream_pause(by_position.stream, true);
+    env_stream_pause(by_gtid.stream, true);
+    dump_position(&by_position, "mysql-bin.000001", 4, 0);
+    dump_gtid(&by_gtid, have, 0, "");
+    WAIT_FOR(both_have_begun());
+    store_file(node.store, ++node.index, 0, 1, "mysql-bin.000002", NULL);
+    store_file(node.store, ++node.index, 0, 1, "mysql-bin.000003", NULL);
+    store_purge(node.store, ++node.index, 1, "mysql-bin.000003");
+    WAIT_FOR(idle());
+    env_stream_pause(by_position.stream, false);
+    env_stream_pause(by_gtid.stream, false);
+    WAIT_FOR(by_position.closed && by_gtid.closed);
+    UNIT_UINT(by_position.code, ER_DUMP_FATAL);
+    UNIT_TRUE(strstr(by_position.message, "could not find next log") != NULL);
+    UNIT_UINT(by_gtid.code, 0);
+    UNIT_TRUE(by_gtid.n_stored > 0 && !by_gtid.ended);
+    client_close(&by_position);
+    client_close(&by_gtid);
+    WAIT_FOR(serve_sessions(node.serve) == 0);
+    gtid_set_free(have);
+    node_end();
+}
+
 static void closes_with_all_open(void)
 {
     struct client c[6];
@@ -632,5 +683,6 @@ UNIT_MAIN("serve", UNIT_TEST(logs_in), UNIT_TEST(logs_in_with_tls), UNIT_TEST(an
           UNIT_TEST(dumps_a_named_file_by_gtid), UNIT_TEST(leaves_tagged_transactions_out),
           UNIT_TEST(dumps_mariadb), UNIT_TEST(leaves_annotations_out), UNIT_TEST(waits_for_more),
           UNIT_TEST(says_nothing_before_there_is_a_file),
-          UNIT_TEST(goes_on_with_the_next_era), UNIT_TEST(slow_reader_is_bounded), UNIT_TEST(closes_with_all_open),
+          UNIT_TEST(goes_on_with_the_next_era), UNIT_TEST(slow_reader_is_bounded),
+          UNIT_TEST(lets_who_may_have_it_all_come_again), UNIT_TEST(closes_with_all_open),
           UNIT_TEST(limits_connections), UNIT_TEST(reports_a_bad_address))
