@@ -247,7 +247,8 @@ static void take_node_source(struct source *s)
     char uuid[UUID_TEXT_SIZE] = "", cluster[64] = "";
     uint32_t server_id = 0;
     if (sscanf(value(s, 0), "%" SCNu64 " %" SCNu32 " %36s %63s", &s->peer.node_era, &server_id, uuid, cluster) < 4) {
-        return; /* it follows nobody yet */
+        s->peer.node_empty = true; /* it follows nobody yet */
+        return;
     }
     s->peer.own = !strcmp(cluster, cluster_name(s->cluster));
     *strstr(s->peer.origin.version, "-holdfast") = '\0'; /* it is the source's */
@@ -321,6 +322,10 @@ static bool follow_rule(struct source *s)
 {
     if (s->peer.origin.server_id == cluster_server_id(s)) {
         source_refused(s, "the source has the cluster's own server_id %u", (unsigned)s->peer.origin.server_id);
+        return false;
+    }
+    if (s->peer.node_empty) { /* whose files it will have is not known: they would count as its own, and as another server's later */
+        source_failed(s, 0, "it is a node of another cluster, which holds nothing yet");
         return false;
     }
     if (s->peer.own) {

@@ -41,6 +41,7 @@ struct source_peer {
     struct entry_origin origin; /* flavour, version, server id, uuid */
     uint64_t clock;             /* seconds; 0: it did not say */
     uint64_t node_era; /* another cluster's node: its era that is read; 0: it is none, or follows nobody yet */
+    bool node_empty;   /* another cluster's node, which holds nothing yet */
     bool own;          /* a member of this cluster */
     enum event_checksum checksum;
     bool semi_sync;    /* asked for: its packets have the semi-sync header */
