@@ -44,7 +44,6 @@ struct sent {
     struct rio *rio;
     struct raft_io_send *req;
     raft_io_send_cb cb; /* NULL: the request may be gone before this is */
-    bool failed;        /* never; see io_send */
 };
 
 static void send_finished(struct env_msg *msg)
@@ -53,7 +52,7 @@ static void send_finished(struct env_msg *msg)
     struct rio *rio = sent->rio;
     rio->sends--;
     if (sent->cb) {
-        sent->cb(sent->req, rio->closing ? RAFT_CANCELED : sent->failed ? RAFT_NOCONNECTION : 0);
+        sent->cb(sent->req, rio->closing ? RAFT_CANCELED : 0);
     }
     mem_free(sent);
     if (rio->closing) {
@@ -72,7 +71,7 @@ static int io_send(struct raft_io *io, struct raft_io_send *req, const struct ra
     *sent = (struct sent){.msg.run = send_finished, .rio = rio, .req = req, .cb = cb};
     guard_send(&rio->guard, &copy);
     if (copy.server_address && rio->handler->send && !rio->closing) {
-        sent->failed = rio->handler->send(rio->owner, &copy) < 0 && MUTATED(SEND_ERROR);
+        (void)rio->handler->send(rio->owner, &copy);
     }
     rio->sends++;
     env_post(rio->loop, &sent->msg);

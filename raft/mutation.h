@@ -16,7 +16,6 @@
     X(INCARNATION, 128, "older incarnations of a member are admitted")                                                     \
     X(TICK_DRAIN, 256, "a follower may become candidate while its appends are in flight")                                  \
     X(ALONE, 512, "the only voter leads on in its old term after a start")                                                 \
-    X(SEND_ERROR, 1024, "an append that could not be sent ends with an error")                                             \
     X(COMPACTED, 2048, "entries that are committed here are not left out of an append")                                    \
     X(WAKE, 4096, "an election waits for its timeout when the leader is dead or silent")                                   \
     X(PACE, 8192, "more than one entry is uncommitted")                                                                    \

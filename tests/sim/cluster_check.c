@@ -78,23 +78,24 @@ static void check_term(struct world *w, struct world_node *node)
 
 /* Files are fetched only where the leader's log does not reach back to what is here; what was under way to it may have come since the offer. (After a
  * cut the leader may have an old answer of the member's in hand when its log has become shorter by the member's newest report; and a new leader
- * does not know yet what others have.) */
+ * that keeps little log does not know yet what others have.) */
 static void check_need(struct world *w, struct world_node *node, bool installed)
 {
     const struct world_node *leader = world_leader(w);
     uint64_t term = leader ? leader->cluster->raft.current_term : 0;
-    struct fetch_progress fetch = fetch_progress(node->cluster->fetch);
-    if (!leader || leader == node || !node->committed || term != node->reached_in || rio_first_index(leader->cluster->rio) > node->committed) {
+    bool fetches = fetch_progress(node->cluster->fetch).active;
+    bool is_new = term != node->reached_in && node->config.keep_bytes;
+    node->reached_in = term;
+    if (!leader || leader == node || !node->committed || is_new || rio_first_index(leader->cluster->rio) > node->committed) {
         node->reached_since = 0;
-        node->reached_in = term;
     } else if (!node->reached_since) {
         node->reached_since = sim_now(w->sim);
     }
-    if (fetch.active && fetch.index != node->fetches) { /* what it had then counts */
+    if (fetches && !node->fetches) { /* what it had then counts, for newer offers too */
         uint64_t since = node->reached_since > w->connected_at ? node->reached_since : w->connected_at;
         node->needless = node->reached_since && sim_now(w->sim) - since > 2 * ENV_S ? node->committed : 0;
-        node->fetches = fetch.index;
     }
+    node->fetches = fetches;
     if (installed && node->needless) {
         sim_fail(w->sim, "%s takes a snapshot, but when it began to fetch it had entry %" PRIu64 ", and the leader's log began with entry %" PRIu64,
                  sim_host_name(node->host), node->needless, rio_first_index(leader->cluster->rio));
