@@ -370,6 +370,7 @@ void dump_report(const struct dump *d, struct serve_replica *r)
     snprintf(r->peer, sizeof r->peer, "%s", s->peer);
     snprintf(r->file, sizeof r->file, "%.255s", d->at_file[0] ? d->at_file : d->file);
     r->era = d->at_era;
+    r->waits = !r->era && d->announced_asked;
     if (s->registered) {
         r->registered = true;
         snprintf(r->host, sizeof r->host, "%.63s", s->registered->host);

@@ -64,6 +64,7 @@ static void wait_for_it(struct dump *d, const struct errmsg *why)
                 (unsigned long)d->session->sql.connection_id, d->session->peer, d->file,
                 (unsigned long long)d->position, why->text);
         d->announced_asked = true;
+        worker_dump_stands(d);
         dump_put_rotate(d, d->file, d->position);
     }
 }
@@ -193,6 +194,7 @@ static void opened(struct dump *d)
     d->at_era = era;
     snprintf(d->at_file, sizeof d->at_file, "%s", file);
     d->at = offset;
+    worker_dump_stands(d);
     dump_put_rotate(d, file, offset);
     const struct event_format *format = reader_format(d->reader, &fde, &n);
     if (!dump_is_over(d) && offset > EVENT_MAGIC_SIZE && format) {

@@ -39,8 +39,8 @@ static size_t back(const struct filelist *files, size_t at, uint64_t position, u
 static void look_at(void *arg, const struct serve_replica *r, bool settled, bool left)
 {
     struct search *s = arg;
-    size_t at;
-    if (!r->file[0] || !filelist_find(s->files, r->era, r->file, &at)) {
+    size_t at = 0; /* as long as nobody knows where it will read */
+    if (r->waits || (r->era && !filelist_find(s->files, r->era, r->file, &at))) {
         return;
     }
     at = settled ? at : back(s->files, at, r->position, s->margin);

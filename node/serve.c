@@ -241,10 +241,10 @@ static void came_back(struct serve *serve, const struct serve_replica *replica)
 
 static void dump_begins(struct serve *serve, const struct serve_replica *replica)
 {
-    came_back(serve, replica);
     for (struct entry *e = serve->replicas; e; e = e->next) {
         if (!e->ending && same_replica(&e->replica, replica)) {
             e->ending = true;
+            remember(serve, &e->replica); /* until it is known where the new one reads */
             env_log(serve->loop, ENV_INFO, "dump replaced id=%lu by=%lu server_id=%lu uuid=%s",
                     (unsigned long)e->replica.connection_id, (unsigned long)replica->connection_id,
                     (unsigned long)replica->server_id, replica->uuid);
@@ -263,6 +263,9 @@ static void dump_moved(struct serve *serve, const struct serve_replica *replica)
 {
     struct entry *e = *find(serve, replica->connection_id);
     if (e) {
+        if (!e->replica.era && replica->era) {
+            came_back(serve, replica);
+        }
         e->replica = *replica;
         e->replica.moved = env_now(serve->loop);
     }

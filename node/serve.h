@@ -23,7 +23,8 @@ struct serve_replica {
     uint16_t port;
     bool gtid;     /* auto position */
     bool registered;
-    uint64_t era;  /* of the file */
+    uint64_t era;  /* of the file; 0: where it will read is not known yet */
+    bool waits;    /* for what is not there yet: it needs none of the files */
     char file[FILE_NAME_SIZE];
     uint64_t position; /* sent up to here */
     bool level;        /* everything visible is sent */

@@ -322,6 +322,13 @@ void worker_dump_moved(struct dump *dump)
     }
 }
 
+void worker_dump_stands(struct dump *dump)
+{
+    struct serve_replica replica;
+    dump_report(dump, &replica);
+    note(dump_session(dump)->worker, NOTE_DUMP_MOVED, &replica);
+}
+
 void worker_dump_ends(struct dump *dump)
 {
     struct worker *w = dump_session(dump)->worker;

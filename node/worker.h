@@ -70,7 +70,8 @@ void worker_close(struct worker *worker);
 void worker_submit(struct session *session, struct sql_statement *statement);
 void worker_dump_begins(struct dump *dump);
 void worker_dump_has(struct dump *dump, const struct gtid_set *have); /* dump_judged follows */
-void worker_dump_moved(struct dump *dump); /* the loop is told of it soon */
+void worker_dump_stands(struct dump *dump); /* it is known where it reads: the loop is told at once, what is purged hangs on it */
+void worker_dump_moved(struct dump *dump);  /* the loop is told of it soon */
 void worker_dump_ends(struct dump *dump);
 void worker_session_begins(struct session *session); /* it is logged in, maybe as somebody else now */
 void worker_session_ended(struct session *session); /* off the list; the session is freed by its caller */
