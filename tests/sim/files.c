@@ -12,6 +12,7 @@
 #include <string.h>
 
 #define US 1000ull
+#define CALL_MOST (30 * ENV_S) /* of a slow disk: then a driver gives up */
 
 struct env_file {
     struct env_stream_head head;
@@ -85,7 +86,8 @@ static struct call call_begin(struct sim_process *p, enum sim_call what, const c
     if (most >= 100 * US && rng_chance(&p->sched, 1)) {
         took += rng_between(&p->sched, 5 * ENV_MS, 100 * ENV_MS); /* a disk has its moments */
     }
-    call.ended = call.begun + took * p->host->slow;
+    took *= p->host->slow;
+    call.ended = call.begun + (took < CALL_MOST ? took : CALL_MOST);
     sim_hash_add(p->sim, (uint64_t)what << 32 | bytes);
     if (p->ghost) {
         return call;
