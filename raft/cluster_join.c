@@ -102,7 +102,7 @@ void cluster_join_begin(struct cluster *c)
     const struct formation *f = &c->formation;
     struct join_options o = {.loop = c->loop,
                              .tls = c->join_tls,
-                             .request = {.level = c->level, .id = c->id, .random = INCARNATION_RANDOM(formation_incarnation(f))},
+                             .request = {.level = c->level, .id = c->id, .incarnation = formation_incarnation(f)},
                              .pause_ms = f->phase == FORMATION_JOINED ? ASK_AGAIN_MS : ASK_MS};
     snprintf(o.request.cluster, sizeof o.request.cluster, "%s", f->cluster);
     for (size_t i = 0; i < f->n && f->phase == FORMATION_JOINED; i++) {

@@ -567,6 +567,11 @@ static void remember_again(struct env_timer *timer)
     }
 }
 
+static bool replaced(const struct cluster *c, uint64_t id, struct message_refusal *why)
+{
+    return no(why, REFUSAL_INCARNATION, "node %" PRIu64 " was replaced: this data directory is no part of cluster %s any more; the new one begins empty", id, c->formation.cluster);
+}
+
 /* Of our cluster, with a data directory that is not the one that is a member. */
 static bool another_directory(const struct cluster *c, const struct message_hello *h, const struct raft_server *s, struct message_refusal *why)
 {
@@ -577,8 +582,7 @@ static bool another_directory(const struct cluster *c, const struct message_hell
         return no(why, REFUSAL_REMOVED, "node %" PRIu64 " was removed from cluster %s; its id is never used again", h->from, c->formation.cluster);
     }
     if (settled && ((s && theirs < ours) || (!s && p && theirs < p->counter))) {
-        return no(why, REFUSAL_INCARNATION, "node %" PRIu64 " was replaced: this data directory is no part of cluster %s any more; the new one begins empty", h->from,
-                  c->formation.cluster);
+        return replaced(c, h->from, why);
     }
     if (s && theirs == ours) {
         return no(why, REFUSAL_INCARNATION, "the data directory of node %" PRIu64 " is not the one that cluster %s knows; on any member run: holdfast member replace %" PRIu64 " ADDR",
@@ -673,7 +677,7 @@ static void claim(struct cluster *c, const struct message_join *j, uint64_t coun
         }
     }
     if (place) {
-        *place = (struct member_claim){.id = j->id, .random = INCARNATION_RANDOM(j->random), .counter = counter, .at = env_now(c->loop)};
+        *place = (struct member_claim){.id = j->id, .random = INCARNATION_RANDOM(j->incarnation), .counter = counter, .at = env_now(c->loop)};
         cluster_members_wake(c);
         cluster_pump_later(c);
     }
@@ -683,7 +687,7 @@ static enum join_verdict verdict(struct cluster *c, const struct message_join *j
 {
     const struct raft_server *s = server_of(c, j->id);
     const struct member_plan *p = plan_of(c, j->id);
-    const struct message_hello h = {.from = j->id, .incarnation = j->random};
+    const struct message_hello h = {.from = j->id, .incarnation = INCARNATION_RANDOM(j->incarnation)};
     if (j->cluster[0] && strcmp(j->cluster, c->formation.cluster)) {
         no(why, REFUSAL_CLUSTER, "node %" PRIu64 " belongs to cluster %s, this is cluster %s", j->id, j->cluster, c->formation.cluster);
         return JOIN_NO;
@@ -692,8 +696,12 @@ static enum join_verdict verdict(struct cluster *c, const struct message_join *j
         no(why, REFUSAL_LEVEL, "node %" PRIu64 " knows feature level %u, cluster %s has level %u: install a newer holdfastd", j->id, j->level, c->formation.cluster, cluster_level(c));
         return JOIN_NO;
     }
-    if (s && INCARNATION_RANDOM(incarnation_of(s)) == INCARNATION_RANDOM(j->random)) {
+    if (s && INCARNATION_RANDOM(incarnation_of(s)) == INCARNATION_RANDOM(j->incarnation)) {
         return c->raft.configuration_uncommitted_index ? JOIN_WAIT : JOIN_YES;
+    }
+    if (j->cluster[0] && p && INCARNATION_COUNTER(j->incarnation) < p->counter) { /* it was taken in already, and is to go: what comes next begins empty */
+        replaced(c, j->id, why);
+        return JOIN_NO;
     }
     if (p && p->goal != MEMBER_GONE && waits_for_directory(p, s)) {
         if (c->leading) {

@@ -152,7 +152,7 @@ void message_join_put(struct buf *b, const struct message_join *j)
     message_begin(b, MESSAGE_JOIN);
     buf_u32(b, j->level);
     buf_u64(b, j->id);
-    buf_u64(b, j->random);
+    buf_u64(b, j->incarnation);
     put_text(b, j->cluster);
     message_end(b, begin);
 }
@@ -161,9 +161,9 @@ int message_join_get(struct cur *c, struct message_join *j)
 {
     j->level = cur_u32(c);
     j->id = cur_u64(c);
-    j->random = cur_u64(c);
+    j->incarnation = cur_u64(c);
     get_text(c, j->cluster, sizeof j->cluster);
-    return cur_done(c) && j->id && j->random ? 0 : E_MALFORMED;
+    return cur_done(c) && j->id && j->incarnation ? 0 : E_MALFORMED;
 }
 
 void message_join_answer_put(struct buf *b, const struct message_join_answer *a)

@@ -98,7 +98,7 @@ int message_refusal_get(struct cur *body, struct message_refusal *r);
 struct message_join {
     uint32_t level;
     uint64_t id;
-    uint64_t random;              /* of the data directory's incarnation */
+    uint64_t incarnation;         /* of the data directory: its random part, and the counter that it was told */
     char cluster[UUID_TEXT_SIZE]; /* "" until it was told */
 };
 

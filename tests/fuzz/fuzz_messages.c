@@ -39,7 +39,7 @@ static void joins(enum message_kind kind, struct cur *body)
     if (kind == MESSAGE_JOIN && !message_join_get(body, &j)) {
         message_join_put(&b, &j);
         MUST(message_next(b.data, b.len, &kind, body, &used, NULL) == 1 && message_join_get(body, &j2) == 0);
-        MUST(j.level == j2.level && j.id == j2.id && j.random == j2.random && !strcmp(j.cluster, j2.cluster));
+        MUST(j.level == j2.level && j.id == j2.id && j.incarnation == j2.incarnation && !strcmp(j.cluster, j2.cluster));
     } else if (kind == MESSAGE_JOIN_ANSWER && !message_join_answer_get(body, &a)) {
         message_join_answer_put(&b, &a);
         MUST(message_next(b.data, b.len, &kind, body, &used, NULL) == 1 && message_join_answer_get(body, &a2) == 0);

@@ -1,8 +1,10 @@
 /* test_members: plans for members in the replicated state; how the log's changes of members are read; and that one that is truncated is taken back,
- * which libraft gets wrong after a start and after a compaction. */
+ * which libraft gets wrong after a start and after a compaction; and that a data directory that was replaced is not taken in again. */
 #include "tests/unit/env_test.h"
 #include "tests/unit/unit.h"
 
+#include "protocol/base/mem.h"
+#include "raft/cluster_impl.h"
 #include "raft/configuration.h"
 #include "raft/formation.h"
 #include "raft/io_impl.h"
@@ -243,6 +245,60 @@ static void the_last_one_that_stays_counts(void)
     end_log();
 }
 
+/* ---- who asks to be taken in ---- */
+
+static enum join_verdict ask(struct cluster *c, uint64_t counter, const char *cluster, char *text, size_t size)
+{
+    struct message_join j = {.level = MESSAGE_LEVEL, .id = 5, .incarnation = counter << INCARNATION_RANDOM_BITS | 77};
+    struct message_join_answer a = {0};
+    enum message_kind kind;
+    struct buf request, answer;
+    struct cur body;
+    struct errmsg em;
+    size_t used;
+    buf_init(&request, 1000);
+    buf_init(&answer, 10000);
+    snprintf(j.cluster, sizeof j.cluster, "%s", cluster);
+    message_join_put(&request, &j);
+    UNIT_INT(message_next(request.data, request.len, &kind, &body, &used, &em), 1);
+    cluster_members_join(c, &body, &answer);
+    UNIT_INT(message_next(answer.data, answer.len, &kind, &body, &used, &em), 1);
+    UNIT_INT(message_join_answer_get(&body, &a), 0);
+    snprintf(text, size, "%s", a.text);
+    buf_free(&request);
+    buf_free(&answer);
+    return a.verdict;
+}
+
+/* It was told that it is a member, and was replaced before it had a log: it goes on asking, and is not the one that the plan waits for. */
+static void a_replaced_directory_is_not_taken_in_again(void)
+{
+    struct cluster *c = mem_new(sizeof *c);
+    struct entry_member plan = plan_of(5, MEMBER_VOTER, true);
+    char text[512];
+    c->started = true;
+    c->state = state_new();
+    snprintf(c->formation.cluster, sizeof c->formation.cluster, "c1");
+    raft_configuration_init(&c->raft.configuration);
+    UNIT_INT(raft_configuration_add(&c->raft.configuration, 1, "a:1/0000000000000009", RAFT_VOTER), 0);
+    UNIT_INT(apply(&c->state->members, &plan), 0);
+    UNIT_UINT(c->state->members.plans[0].counter, 1);
+    UNIT_INT(ask(c, 0, "", text, sizeof text), JOIN_WAIT);
+    UNIT_STR(text, "being taken in");
+    UNIT_INT(ask(c, 1, "c1", text, sizeof text), JOIN_WAIT); /* we have not heard yet that it was */
+    plan.again = true;
+    UNIT_INT(apply(&c->state->members, &plan), 0);
+    UNIT_UINT(c->state->members.plans[0].counter, 2);
+    UNIT_INT(ask(c, 1, "c1", text, sizeof text), JOIN_NO);
+    UNIT_TRUE(strstr(text, "node 5 was replaced: this data directory is no part of cluster c1") != NULL);
+    UNIT_INT(ask(c, 0, "", text, sizeof text), JOIN_WAIT); /* the empty one */
+    UNIT_INT(ask(c, 2, "c1", text, sizeof text), JOIN_WAIT);
+    raft_configuration_close(&c->raft.configuration);
+    state_free(c->state);
+    mem_free(c);
+}
+
 UNIT_MAIN("members", UNIT_TEST(a_plan_begins_and_ends), UNIT_TEST(an_id_is_retired_for_good), UNIT_TEST(it_comes_back_from_the_manifest),
           UNIT_TEST(a_change_is_read_and_nothing_else), UNIT_TEST(a_change_that_is_truncated_is_taken_back),
-          UNIT_TEST(the_one_before_may_be_in_the_snapshot), UNIT_TEST(the_last_one_that_stays_counts))
+          UNIT_TEST(the_one_before_may_be_in_the_snapshot), UNIT_TEST(the_last_one_that_stays_counts),
+          UNIT_TEST(a_replaced_directory_is_not_taken_in_again))

@@ -77,7 +77,7 @@ static void members_that_cannot_be_are_refused(void)
 
 static void joining_comes_back(void)
 {
-    struct message_join j = {.level = 2, .id = 4, .random = 99, .cluster = "c1"}, j2;
+    struct message_join j = {.level = 2, .id = 4, .incarnation = 99, .cluster = "c1"}, j2;
     struct message_join_answer a = {.verdict = JOIN_YES, .leader = 1, .cluster = "c1", .text = "why", .n = 2}, a2;
     enum message_kind kind;
     struct cur body;
@@ -88,7 +88,7 @@ static void joining_comes_back(void)
     UNIT_INT(message_next(frame.data, frame.len, &kind, &body, &used, &em), 1);
     UNIT_INT(kind, MESSAGE_JOIN);
     UNIT_INT(message_join_get(&body, &j2), 0);
-    UNIT_UINT(j2.random, 99);
+    UNIT_UINT(j2.incarnation, 99);
     UNIT_STR(j2.cluster, "c1");
     a.members[0] = (struct message_member){.id = 1, .incarnation = 5, .address = "a:1"};
     a.members[1] = (struct message_member){.id = 4, .incarnation = 6, .address = "d:1"};
