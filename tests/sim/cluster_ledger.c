@@ -34,6 +34,8 @@ struct ledger {
     struct node_log logs[NODES_MAX];
     size_t n;
     bool votes[2][NODES_MAX]; /* now; before that */
+    struct held *kept;        /* by index, from 1: what a majority had, and since when, at the moment a disk was given up */
+    size_t n_kept, room_kept;
     size_t transactions;
 };
 
@@ -242,11 +244,6 @@ void ledger_installed(struct ledger *l, size_t node, uint64_t index, uint64_t te
     }
 }
 
-void ledger_wiped(struct ledger *l, size_t node)
-{
-    l->logs[node].n = 0;
-}
-
 void ledger_voters(struct ledger *l, const bool *votes)
 {
     if (memcmp(votes, l->votes[0], l->n * sizeof *votes) != 0) {
@@ -275,24 +272,33 @@ static size_t find(const struct node_log *log, size_t file, uint64_t pos)
     return 0;
 }
 
-static bool holds(const struct node_log *log, size_t index, uint64_t term, uint64_t when)
+static uint64_t since(const struct node_log *log, size_t index, uint64_t term)
 {
-    return index <= log->n && log->entries[index - 1].term == term && log->entries[index - 1].durable <= when;
+    return index <= log->n && log->entries[index - 1].term == term ? log->entries[index - 1].durable : UINT64_MAX;
+}
+
+/* Since when does a majority have it? UINT64_MAX: none has. */
+static uint64_t majority_since(const struct ledger *l, size_t index, uint64_t term)
+{
+    uint64_t best = UINT64_MAX;
+    for (size_t k = 0; k < 2; k++) {
+        for (size_t i = 0; i < l->n; i++) { /* did the disk that had it then complete one? */
+            uint64_t when = l->votes[k][i] ? since(&l->logs[i], index, term) : UINT64_MAX;
+            size_t n = 0, voters = 0;
+            for (size_t j = 0; j < l->n && when < best; j++) {
+                voters += l->votes[k][j];
+                n += l->votes[k][j] && since(&l->logs[j], index, term) <= when;
+            }
+            best = n > voters / 2 ? when : best;
+        }
+    }
+    return best;
 }
 
 static bool majority(const struct ledger *l, size_t index, uint64_t term, uint64_t when)
 {
-    for (size_t k = 0; k < 2; k++) {
-        size_t n = 0, voters = 0;
-        for (size_t i = 0; i < l->n; i++) {
-            voters += l->votes[k][i];
-            n += l->votes[k][i] && holds(&l->logs[i], index, term, when);
-        }
-        if (n > voters / 2) {
-            return true;
-        }
-    }
-    return false;
+    const struct held *kept = index <= l->n_kept ? &l->kept[index - 1] : NULL;
+    return majority_since(l, index, term) <= when || (kept && kept->term == term && kept->durable <= when);
 }
 
 bool ledger_has(const struct ledger *l, size_t file, uint64_t pos, uint64_t when)
@@ -304,6 +310,32 @@ bool ledger_has(const struct ledger *l, size_t file, uint64_t pos, uint64_t when
         }
     }
     return false;
+}
+
+/* What a majority had of its log was lawfully taken for committed, and may be heard of later: by a member that had it, from a leader that counted
+ * this disk. (That what was acknowledged is lost with it is found where somebody leads without it.) */
+static void keep(struct ledger *l, const struct node_log *log)
+{
+    if (log->n > l->room_kept) {
+        l->kept = mem_grow(l->kept, log->n, sizeof *l->kept);
+        l->room_kept = log->n;
+    }
+    for (size_t i = 0; i < log->n; i++) {
+        uint64_t when = majority_since(l, i + 1, log->entries[i].term);
+        if (when <= sim_now(l->sim)) {
+            l->kept[i] = log->entries[i];
+            l->kept[i].durable = when;
+            l->n_kept = l->n_kept > i ? l->n_kept : i + 1;
+        } else if (i >= l->n_kept) {
+            break;
+        }
+    }
+}
+
+void ledger_wiped(struct ledger *l, size_t node)
+{
+    keep(l, &l->logs[node]);
+    l->logs[node].n = 0;
 }
 
 uint64_t ledger_term(const struct ledger *l, size_t node, uint64_t index)
@@ -363,5 +395,6 @@ void ledger_free(struct ledger *l)
     for (size_t i = 0; i < l->n; i++) {
         mem_free(l->logs[i].entries);
     }
+    mem_free(l->kept);
     mem_free(l);
 }
