@@ -580,35 +580,31 @@ static void disk_marked(void *owner)
 
 /* ---- for other members ------------------------------------------------------------------------------------ */
 
+/* To each member what its connection takes: one that reads no more holds up nobody else. A connection that has gone down takes nothing for
+ * ever; its member asks again. */
 static void send_answers(struct fetch *f)
 {
-    while (f->answers) {
-        struct answer *a = f->answers;
-        if (!f->handler->send(f->owner, a->peer, &a->frame)) {
-            env_timer_start(&f->retry, ANSWER_RETRY_MS * ENV_MS);
-            return;
+    struct answer **at = &f->answers;
+    while (*at) {
+        struct answer *a = *at;
+        if (is_up(f, a->peer) && !f->handler->send(f->owner, a->peer, &a->frame)) {
+            at = &a->next;
+            continue;
         }
-        f->answers = a->next;
-        f->answers_tail = f->answers ? f->answers_tail : &f->answers;
+        *at = a->next;
         f->n_answers--;
         buf_free(&a->frame);
         mem_free(a);
+    }
+    f->answers_tail = at;
+    if (f->answers) {
+        env_timer_start(&f->retry, ANSWER_RETRY_MS * ENV_MS);
     }
 }
 
-/* A connection that has gone down takes nothing for ever; its member asks again. */
 static void retry(struct env_timer *timer)
 {
-    struct fetch *f = CONTAINER_OF(timer, struct fetch, retry);
-    if (f->answers && !is_up(f, f->answers->peer)) {
-        struct answer *a = f->answers;
-        f->answers = a->next;
-        f->answers_tail = f->answers ? f->answers_tail : &f->answers;
-        f->n_answers--;
-        buf_free(&a->frame);
-        mem_free(a);
-    }
-    send_answers(f);
+    send_answers(CONTAINER_OF(timer, struct fetch, retry));
 }
 
 static void answer_frame(struct fetch *f, uint64_t peer, struct buf *frame)
@@ -619,9 +615,7 @@ static void answer_frame(struct fetch *f, uint64_t peer, struct buf *frame)
     *f->answers_tail = a;
     f->answers_tail = &a->next;
     f->n_answers++;
-    if (f->answers == a) {
-        send_answers(f);
-    }
+    send_answers(f);
 }
 
 static void answer(struct fetch *f, uint64_t peer, const struct message_piece *p)

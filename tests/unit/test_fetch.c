@@ -1,5 +1,5 @@
 /* test_fetch: files that other members have: whatever comes in place of a piece, only what the manifest says is taken, and it comes to an end
- * as long as one member has it right; and what others ask for costs no more than it may. */
+ * as long as one member has it right; what others ask for costs no more than it may, and one that reads no more holds up nobody else. */
 #include "raft/fetch.h"
 
 #include "protocol/base/crc.h"
@@ -28,7 +28,7 @@ struct rig {
     size_t n_waiting, most, sent;
     bool deaf; /* no connection takes anything */
     bool whole;
-    uint64_t fetching;
+    uint64_t fetching, stalled;
 };
 
 /* ---- what fetch.c asks ---- */
@@ -39,7 +39,7 @@ static bool send_frame(void *owner, uint64_t peer, struct buf *frame)
     enum message_kind kind;
     struct cur body;
     size_t used;
-    if (r->deaf) {
+    if (r->deaf || peer == r->stalled) {
         return false;
     }
     r->sent++;
@@ -327,6 +327,31 @@ static void what_others_ask_for_is_bounded(void)
     rig_close(&r);
 }
 
+/* One member reads no more while it fetches: another one gets what it asks for, and the first one its answers when it reads again. */
+static void a_stalled_member_holds_up_nobody_else(void)
+{
+    struct rig r;
+    struct message_fetch q = {.manifest = INDEX, .n = 1000};
+    rig_open(&r, "stalled");
+    r.stalled = OTHER;
+    for (q.ticket = 1; q.ticket <= 3; q.ticket++) {
+        fetch_asked(r.fetch, OTHER, &q);
+    }
+    UNIT_UINT(r.sent, 0);
+    for (; q.ticket <= 8; q.ticket++) {
+        fetch_asked(r.fetch, LEADER, &q);
+    }
+    UNIT_UINT(r.sent, 5);
+    r.stalled = LEADER;
+    for (unsigned i = 0; i < 100; i++) {
+        (void)test_env_step(r.loop);
+    }
+    UNIT_UINT(r.sent, 8);
+    fetch_asked(r.fetch, OTHER, &q); /* nothing waits any more: the queue's end is where it was */
+    UNIT_UINT(r.sent, 9);
+    rig_close(&r);
+}
+
 UNIT_MAIN("fetch", UNIT_TEST(pieces_become_files), UNIT_TEST(what_was_not_asked_for_is_not_taken), UNIT_TEST(one_member_with_a_damaged_file_is_passed_by),
           UNIT_TEST(a_manifest_that_is_not_the_one_offered_is_dropped), UNIT_TEST(an_offer_that_is_too_large_is_refused),
-          UNIT_TEST(what_others_ask_for_is_bounded))
+          UNIT_TEST(what_others_ask_for_is_bounded), UNIT_TEST(a_stalled_member_holds_up_nobody_else))
