@@ -334,8 +334,14 @@ static void keep(struct ledger *l, const struct node_log *log)
 
 void ledger_wiped(struct ledger *l, size_t node)
 {
-    keep(l, &l->logs[node]);
-    l->logs[node].n = 0;
+    ledger_set_back(l, node, 0);
+}
+
+void ledger_set_back(struct ledger *l, size_t node, uint64_t snapshot)
+{
+    struct node_log *log = &l->logs[node];
+    keep(l, log);
+    log->n = log->n < snapshot ? log->n : (size_t)snapshot;
 }
 
 uint64_t ledger_term(const struct ledger *l, size_t node, uint64_t index)

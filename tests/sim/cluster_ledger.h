@@ -25,6 +25,8 @@ void ledger_started(struct ledger *ledger, size_t node); /* what it found on its
 /* Its log up to this entry was replaced by another member's snapshot, whose files it has: as if it had that member's entries, from now on. */
 void ledger_installed(struct ledger *ledger, size_t node, uint64_t index, uint64_t term);
 void ledger_wiped(struct ledger *ledger, size_t node);   /* it is another, empty disk */
+/* It is as it was when its snapshot held the entries up to this one; what followed is read at the next start. */
+void ledger_set_back(struct ledger *ledger, size_t node, uint64_t snapshot);
 /* Who votes from now on (one for each node); what a majority of those before held counts too. Until it is called: all. */
 void ledger_voters(struct ledger *ledger, const bool *votes);
 

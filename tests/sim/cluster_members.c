@@ -167,7 +167,8 @@ static void set_back(struct world *w, size_t i)
     if (!w->nodes[i].cluster) {
         return;
     }
-    uint64_t had = raft_last_index(&w->nodes[i].cluster->raft);
+    const struct snapshot *s = rio_snapshot(w->nodes[i].cluster->rio);
+    uint64_t had = raft_last_index(&w->nodes[i].cluster->raft), snapshot = s ? s->index : 0;
     sim_crash(host, SIM_KILL);
     world_run(w, rng_between(w->rng, ENV_MS, 100 * ENV_MS));
     struct disk *image = sim_keep_image(host, &w->member_rng);
@@ -184,7 +185,7 @@ static void set_back(struct world *w, size_t i)
         restart_others(w, i);
     }
     sim_set_back(host, image);
-    ledger_wiped(w->ledger, i);
+    ledger_set_back(w->ledger, i, snapshot);
     w->nodes[i].term = w->nodes[i].vote = 0;
     w->wipes++;
     w->watched = i;
