@@ -8,6 +8,7 @@
  * (the other order would make libraft truncate twice), what is in flight is waited for. */
 #include "raft/io_impl.h"
 
+#include "raft/configuration.h"
 #include "raft/message.h"
 #include "raft/mutation.h"
 
@@ -225,6 +226,22 @@ void rio_written(struct rio *rio)
     release_timeout_now(rio);
 }
 
+/* Raft lets everyone vote who is asked; the candidate knows who counts. libraft refuses where our own configuration does not call us a voter: the
+ * second voter that lost its promotion with the power could then be neither elected nor help the first one, which has it, to be. */
+static void deliver_vote(struct rio *rio, struct raft_message *m)
+{
+    struct raft *raft = rio->io.data;
+    const struct raft_server *self = configuration_find(&raft->configuration, raft->id);
+    if (!self || self->role != RAFT_STANDBY) {
+        deliver(rio, m);
+        return;
+    }
+    int *role = &raft->configuration.servers[self - raft->configuration.servers].role;
+    *role = RAFT_VOTER;
+    deliver(rio, m); /* it changes no configuration */
+    *role = RAFT_STANDBY;
+}
+
 void rio_receive(struct rio *rio, struct raft_message *m)
 {
     const struct raft *raft = rio->io.data;
@@ -242,7 +259,9 @@ void rio_receive(struct rio *rio, struct raft_message *m)
         rio->heard = env_now(rio->loop);
         rio->leader_gone = false;
     }
-    if (!keep_timeout_now(rio, m)) {
+    if (m->type == RAFT_IO_REQUEST_VOTE) {
+        deliver_vote(rio, m);
+    } else if (!keep_timeout_now(rio, m)) {
         deliver(rio, m);
     }
     note_held(rio);

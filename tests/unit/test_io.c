@@ -58,9 +58,14 @@ static void tick(struct raft_io *io)
     node.ticks++;
 }
 
+static int *role_seen; /* of the second member, while a message is taken */
+
 static void received(struct raft_io *io, struct raft_message *m)
 {
     (void)io;
+    if (role_seen) {
+        *role_seen = node.raft.configuration.servers[1].role;
+    }
     node.received++;
     node.last_received = *m;
 }
@@ -444,6 +449,39 @@ static void votes_are_heard_when_the_leader_is_gone(void)
     end();
 }
 
+static int role_at_vote;
+
+static void be_standby(struct node *n)
+{
+    n->raft.id = 1;
+    UNIT_INT(raft_configuration_add(&n->raft.configuration, 2, "b:1", RAFT_VOTER), 0);
+    UNIT_INT(raft_configuration_add(&n->raft.configuration, 1, "a:1", RAFT_STANDBY), 0);
+}
+
+static void receive_vote_as_standby(struct node *n)
+{
+    role_seen = &role_at_vote;
+    receive_vote(n);
+    role_seen = NULL;
+    UNIT_INT(n->raft.configuration.servers[1].role, RAFT_STANDBY);
+}
+
+static void forget_members(struct node *n)
+{
+    raft_configuration_close(&n->raft.configuration);
+}
+
+/* Who asks may know of a promotion that we lost: libraft decides by the logs alone. */
+static void a_standby_votes(void)
+{
+    begin();
+    on_node(be_standby, ENV_MS);
+    on_node(receive_vote_as_standby, ENV_MS);
+    UNIT_INT(role_at_vote, RAFT_VOTER);
+    on_node(forget_members, ENV_MS);
+    end();
+}
+
 /* ---- term and vote ---- */
 
 static void vote_in_term_5(struct node *n)
@@ -496,4 +534,4 @@ static void a_vote_survives_in_either_copy(void)
 
 UNIT_MAIN("io", UNIT_TEST(a_close_cancels_newest_first), UNIT_TEST(an_error_of_the_log_ends_the_node),
           UNIT_TEST(a_follower_is_left_alone_while_it_writes), UNIT_TEST(nobody_stands_for_election_on_half_a_snapshot), UNIT_TEST(who_is_about_to_end_takes_no_lead), UNIT_TEST(what_is_sent_never_fails),
-          UNIT_TEST(votes_are_heard_when_the_leader_is_gone), UNIT_TEST(a_vote_survives_in_either_copy))
+          UNIT_TEST(votes_are_heard_when_the_leader_is_gone), UNIT_TEST(a_standby_votes), UNIT_TEST(a_vote_survives_in_either_copy))
