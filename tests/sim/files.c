@@ -12,7 +12,7 @@
 #include <string.h>
 
 #define US 1000ull
-#define CALL_MOST (30 * ENV_S) /* of a slow disk: then a driver gives up */
+#define CALL_MOST (10 * ENV_S) /* of a slow disk; what must have happened after all was healed is waited for longer */
 
 struct env_file {
     struct env_stream_head head;
