@@ -61,7 +61,7 @@ const struct command COMMANDS_TABLE[] = {
      "\n"
      "Several servers are compared and ranked by what they lack; nothing is changed.\n"
      "\n"
-     "The account needs SUPER, or REPLICATION_SLAVE_ADMIN (MySQL), REPLICATION SLAVE ADMIN and REPLICA MONITOR (MariaDB). Its "
+     "The account needs SUPER, or REPLICATION_SLAVE_ADMIN and REPLICATION CLIENT (MySQL), REPLICATION SLAVE ADMIN and REPLICA MONITOR (MariaDB). Its "
      "password is asked for, or taken from --target-password-file or HOLDFAST_TARGET_PASSWORD.\n"
      "\n"
      "The server reaches the member by the address that -h names, or by that of --via. Exits with 0 when the server lacks nothing (or, "
