@@ -159,6 +159,7 @@ static void strike(struct loss *l)
         w->cuts++;
         pass(l, rng_between(w->rng, ENV_MS, 3 * ENV_S));
         sim_heal_all(w->sim);
+        w->connected_at = sim_now(w->sim);
         break;
     default:
         w->node_crashes++;
