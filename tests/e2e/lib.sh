@@ -219,7 +219,7 @@ replica_healthy() { # NAME
 catch_up() { # SOURCE REPLICA [SECONDS]
     local gtid answer
     gtid=$(gtid_of "$1")
-    answer=$(server wait-gtid "$SCRATCH/$2" "$gtid" "${3:-60}" 2>&1) || fail "replica $2 lags behind $1: $answer"
+    answer=$(server wait-gtid "$SCRATCH/$2" "$gtid" "${3:-300}" 2>&1) || fail "replica $2 lags behind $1: $answer"
 }
 
 # The options that let a server encrypt its binlog, into OPTIONS; skips the test when MariaDB's plugin cannot be had.
