@@ -15,12 +15,20 @@
 #include "protocol/event.h"
 
 #include <string.h>
+#include <xxhash.h>
 
 enum { HEADER = 24, FLAG_VAGUE = 1 };
 
 char *index_path(const char *index_dir, uint64_t era, const char *name)
 {
     return mem_printf("%s/%llu/%s.idx", index_dir, (unsigned long long)era, name);
+}
+
+void index_hash(const struct XXH3_state_s *h, uint8_t hash[INDEX_HASH_SIZE])
+{
+    XXH128_canonical_t sum;
+    XXH128_canonicalFromHash(&sum, XXH3_128bits_digest(h));
+    memcpy(hash, sum.digest, INDEX_HASH_SIZE);
 }
 
 /* ---- the walk ------------------------------------------------------------------------------------------ */
@@ -40,12 +48,11 @@ int index_walk_begin(struct index_walk *w, const void *data, size_t n, uint64_t 
     if (!cur_ok(c) || memcmp(magic, INDEX_MAGIC, 4) != 0) {
         return err_set(em, E_CORRUPT, "this is no index");
     }
-    if (version > INDEX_VERSION) {
-        return err_set(em, E_VERSION, "version %u, this program knows up to %d", (unsigned)version,
-                       INDEX_VERSION);
+    if (version != INDEX_VERSION) {
+        return err_set(em, E_VERSION, "version %u, this program makes and reads %d", (unsigned)version, INDEX_VERSION);
     }
     w->crc = crc32c_of(0, data, HEADER + (size_t)name_len);
-    if (crc != w->crc || version == 0 || w->step == 0 || w->block < INDEX_TAIL) {
+    if (crc != w->crc || w->step == 0 || w->block < INDEX_TAIL) {
         return err_set(em, E_CORRUPT, "the index's header is damaged");
     }
     if (of_era != era || name_len != strlen(name) || memcmp(of_name, name, name_len) != 0) {

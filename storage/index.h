@@ -8,8 +8,8 @@
  *     body     ENTRY 1 flags:1 step:lenenc tail:4 set     an end of a transaction, at least `step` bytes behind
  *                                                         the entry before (4 before the first one)
  *              GROUP 2 flags:1 set                        after each 32 entries: their sets together
- *              HASH  3 sha256:32                          of the next `block` bytes of the file, from 0 on
- *              SEAL  4 size:8 sha256:32                   the file's size; hash of what is behind the last block
+ *              HASH  3 xxh3:16                            of the next `block` bytes of the file, from 0 on
+ *              SEAL  4 size:8 xxh3:16                     the file's size; hash of what is behind the last block
  *     set      flavour:1 gtid_set_encode's bytes          what was added since the entry before; none: 0
  *     tail     crc32c of the 64 bytes before the place (of all, when there are fewer): ties it to the file
  *     flags    1: from here on GTIDs do not tell what stands before: a transaction without one, or numbers of
@@ -35,19 +35,24 @@
 
 #define INDEX_MAGIC "HFIX"
 
+struct XXH3_state_s;
+
 enum {
-    INDEX_VERSION = 1,
+    INDEX_VERSION = 2,
     INDEX_STEP = 64 << 10,
     INDEX_BLOCK = 1 << 20,
     INDEX_GROUP = 32, /* entries */
     INDEX_TAIL = 64,  /* bytes before a place that its sum is over */
-    INDEX_HASH_SIZE = 32,
+    INDEX_HASH_SIZE = 16,
     INDEX_RECORD_MAX = 64 << 20,
     INDEX_MAX = 1 << 30
 };
 
 /* "dir/ERA/NAME.idx"; to be freed with mem_free. */
 char *index_path(const char *index_dir, uint64_t era, const char *name);
+
+/* XXH3's 128 bits of what was given to `h` since its reset: against disks, not against people. */
+void index_hash(const struct XXH3_state_s *h, uint8_t hash[INDEX_HASH_SIZE]);
 
 /* ---- making one ---------------------------------------------------------------------------------------- */
 

@@ -15,7 +15,7 @@
 #include "protocol/base/mem.h"
 #include "protocol/event.h"
 
-#include <openssl/evp.h>
+#include <xxhash.h>
 #include <string.h>
 
 struct index_builder {
@@ -34,7 +34,7 @@ struct index_builder {
     uint8_t kept[INDEX_TAIL]; /* those before `last` */
     size_t kept_n;
     uint64_t hash_from; /* bytes before it are only kept */
-    EVP_MD_CTX *md;     /* of the block that `at` lies in */
+    XXH3_state_t *hash; /* of the block that `at` lies in */
     uint8_t *full;  /* hashes of the blocks behind hashes_put, not put yet */
     size_t n_full, cap_full;
     uint64_t hashes_put;
@@ -115,13 +115,7 @@ static void put_hashes(struct index_builder *b, uint64_t end)
 
 static void hash_begin(struct index_builder *b)
 {
-    CHECK(EVP_DigestInit_ex(b->md, EVP_sha256(), NULL) == 1);
-}
-
-static void hash_end(struct index_builder *b, uint8_t hash[INDEX_HASH_SIZE])
-{
-    unsigned n = 0;
-    CHECK(EVP_DigestFinal_ex(b->md, hash, &n) == 1 && n == INDEX_HASH_SIZE);
+    CHECK(XXH3_128bits_reset(b->hash) == XXH_OK);
 }
 
 void index_builder_settle(struct index_builder *b)
@@ -145,7 +139,7 @@ void index_builder_bytes(struct index_builder *b, const uint8_t *bytes, size_t n
         uint64_t room = b->at < b->hash_from ? b->hash_from - b->at : b->block - b->at % b->block;
         size_t part = n < room ? n : (size_t)room;
         bool hashed = b->at >= b->hash_from;
-        CHECK(!hashed || EVP_DigestUpdate(b->md, bytes, part) == 1);
+        CHECK(!hashed || XXH3_128bits_update(b->hash, bytes, part) == XXH_OK);
         bytes += part;
         n -= part;
         b->at += part;
@@ -154,7 +148,7 @@ void index_builder_bytes(struct index_builder *b, const uint8_t *bytes, size_t n
                 b->cap_full = b->cap_full ? 2 * b->cap_full : 4;
                 b->full = mem_grow(b->full, b->cap_full, INDEX_HASH_SIZE);
             }
-            hash_end(b, b->full + b->n_full++ * INDEX_HASH_SIZE);
+            index_hash(b->hash, b->full + b->n_full++ * INDEX_HASH_SIZE);
             hash_begin(b);
         }
     }
@@ -286,7 +280,7 @@ void index_builder_seal(struct index_builder *b)
     uint8_t hash[INDEX_HASH_SIZE];
     put_hashes(b, b->at);
     size_t at = begin_record(b, INDEX_SEAL);
-    hash_end(b, hash);
+    index_hash(b->hash, hash);
     hash_begin(b);
     buf_u64(&b->out, b->at);
     buf_bytes(&b->out, hash, sizeof hash);
@@ -303,8 +297,8 @@ static struct index_builder *builder_new(uint32_t step, uint32_t block)
     b->step = step;
     b->block = block;
     b->end = b->place = STORE_MAGIC;
-    b->md = EVP_MD_CTX_new();
-    CHECK(b->md);
+    b->hash = XXH3_createState();
+    CHECK(b->hash);
     hash_begin(b);
     return b;
 }
@@ -335,7 +329,7 @@ void index_builder_free(struct index_builder *b)
         gtid_set_free(b->added);
         gtid_set_free(b->group);
         gtid_set_free(b->all);
-        EVP_MD_CTX_free(b->md);
+        XXH3_freeState(b->hash);
         mem_free(b->full);
         buf_free(&b->out);
         mem_free(b);

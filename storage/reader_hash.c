@@ -13,7 +13,7 @@
 #include "protocol/base/check.h"
 #include "protocol/base/mem.h"
 
-#include <openssl/evp.h>
+#include <xxhash.h>
 #include <string.h>
 
 enum { PART = 64 << 10 };
@@ -72,22 +72,22 @@ static int learn(struct reader *r, struct errmsg *em)
 
 static int compare(struct reader *r, uint64_t block, uint64_t end, struct errmsg *em)
 {
-    uint8_t hash[EVP_MAX_MD_SIZE], *bytes = mem_array(PART, 1);
+    uint8_t hash[INDEX_HASH_SIZE], *bytes = mem_array(PART, 1);
     uint64_t at = block * r->hashes.block;
-    EVP_MD_CTX *md = EVP_MD_CTX_new();
+    XXH3_state_t *sum = XXH3_createState();
     int rv = 0;
-    CHECK(md && EVP_DigestInit_ex(md, EVP_sha256(), NULL) == 1);
+    CHECK(sum && XXH3_128bits_reset(sum) == XXH_OK);
     while (at < end && !rv) {
         size_t n = end - at < PART ? (size_t)(end - at) : PART, got;
         rv = env_pread(r->handle, bytes, n, at, &got, em);
         if (!rv && got != n) {
             rv = err_set(em, READER_CORRUPT, "the file ends before %llu", (unsigned long long)end);
         }
-        CHECK(rv || EVP_DigestUpdate(md, bytes, n) == 1);
+        CHECK(rv || XXH3_128bits_update(sum, bytes, n) == XXH_OK);
         at += n;
     }
-    CHECK(EVP_DigestFinal_ex(md, hash, NULL) == 1);
-    EVP_MD_CTX_free(md);
+    index_hash(sum, hash);
+    XXH3_freeState(sum);
     mem_free(bytes);
     if (!rv && memcmp(hash, r->hashes.hash + block * INDEX_HASH_SIZE, INDEX_HASH_SIZE) != 0) {
         rv = err_set(em, READER_CORRUPT, "the bytes from %llu to %llu are not those that were written",

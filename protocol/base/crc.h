@@ -6,7 +6,6 @@
 #include <stdint.h>
 
 uint32_t crc32_of(uint32_t seed, const void *data, size_t n);  /* seed 0 to begin */
-uint32_t crc32c_of(uint32_t seed, const void *data, size_t n); /* hardware where there is one */
-uint32_t crc32c_portable(uint32_t seed, const void *data, size_t n);
+uint32_t crc32c_of(uint32_t seed, const void *data, size_t n);
 
 #endif
