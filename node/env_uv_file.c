@@ -1,7 +1,8 @@
 /* env_uv_file.c: files, blocking, with messages that name the path and the place.
  *
  * Happy path: whole reads and writes, in as many calls as the kernel wants. A durable file is opened with
- * O_DIRECT|O_DSYNC: each write is one trip to the device and on stable storage when it returns.
+ * O_DIRECT|O_DSYNC: each write is one trip to the device and on stable storage when it returns. What is written "soon" the kernel begins to write back
+ * at once, while the caller goes on.
  *
  * Failure: where the file system cannot do direct I/O (the second open, or a write, fails with EINVAL), the
  * file is used plainly, with an fdatasync after each write: slower, as safe. After a failed sync the kernel
@@ -27,6 +28,7 @@ struct env_file {
     int fd;
     bool durable;
     bool direct; /* else a durable file is synced by hand */
+    bool soon;   /* writes set out at once */
     char *path;
 };
 
@@ -78,6 +80,7 @@ int file_open(struct env *env, const char *path, int flags, struct env_file **fi
     f->head.env = env;
     f->fd = fd;
     f->durable = (flags & ENV_DURABLE) != 0;
+    f->soon = (flags & ENV_SOON) != 0;
     f->path = mem_str(path);
     int error = f->durable ? go_direct(env, f, oflags) : 0;
     if (error) {
@@ -159,6 +162,9 @@ int file_pwrite(struct env_file *file, const void *data, size_t n, uint64_t at, 
     }
     if (file->durable && !file->direct) {
         return file_sync(file, em);
+    }
+    if (file->soon) { /* what goes wrong on the way the next sync says */
+        (void)sync_file_range(file->fd, (off_t)at, (off_t)n, SYNC_FILE_RANGE_WRITE);
     }
     return 0;
 }

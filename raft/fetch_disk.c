@@ -18,7 +18,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { BLOCK = 1 << 20, SYNC_BYTES = 4 << 20 /* commits of others may wait behind them on the same disk */ };
+enum { BLOCK = 1 << 20, SYNC_BYTES = 32 << 20 /* most of them have set out before */ };
 
 enum task_kind { TASK_KEEP, TASK_PREPARE, TASK_WRITE, TASK_FINISH, TASK_INDEX, TASK_MARK, TASK_DROP, TASK_READ };
 
@@ -182,7 +182,7 @@ static void prepare(struct fetch_disk *d, struct task *t)
         d->file = t->file;
         d->path = install_path(d->data_dir, t->file.era, t->file.name);
         make_dirs(d, t->file.era);
-        die_if(d, env_open(d->env, d->path, ENV_READ | ENV_WRITE | ENV_CREATE, &d->handle, &em), "open one", &em);
+        die_if(d, env_open(d->env, d->path, ENV_READ | ENV_WRITE | ENV_CREATE | ENV_SOON, &d->handle, &em), "open one", &em);
         take_left(d);
     }
     t->at = d->at;

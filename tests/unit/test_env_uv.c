@@ -369,6 +369,34 @@ static void durable_in(const char *dir)
     end();
 }
 
+static void what_sets_out_soon_arrives(void)
+{
+    char path[300];
+    struct env_file *f;
+    struct errmsg em = {""};
+    size_t got = 0;
+    uint8_t *data = block_new(5 * ENV_BLOCK, 'a'), *back = block_new(8 * ENV_BLOCK, 0);
+    begin();
+    snprintf(path, sizeof path, "%s/holdfast-soon-%d", unit_tmpdir(), (int)getpid());
+    UNIT_INT(env_open(env, path, ENV_READ | ENV_WRITE | ENV_CREATE | ENV_EXCL | ENV_SOON, &f, &em), 0);
+    for (size_t at = 0, n = 7; at < 5 * ENV_BLOCK; at += n, n = 3 * n) { /* no blocks */
+        n = n < 5 * ENV_BLOCK - at ? n : 5 * ENV_BLOCK - at;
+        UNIT_INT(env_pwrite(f, data + at, n, at, &em), 0);
+    }
+    UNIT_INT(env_pwrite(f, "b", 1, 2 * ENV_BLOCK, &em), 0); /* where it may be on its way */
+    data[2 * ENV_BLOCK] = 'b';
+    UNIT_INT(env_sync(f, &em), 0);
+    UNIT_INT(env_pread(f, back, 8 * ENV_BLOCK, 0, &got, &em), 0);
+    UNIT_UINT(got, 5 * ENV_BLOCK);
+    UNIT_MEM(back, data, 5 * ENV_BLOCK);
+    env_close(f);
+    UNIT_INT(env_unlink(env, path, &em), 0);
+    UNIT_STR(em.text, "");
+    free(data);
+    free(back);
+    end();
+}
+
 static void durable_on_disk(void)
 {
     durable_in(unit_tmpdir());
@@ -627,7 +655,7 @@ UNIT_MAIN("env_uv", UNIT_TEST(level_reaches_all_loops), UNIT_TEST(posts_keep_ord
           UNIT_TEST(lazy_posts_wake_nobody_and_keep_their_place),
           UNIT_TEST(timers_fire_in_order_and_never_early),
           UNIT_TEST(timers_are_not_early_within_a_millisecond), UNIT_TEST(timers_stop_restart_and_close),
-          UNIT_TEST(durable_on_disk), UNIT_TEST(durable_in_memory), UNIT_TEST(durable_without_direct_io),
+          UNIT_TEST(what_sets_out_soon_arrives), UNIT_TEST(durable_on_disk), UNIT_TEST(durable_in_memory), UNIT_TEST(durable_without_direct_io),
           UNIT_TEST(files_and_names), UNIT_TEST(full_device_is_named), UNIT_TEST(clocks_and_random),
           UNIT_TEST(log_lines_and_fatal), UNIT_TEST(foreign_thread_is_caught),
           UNIT_TEST(signals_reach_the_loop))
