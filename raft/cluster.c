@@ -570,6 +570,9 @@ static int open_formation(struct cluster *c, const struct cluster_options *o, st
     }
     snprintf(dir, sizeof dir, "%s/raft", o->data_dir);
     int rv = formation_open(o->loop, dir, o->id, o->incarnation ? o->incarnation : 1, initial, o->n_initial, &c->formation, em);
+    if (!rv && c->formation.phase == FORMATION_REMOVED) {
+        return err_set(em, E_INVALID, "%s: %s", o->data_dir, c->formation.removed);
+    }
     rv = rv ? rv : level_check(c->rio, o->data_dir, c->level, em);
     rv = rv ? rv : recover_finish(c->rio, &c->formation, em);
     return rv ? rv : check_formation(c, o, em);

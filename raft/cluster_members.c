@@ -83,6 +83,32 @@ static bool majority_without(const struct cluster *c, uint64_t id, size_t *up, s
     return *up > *voters / 2;
 }
 
+/* ---- what is said to who may not speak ---- */
+
+static bool no(struct message_refusal *why, enum refusal code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+
+static bool no(struct message_refusal *why, enum refusal code, const char *fmt, ...)
+{
+    va_list ap;
+    why->why = code;
+    va_start(ap, fmt);
+    vsnprintf(why->text, sizeof why->text, fmt, ap);
+    va_end(ap);
+    return false;
+}
+
+/* Final: only of what is committed here. Who is told so never starts again (raft/formation.h). */
+static bool removed(const struct cluster *c, uint64_t id, struct message_refusal *why)
+{
+    return no(why, REFUSAL_REMOVED, "node %" PRIu64 " was removed from cluster %s; its id is never used again: to bring it back, on any member run: holdfast member add ID ADDR "
+              "with another id; then start it with that id and an empty data directory", id, c->formation.cluster);
+}
+
+static bool replaced(const struct cluster *c, uint64_t id, struct message_refusal *why)
+{
+    return no(why, REFUSAL_REMOVED, "node %" PRIu64 " was replaced: this data directory is no part of cluster %s any more; the new one begins empty", id, c->formation.cluster);
+}
+
 /* ---- the network is told ---- */
 
 static void tell_network(struct cluster *c)
@@ -116,7 +142,10 @@ void cluster_members_turn(struct cluster *c)
     c->members_changed = false;
     tell_network(c);
     if (!server_of(c, c->id) && !c->seen_uncommitted && retired(c, c->id) && c->handler->refused) {
-        c->handler->refused(c->owner, "this node was removed from its cluster: its id is never used again");
+        struct message_refusal why;
+        removed(c, c->id, &why);
+        formation_removed(&c->formation, why.text);
+        c->handler->refused(c->owner, why.text);
     }
 }
 
@@ -504,18 +533,6 @@ void cluster_members_wait(const struct cluster *c, uint64_t id, char *text, size
 
 /* ---- who may speak ---- */
 
-static bool no(struct message_refusal *why, enum refusal code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
-
-static bool no(struct message_refusal *why, enum refusal code, const char *fmt, ...)
-{
-    va_list ap;
-    why->why = code;
-    va_start(ap, fmt);
-    vsnprintf(why->text, sizeof why->text, fmt, ap);
-    va_end(ap);
-    return false;
-}
-
 /* A member forgets neither its term nor what it has applied, and that is what its disk has. */
 static bool has_what_it_had(const struct cluster *c, const struct message_hello *h, const struct raft_server *s, struct message_refusal *why)
 {
@@ -567,19 +584,15 @@ static void remember_again(struct env_timer *timer)
     }
 }
 
-static bool replaced(const struct cluster *c, uint64_t id, struct message_refusal *why)
-{
-    return no(why, REFUSAL_INCARNATION, "node %" PRIu64 " was replaced: this data directory is no part of cluster %s any more; the new one begins empty", id, c->formation.cluster);
-}
-
-/* Of our cluster, with a data directory that is not the one that is a member. */
+/* Of our cluster, with a data directory that is not the one that is a member. One whose removal is not committed may lead, and take that back: it has to
+ * reach us. */
 static bool another_directory(const struct cluster *c, const struct message_hello *h, const struct raft_server *s, struct message_refusal *why)
 {
     const struct member_plan *p = plan_of(c, h->from);
     uint64_t theirs = INCARNATION_COUNTER(h->incarnation), ours = INCARNATION_COUNTER(incarnation_of(s));
     bool settled = !c->raft.configuration_uncommitted_index;
     if (settled && !s && retired(c, h->from)) {
-        return no(why, REFUSAL_REMOVED, "node %" PRIu64 " was removed from cluster %s; its id is never used again", h->from, c->formation.cluster);
+        return removed(c, h->from, why);
     }
     if (settled && ((s && theirs < ours) || (!s && p && theirs < p->counter))) {
         return replaced(c, h->from, why);
@@ -587,9 +600,6 @@ static bool another_directory(const struct cluster *c, const struct message_hell
     if (s && theirs == ours) {
         return no(why, REFUSAL_INCARNATION, "the data directory of node %" PRIu64 " is not the one that cluster %s knows; on any member run: holdfast member replace %" PRIu64 " ADDR",
                   h->from, c->formation.cluster, h->from);
-    }
-    if (!s && retired(c, h->from)) {
-        return no(why, REFUSAL_OTHER, "node %" PRIu64 " is being removed", h->from);
     }
     return no(why, REFUSAL_UNHEARD, "node %" PRIu64 " has not heard yet that node %" PRIu64 " is a member", c->id, h->from);
 }
@@ -605,7 +615,7 @@ static bool empty_node(const struct cluster *c, const struct message_hello *h, c
                   c->formation.cluster, h->from);
     }
     if (retired(c, h->from)) {
-        return no(why, REFUSAL_REMOVED, "node %" PRIu64 " was removed from cluster %s; its id is never used again", h->from, c->formation.cluster);
+        return c->raft.configuration_uncommitted_index ? no(why, REFUSAL_OTHER, "node %" PRIu64 " is being removed", h->from) : removed(c, h->from, why);
     }
     return no(why, REFUSAL_UNKNOWN, "node %" PRIu64 " is not a member of cluster %s yet; on any member run: holdfast member add %" PRIu64 " ADDR", h->from,
               c->formation.cluster, h->from);

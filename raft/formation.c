@@ -1,4 +1,5 @@
-/* formation.c: see formation.h. The file: magic, version, phase, sum over the list, cluster, members, CRC32C; replaced whole.
+/* formation.c: see formation.h. The file: magic, version, phase, sum over the list, cluster, members, REMOVED: the reason,
+ * CRC32C; replaced whole.
  *
  * Failure: a file that cannot be written ends the node: what it would tell the others would not be true after a restart. */
 #include "raft/formation.h"
@@ -16,7 +17,10 @@
 
 #define FORMATION_MAGIC 0x31534c434c444c48ull /* "HLDLCLS1" */
 
-enum { FORMATION_VERSION = 1, FORMATION_VERSION_ALONE = 2 /* a program that does not know that phase must not go on */, FILE_MAX = 64 << 10, PATH_BYTES = 4096 };
+enum { FILE_MAX = 64 << 10, PATH_BYTES = 4096 };
+
+/* A program that does not know the phase must not go on. */
+enum { FORMATION_VERSION = 1, FORMATION_VERSION_ALONE, FORMATION_VERSION_REMOVED };
 
 #define FILE_NAME "cluster"
 
@@ -44,9 +48,9 @@ static void get_text(struct cur *c, char *to, size_t size)
 }
 
 /* phase, list, cluster, members: the same in the file and on the wire. */
-static void put_state(struct buf *b, const struct formation *f)
+static void put_state(struct buf *b, const struct formation *f, enum formation_phase phase)
 {
-    buf_u8(b, (uint8_t)f->phase);
+    buf_u8(b, (uint8_t)phase);
     buf_u64(b, f->list);
     buf_lenenc_str(b, f->cluster);
     put_members(b, f);
@@ -58,7 +62,7 @@ static int get_state(struct cur *c, struct formation *f)
     f->list = cur_u64(c);
     get_text(c, f->cluster, sizeof f->cluster);
     f->n = cur_u16(c);
-    bool known = (phase >= FORMATION_EMPTY && phase <= FORMATION_JOINED) || phase == FORMATION_ALONE;
+    bool known = (phase >= FORMATION_EMPTY && phase <= FORMATION_JOINED) || phase == FORMATION_ALONE || phase == FORMATION_REMOVED;
     if (!known || !f->n || f->n > FORMATION_MEMBERS_MAX) {
         return E_MALFORMED;
     }
@@ -76,14 +80,23 @@ static int get_state(struct cur *c, struct formation *f)
 
 /* ---- the file ---- */
 
+static uint32_t version_of(enum formation_phase phase)
+{
+    return phase == FORMATION_REMOVED ? FORMATION_VERSION_REMOVED : phase == FORMATION_ALONE ? FORMATION_VERSION_ALONE : FORMATION_VERSION;
+}
+
 static void store(struct formation *f)
 {
+    enum formation_phase phase = f->removed[0] ? FORMATION_REMOVED : f->phase;
     struct buf b;
     struct errmsg em;
     buf_init(&b, FILE_MAX);
     buf_u64(&b, FORMATION_MAGIC);
-    buf_u32(&b, f->phase == FORMATION_ALONE ? FORMATION_VERSION_ALONE : FORMATION_VERSION);
-    put_state(&b, f);
+    buf_u32(&b, version_of(phase));
+    put_state(&b, f, phase);
+    if (phase == FORMATION_REMOVED) {
+        buf_lenenc_str(&b, f->removed);
+    }
     if (!b.err) {
         buf_u32(&b, crc32c_of(0, b.data, b.len));
     }
@@ -102,11 +115,15 @@ static int parse_file(const char *path, const struct buf *b, struct formation *f
     if (magic != FORMATION_MAGIC || b->len < 16 || crc32c_of(0, b->data, b->len - 4) != cur_u32(&(struct cur){b->data + b->len - 4, b->data + b->len, false})) {
         return err_set(em, E_CORRUPT, "%s is damaged: this node no longer knows what cluster it belongs to; replace the member", path);
     }
-    if (version > FORMATION_VERSION_ALONE) {
+    if (version > FORMATION_VERSION_REMOVED) {
         return err_set(em, E_VERSION, "%s is of a newer version of holdfastd; install that one", path);
     }
     c.end -= 4;
-    return get_state(&c, f) || !cur_done(&c) ? err_set(em, E_CORRUPT, "%s is damaged; replace the member", path) : 0;
+    int rv = get_state(&c, f);
+    if (!rv && f->phase == FORMATION_REMOVED) {
+        get_text(&c, f->removed, sizeof f->removed);
+    }
+    return rv || !cur_done(&c) ? err_set(em, E_CORRUPT, "%s is damaged; replace the member", path) : 0;
 }
 
 /* ---- open ---- */
@@ -209,7 +226,7 @@ void formation_put(const struct formation *f, struct buf *b)
 {
     size_t begin = b->len;
     message_begin(b, MESSAGE_FORM);
-    put_state(b, f);
+    put_state(b, f, f->phase);
     message_end(b, begin);
 }
 
@@ -264,7 +281,7 @@ static void prepare_as_told(struct formation *f, const struct formation *told)
 int formation_heard(struct formation *f, uint64_t from, struct cur *body, struct errmsg *em)
 {
     struct formation told = {0};
-    if (get_state(body, &told) || !cur_done(body) || told.phase == FORMATION_ALONE) { /* which nobody says */
+    if (get_state(body, &told) || !cur_done(body) || told.phase >= FORMATION_ALONE) { /* which nobody says */
         return E_MALFORMED;
     }
     if (f->phase > FORMATION_PREPARED) {
@@ -377,6 +394,16 @@ void formation_alone(struct formation *f, const char *address, uint64_t counter)
     f->list = list_sum(f);
     f->phase = FORMATION_ALONE;
     store(f);
+}
+
+/* ---- removed ---- */
+
+void formation_removed(struct formation *f, const char *why)
+{
+    if (!f->removed[0] && !MUTATED(REMOVED)) {
+        snprintf(f->removed, sizeof f->removed, "%s", why[0] ? why : "this node is no member of its cluster any more");
+        store(f);
+    }
 }
 
 /* ---- addresses ---- */

@@ -8,6 +8,10 @@
  *
  * A node whose cluster has lost its majority for good can be made a cluster of its own, on an operator's word (ALONE).
  *
+ * A member that was removed, or whose data directory was replaced, remembers that (REMOVED): when it is started again, maybe nobody is there any more of those
+ * whom it knows, and it would serve what it had to replicas for good. This is final, as an id that was removed is never used again and the counter of
+ * a member's data directories only grows: so only the word of a member of the same cluster counts to which all of that is committed, or its own log's.
+ *
  * A node that is to join a cluster that exists has nothing to agree on: it asks (raft/join.h), and durably writes what it is told (JOINED) before
  * it takes part.
  *
@@ -22,7 +26,7 @@
 #include "protocol/gtid.h"
 #include "raft/message.h"
 
-enum { FORMATION_MEMBERS_MAX = 16, FORMATION_ADDRESS = 300 };
+enum { FORMATION_MEMBERS_MAX = 16, FORMATION_ADDRESS = 300, FORMATION_REASON = 512 };
 
 enum formation_phase {
     FORMATION_EMPTY = 1,
@@ -31,6 +35,7 @@ enum formation_phase {
     FORMATION_JOINED,  /* and nothing was seen in the log yet */
     FORMATION_JOINING, /* never in the file */
     FORMATION_ALONE,   /* this node is all of a cluster with a new name: decided; the log does not say so yet (raft/recover.h) */
+    FORMATION_REMOVED, /* only in the file: it was a member, and is none any more, for good */
 };
 
 enum { INCARNATION_RANDOM_BITS = 48 };
@@ -53,6 +58,7 @@ struct formation {
     char cluster[UUID_TEXT_SIZE]; /* "" while EMPTY */
     struct formation_member members[FORMATION_MEMBERS_MAX]; /* by id */
     size_t n;
+    char removed[FORMATION_REASON]; /* why it is no member any more, and what to do; "": nobody has said so */
     struct { /* what the others said last, same order as members */
         enum formation_phase phase; /* 0: nothing yet */
         uint64_t incarnation;
@@ -94,6 +100,10 @@ void formation_joined(struct formation *f, const char *cluster, const struct for
 /* The cluster had a quorum and has lost it for good: this node is to be a new one, alone, with a data directory of this counter. Durably decided;
  * what follows is recover_finish's. */
 void formation_alone(struct formation *f, const char *address, uint64_t counter);
+
+/* This data directory is no member's any more, for good: durably. The phase stays as it is until the node ends; when it is read again it is REMOVED, and
+ * the node must not start. */
+void formation_removed(struct formation *f, const char *why);
 
 /* "host:port/incarnation": a member's address as libraft carries it, and back. */
 void formation_address(const struct formation_member *m, char *text, size_t size);

@@ -1,4 +1,4 @@
-/* guard.c: see guard.h. Two small rules, kept apart from the sending and receiving so that each can be tested and switched off alone. */
+/* guard.c: see guard.h. Small rules, kept apart from the sending and receiving so that each can be tested and switched off alone. */
 #include "raft/guard.h"
 
 #include "raft/message.h"
@@ -31,8 +31,21 @@ static void clamp(struct guard *g, struct raft_append_entries_result *result)
     }
 }
 
+/* libraft says no to a pre-vote of an older term in the words of the question: who asked never hears of the newer term, asks again in the old one, and
+ * is refused for ever, though it may be the only one who can be elected. */
+static void say_term(const struct guard *g, struct raft_request_vote_result *result)
+{
+    if (result->pre_vote == raft_tribool_true && !result->vote_granted && result->term < g->raft->current_term && !MUTATED(PRE_VOTE)) {
+        result->term = g->raft->current_term;
+    }
+}
+
 void guard_send(struct guard *g, struct raft_message *m)
 {
+    if (m->type == RAFT_IO_REQUEST_VOTE_RESULT) {
+        say_term(g, &m->request_vote_result);
+        return;
+    }
     if (m->type != RAFT_IO_APPEND_ENTRIES_RESULT) {
         return;
     }

@@ -6,6 +6,8 @@
  * Hold. A leader must not commit entries of older terms by counting. Until its own first entry is stored, results reach it as signs of
  * life only; the latest of each peer is given to it afterwards. Rejections always pass, as they are.
  *
+ * Pre-votes. Who is refused one because its term is old hears of the newer one.
+ *
  * Entries that are committed here already are left out of what a leader sends: the log that they would be compared with may be compacted.
  *
  * Fetch. While the files of a leader's snapshot are being fetched, that leader gets signs of life only: what it would conclude from a refusal

@@ -5,6 +5,7 @@
 #include "raft/message.h"
 
 #include "raft/configuration.h"
+#include "raft/formation.h"
 
 #include "protocol/base/check.h"
 #include "protocol/base/crc.h"
@@ -163,7 +164,7 @@ int message_join_get(struct cur *c, struct message_join *j)
     j->id = cur_u64(c);
     j->incarnation = cur_u64(c);
     get_text(c, j->cluster, sizeof j->cluster);
-    return cur_done(c) && j->id && j->incarnation ? 0 : E_MALFORMED;
+    return cur_done(c) && j->id && INCARNATION_RANDOM(j->incarnation) ? 0 : E_MALFORMED; /* without a random part it is nobody's */
 }
 
 void message_join_answer_put(struct buf *b, const struct message_join_answer *a)

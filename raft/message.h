@@ -64,11 +64,11 @@ enum refusal { /* why a hello is refused */
     REFUSAL_CLUSTER,     /* of another cluster */
     REFUSAL_LIST,        /* another initial_cluster */
     REFUSAL_ID,          /* not who was meant */
-    REFUSAL_INCARNATION, /* an older data directory of this member */
+    REFUSAL_INCARNATION, /* another data directory than this member's */
     REFUSAL_EXISTS,      /* the sender is empty, but the cluster exists */
     REFUSAL_UNKNOWN,     /* no member */
     REFUSAL_INVITED,     /* the sender is empty, the cluster exists and waits for it: it is to ask with JOIN */
-    REFUSAL_REMOVED,     /* it was a member */
+    REFUSAL_REMOVED,     /* it was a member, or its data directory was: it is none any more, and that is committed and for good */
     REFUSAL_LOST,        /* it has less than it once acknowledged */
     REFUSAL_LEVEL,       /* the cluster's entries are of a level that the sender does not know */
     REFUSAL_UNHEARD,     /* the refuser's log does not say yet that the sender is a member */
@@ -119,7 +119,7 @@ struct message_join_answer {
 };
 
 void message_join_put(struct buf *b, const struct message_join *j); /* whole frames */
-int message_join_get(struct cur *body, struct message_join *j);
+int message_join_get(struct cur *body, struct message_join *j); /* E_MALFORMED: also without an id, or a random part */
 void message_join_answer_put(struct buf *b, const struct message_join_answer *a);
 int message_join_answer_get(struct cur *body, struct message_join_answer *a);
 

@@ -27,7 +27,9 @@
     X(ERRANT_SOURCE, 524288, "the source is not asked whether it has what a replica has")                           \
     X(CHANGE_SNAPSHOT, 1048576, "a snapshot does not wait for a change of members")                                 \
     X(BOUND, 2097152, "bytes on their way to a member are not bounded")         \
-    X(MEMORY, 4194304, "what the members had before the last start does not count")
+    X(MEMORY, 4194304, "what the members had before the last start does not count")                    \
+    X(REMOVED, 8388608, "a member that is told that it was removed does not remember it")                     \
+    X(PRE_VOTE, 16777216, "who is refused a pre-vote in an old term does not hear of the newer one")
 
 enum mutation {
 #define MUTATION_ENUM(name, bit, text) MUTATION_##name = bit,

@@ -257,8 +257,13 @@ static void was_refused(void *owner, uint64_t id, const struct message_refusal *
     struct net *net = owner;
     (void)id;
     switch (why->why) {
+    case REFUSAL_REMOVED: /* whoever says so has it committed (raft/cluster_members.c): it will never be otherwise */
+        if (formed(net) && !strcmp(why->cluster, net->formation->cluster)) {
+            formation_removed(net->formation, why->text);
+        }
+        refuse(net, why->text);
+        break;
     case REFUSAL_INCARNATION:
-    case REFUSAL_REMOVED:
     case REFUSAL_LOST:
     case REFUSAL_LEVEL:
         refuse(net, why->text);

@@ -106,6 +106,9 @@ static int check(const struct recover *r, struct errmsg *em)
     if (f->phase == FORMATION_ALONE) {
         return 0;
     }
+    if (f->phase == FORMATION_REMOVED) { /* what it holds may be of any age: the members went on without it */
+        return err_set(em, E_INVALID, "%s", f->removed);
+    }
     if (!formation_is_member(f)) {
         return err_set(em, E_INVALID, "node %" PRIu64 " has not been a member of a cluster yet: there is nothing to recover", f->self);
     }

@@ -48,12 +48,13 @@ static int write_slots(struct vote *vote, struct errmsg *em)
 
 enum slot { SLOT_BAD, SLOT_GOOD, SLOT_NEWER };
 
-static enum slot read_slot(struct vote *vote, const uint8_t *block, size_t n)
+static enum slot read_slot(struct vote *vote, const uint8_t *block, size_t n, uint64_t *number)
 {
     struct cur c = cur_of(block, n);
     uint64_t magic = cur_u64(&c);
     uint32_t version = cur_u32(&c);
-    uint64_t number = cur_u64(&c), term = cur_u64(&c), voted_for = cur_u64(&c);
+    *number = cur_u64(&c);
+    uint64_t term = cur_u64(&c), voted_for = cur_u64(&c);
     uint32_t crc = cur_u32(&c);
     if (!cur_ok(&c) || magic != VOTE_MAGIC || crc != crc32c_of(0, block, SLOT_BYTES - 4)) {
         return SLOT_BAD;
@@ -61,8 +62,8 @@ static enum slot read_slot(struct vote *vote, const uint8_t *block, size_t n)
     if (version > VOTE_VERSION) {
         return SLOT_NEWER;
     }
-    if (number > vote->number) {
-        vote->number = number;
+    if (*number > vote->number) {
+        vote->number = *number;
         vote->term = term;
         vote->voted_for = voted_for;
     }
@@ -72,13 +73,14 @@ static enum slot read_slot(struct vote *vote, const uint8_t *block, size_t n)
 static int read_slots(struct env *env, struct vote *vote, const char *path, struct errmsg *em)
 {
     int good = 0;
+    uint64_t number[SLOTS];
     size_t got = 0;
     for (uint64_t slot = 0; slot < SLOTS; slot++) {
         int rv = env_pread(vote->file, vote->block, ENV_BLOCK, slot * ENV_BLOCK, &got, em);
         if (rv) {
             return rv;
         }
-        switch (read_slot(vote, vote->block, got)) {
+        switch (read_slot(vote, vote->block, got, &number[slot])) {
         case SLOT_NEWER:
             return err_set(em, E_VERSION, "%s was written by a newer version of holdfastd; install that one", path);
         case SLOT_GOOD:
@@ -94,7 +96,8 @@ static int read_slots(struct env *env, struct vote *vote, const char *path, stru
     if (good < SLOTS) { /* a crash while it was written, or rot: the other one holds all that was ever promised */
         env_log(env, ENV_WARN, "vote: one copy of term and vote was torn or damaged and is written again path=%s", path);
     }
-    return good == SLOTS ? 0 : write_slots(vote, em);
+    /* a crash between the two: what the first one says is what this life promises, and it must not be in one place only */
+    return good == SLOTS && number[0] == number[1] ? 0 : write_slots(vote, em);
 }
 
 /* A new file gets both slots under another name first: one that exists is never without a good slot. */

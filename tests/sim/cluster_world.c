@@ -32,7 +32,8 @@ static void start(struct sim_process *process, struct env *env, void *arg)
     struct daemon *daemon = NULL;
     struct errmsg em;
     if (daemon_start(env, &node->config, &daemon, &em)) {
-        if (!sim_process_is_ghost(process) && !node->may_fail) {
+        bool may_end = node->may_fail || strstr(em.text, "was removed from cluster") || strstr(em.text, "was replaced: this data directory");
+        if (!sim_process_is_ghost(process) && !may_end) {
             sim_fail(node->world->sim, "%s does not start: %s", sim_host_name(node->host), em.text);
         }
         env_fatal(env, "the node does not start: %s", em.text);

@@ -44,7 +44,6 @@ static void hang_up(struct puppet_conn *c)
 static void answer_hello(struct puppet_conn *c)
 {
     struct puppet *p = c->puppet;
-    struct message_refusal refusal = {.why = REFUSAL_OTHER, .text = "not today"};
     struct buf b;
     buf_init(&b, FRAME_MOST);
     switch (p->manner) {
@@ -57,7 +56,7 @@ static void answer_hello(struct puppet_conn *c)
         buf_str(&b, "220 mail.example.org ESMTP, and so on until the head is full");
         break;
     case PUPPET_REFUSES:
-        message_refusal_put(&b, &refusal);
+        message_refusal_put(&b, &p->refusal);
         break;
     case PUPPET_HANGS_UP:
         hang_up(c);
@@ -162,7 +161,7 @@ static void start(struct sim_process *process, struct env *env, void *arg)
     struct errmsg em;
     (void)process;
     p->env = env;
-    int rv = env_addr_parse("0.0.0.0:1", 0, &addr, &em);
+    int rv = env_addr_parse(p->listen, 0, &addr, &em);
     rv = rv ? rv : env_listen(env, &addr, accepted, p, &p->listener, &em);
     CHECK(rv == 0);
 }
@@ -189,6 +188,8 @@ struct puppet *puppet_new(struct sim_host *host, uint64_t id)
     p->host = host;
     p->id = id;
     p->welcome = (struct message_hello){.level = MESSAGE_LEVEL, .incarnation = 1};
+    p->refusal = (struct message_refusal){.why = REFUSAL_OTHER, .text = "not today"};
+    p->listen = "0.0.0.0:1";
     return p;
 }
 

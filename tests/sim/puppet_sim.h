@@ -37,6 +37,8 @@ struct puppet {
     struct env_listener *listener;
     uint64_t id;
     struct message_hello welcome; /* what it says of itself */
+    struct message_refusal refusal;
+    const char *listen;
     enum puppet_manner manner;
     bool mute;   /* answers no reports */
     bool paused; /* does not read on connections that begin from now on */
@@ -44,7 +46,7 @@ struct puppet {
     size_t n;
 };
 
-/* It listens on its host's port 1, and welcomes. */
+/* It listens on its host's port 1 if it is not told otherwise, and welcomes. */
 struct puppet *puppet_new(struct sim_host *host, uint64_t id);
 void puppet_free(struct puppet *puppet); /* after sim_free */
 void puppet_start(struct puppet *puppet);

@@ -252,6 +252,30 @@ static void garbage_is_refused(void)
     end();
 }
 
+/* Its cluster has said so: nothing undoes it, and nobody is told. */
+static void one_that_is_removed_stays_so(void)
+{
+    begin();
+    all_empty_agree();
+    formation_formed(&nodes[1]);
+    formation_removed(&nodes[1], "node 1 was removed");
+    formation_removed(&nodes[1], "or not");
+    UNIT_INT(nodes[1].phase, FORMATION_FORMED); /* until it ends */
+    formation_joined(&nodes[1], nodes[1].cluster, nodes[1].members, 2);
+    formation_formed(&nodes[1]);
+    formation_close(&nodes[1]);
+    UNIT_INT(node_open(1, 101, "c:1"), 0);
+    UNIT_INT(nodes[1].phase, FORMATION_REMOVED);
+    UNIT_STR(nodes[1].removed, "node 1 was removed");
+    UNIT_INT(tell(1, 2), E_MALFORMED);
+    formation_removed(&nodes[2], "");
+    formation_close(&nodes[2]);
+    UNIT_INT(node_open(2, 102, "c:1"), 0);
+    UNIT_INT(nodes[2].phase, FORMATION_REMOVED);
+    UNIT_TRUE(nodes[2].removed[0]);
+    end();
+}
+
 static void addresses_come_back(void)
 {
     struct formation_member m = {.id = 7, .incarnation = 0xabc, .address = "[::1]:4307"}, got = {.id = 9};
@@ -271,4 +295,4 @@ UNIT_MAIN("formation", UNIT_TEST(it_forms_when_all_are_prepared), UNIT_TEST(nobo
           UNIT_TEST(another_list_is_refused), UNIT_TEST(an_empty_one_is_refused_by_a_formed_cluster),
           UNIT_TEST(a_formed_cluster_is_not_formed_again), UNIT_TEST(a_directory_lost_in_between_is_told),
           UNIT_TEST(another_nodes_directory_is_refused), UNIT_TEST(damage_is_found), UNIT_TEST(garbage_is_refused),
-          UNIT_TEST(addresses_come_back))
+          UNIT_TEST(one_that_is_removed_stays_so), UNIT_TEST(addresses_come_back))

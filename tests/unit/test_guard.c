@@ -20,6 +20,27 @@ static void begin(unsigned short state, uint64_t term)
     guard.raft = &raft;
 }
 
+/* ---- pre-votes ---- */
+
+static uint64_t term_said(uint64_t asked_in, unsigned char pre_vote, bool granted)
+{
+    struct raft_message m = {.type = RAFT_IO_REQUEST_VOTE_RESULT, .server_id = 2, .server_address = "b:1"};
+    m.request_vote_result = (struct raft_request_vote_result){.term = asked_in, .pre_vote = pre_vote, .vote_granted = granted};
+    guard_send(&guard, &m);
+    UNIT_INT(m.request_vote_result.vote_granted, granted);
+    return m.request_vote_result.term;
+}
+
+static void who_is_refused_hears_of_the_newer_term(void)
+{
+    begin(RAFT_CANDIDATE, 6);
+    UNIT_UINT(term_said(5, raft_tribool_true, false), 6);
+    UNIT_UINT(term_said(5, raft_tribool_false, false), 5); /* in a vote libraft says what is true itself */
+    UNIT_UINT(term_said(7, raft_tribool_true, false), 7);  /* refused for its log: it is not to step down */
+    UNIT_UINT(term_said(7, raft_tribool_true, true), 7);
+    UNIT_UINT(term_said(6, raft_tribool_true, false), 6);
+}
+
 /* ---- clamp: what this node answers as a follower ---- */
 
 static struct raft_message append_of(uint64_t term, uint64_t prev, unsigned n)
@@ -278,7 +299,7 @@ static void what_is_new_is_left_alone(void)
     raft_free(m.append_entries.entries);
 }
 
-UNIT_MAIN("guard", UNIT_TEST(leftovers_are_not_counted), UNIT_TEST(each_term_begins_with_nothing),
+UNIT_MAIN("guard", UNIT_TEST(who_is_refused_hears_of_the_newer_term), UNIT_TEST(leftovers_are_not_counted), UNIT_TEST(each_term_begins_with_nothing),
           UNIT_TEST(a_late_answer_says_nothing_to_another_term), UNIT_TEST(refusals_pass_as_they_are), UNIT_TEST(who_offers_a_snapshot_is_told_nothing),
           UNIT_TEST(what_is_being_written_is_verified), UNIT_TEST(a_snapshot_is_verified), UNIT_TEST(results_wait_for_the_first_entry),
           UNIT_TEST(refusals_do_not_wait), UNIT_TEST(results_of_another_term_are_not_kept), UNIT_TEST(only_a_leader_holds),

@@ -1,5 +1,6 @@
 /* test_lead: who leads three nodes in the simulated world, and how soon: when the leader's process ends, when it is silent, when it is asked to
- * give the lead away; who is admitted to their network; and how little idle members say to each other. */
+ * give the lead away; who is admitted to their network, and that one who is none of them any more remembers it; and how little idle members say to
+ * each other. */
 #include "tests/unit/unit.h"
 
 #include "protocol/base/check.h"
@@ -445,6 +446,157 @@ static void a_cluster_that_is_not_formed_wants_the_same_list(void)
     stranger_end();
 }
 
+/* ---- who is no member any more ---- */
+
+static bool one_is_gone(struct world *world)
+{
+    return !sim_host_process(world->node_hosts[world->deposed]);
+}
+
+static bool starts(size_t i, const char *last_words)
+{
+    sim_forget_words(w.node_hosts[i]);
+    world_node_start(&w, i);
+    w.deposed = i;
+    bool gone = world_until(&w, one_is_gone, 3 * ENV_S);
+    const char *said = sim_last_words(w.node_hosts[i]);
+    if (gone && !strstr(said, last_words)) {
+        UNIT_STR(said, last_words);
+    }
+    return !gone;
+}
+
+enum leaver { ALIVE, AWAY, LEADER, LEAVERS };
+
+/* Node `i` is told that it is none any more; then all others end, and it is started again. */
+static void is_told_and_remembers(enum leaver who, const char *order, const char *reason)
+{
+    char statement[64], remembered[128];
+    struct world_node *leader = lead(unit_seed() + who);
+    size_t i = who == LEADER ? leader->number : other(leader), asked = (i + 1) % 3;
+    snprintf(statement, sizeof statement, "ALTER CLUSTER %s MEMBER %zu", order, i + 1);
+    snprintf(remembered, sizeof remembered, "the node does not start: /data: node %zu %s", i + 1, reason);
+    if (who == AWAY) {
+        sim_crash(w.node_hosts[i], SIM_POWER);
+        world_run(&w, 3 * ENV_S);
+    }
+    UNIT_TRUE(ask(asked, statement));
+    UNIT_STR(answer.error, "");
+    w.deposed = i;
+    if (who == AWAY) {
+        world_run(&w, ENV_S);
+        UNIT_TRUE(!starts(i, reason));
+    }
+    UNIT_TRUE(world_until(&w, one_is_gone, 5 * ENV_S));
+    UNIT_TRUE(strstr(sim_last_words(w.node_hosts[i]), reason) != NULL);
+    UNIT_TRUE(!starts(i, remembered)); /* also beside the others */
+    for (size_t k = 0; k < 3; k++) {
+        sim_crash(w.node_hosts[k], SIM_POWER);
+    }
+    UNIT_TRUE(!starts(i, remembered));
+    UNIT_TRUE(!starts(i, remembered));
+    UNIT_TRUE(starts(asked, ""));
+    end();
+}
+
+static void a_removed_member_remembers_it(void)
+{
+    for (enum leaver who = 0; who < LEAVERS; who++) {
+        is_told_and_remembers(who, "REMOVE", "was removed from cluster");
+    }
+}
+
+static void a_replaced_data_directory_remembers_it(void)
+{
+    for (enum leaver who = 0; who < LEAVERS; who++) {
+        is_told_and_remembers(who, "REPLACE", "was replaced: this data directory");
+    }
+}
+
+/* Its own log says it: it has got the entry, and hears that it is committed. */
+struct removal {
+    struct env_msg msg;
+    struct cluster *c;
+    bool committed;
+};
+
+static void removal_comes(struct env_msg *msg)
+{
+    struct removal *r = CONTAINER_OF(msg, struct removal, msg);
+    struct cluster *c = r->c;
+    struct entry_member gone = {.verb = MEMBER_PLAN, .id = c->id, .goal = MEMBER_GONE};
+    struct entry_head head;
+    struct cur body;
+    struct buf b;
+    int status = 0;
+    buf_init(&b, ENTRY_MAX);
+    entry_put_member(&b, &gone);
+    UNIT_INT(entry_read(b.data, b.len, &head, &body), 0);
+    UNIT_INT(state_members_apply(&c->state->members, &body, &status), 0);
+    buf_free(&b);
+    for (unsigned i = 0; i < c->raft.configuration.n; i++) {
+        raft_id *id = &c->raft.configuration.servers[i].id;
+        *id = *id == c->id ? 9 : *id;
+    }
+    c->raft.configuration_uncommitted_index = r->committed ? 0 : c->raft.configuration_index;
+    c->members_changed = true;
+    cluster_members_turn(c);
+}
+
+static void its_own_log_is_believed_when_that_is_committed(void)
+{
+    size_t leader = lead(unit_seed())->number, i = (leader + 1) % 3;
+    struct removal r = {.msg.run = removal_comes, .c = w.nodes[i].cluster};
+    for (size_t k = 0; k < 3; k++) {
+        if (k != i) {
+            sim_crash(w.node_hosts[k], SIM_KILL);
+        }
+    }
+    env_post(r.c->loop, &r.msg);
+    world_run(&w, ENV_MS);
+    UNIT_REQUIRE(sim_host_process(w.node_hosts[i]) != NULL);
+    r.committed = true;
+    env_post(r.c->loop, &r.msg);
+    world_run(&w, ENV_MS);
+    UNIT_TRUE(!sim_host_process(w.node_hosts[i]));
+    UNIT_TRUE(strstr(sim_last_words(w.node_hosts[i]), "was removed from cluster") != NULL);
+    UNIT_TRUE(!starts(i, "the node does not start: /data: node"));
+    end();
+}
+
+/* Somebody at a member's address refuses a node, which ends. Started again, does it remember that? */
+static bool remembers(enum refusal why, bool of_its_cluster)
+{
+    static const char text[] = "was removed from cluster so and so";
+    size_t leader = lead(unit_seed())->number, i = (leader + 1) % 3, k = (leader + 2) % 3;
+    puppet = puppet_new(w.node_hosts[k], k + 1);
+    puppet->manner = PUPPET_REFUSES;
+    puppet->listen = "0.0.0.0:4307";
+    puppet->refusal.why = why;
+    snprintf(puppet->refusal.text, sizeof puppet->refusal.text, "%s", text);
+    snprintf(puppet->refusal.cluster, sizeof puppet->refusal.cluster, "%s", of_its_cluster ? cluster_name(w.nodes[i].cluster) : "another");
+    for (size_t n = 0; n < 3; n++) {
+        sim_crash(w.node_hosts[n], SIM_KILL);
+    }
+    w.nodes[k].cluster = NULL; /* who runs there is none of the world's nodes */
+    world_run(&w, ENV_MS);
+    puppet_start(puppet);
+    UNIT_TRUE(!starts(i, text));
+    sim_crash(w.node_hosts[k], SIM_KILL);
+    bool runs = starts(i, text);
+    stranger_end();
+    return !runs;
+}
+
+static void only_the_last_word_of_a_member_is_remembered(void)
+{
+    UNIT_TRUE(remembers(REFUSAL_REMOVED, true));
+    UNIT_TRUE(!remembers(REFUSAL_REMOVED, false));
+    UNIT_TRUE(!remembers(REFUSAL_INCARNATION, true));
+    UNIT_TRUE(!remembers(REFUSAL_LOST, true));
+    UNIT_TRUE(!remembers(REFUSAL_LEVEL, true));
+}
+
 /* ---- nothing to do ---- */
 
 /* Heartbeats and their answers, ticks, a report a second; each frame is a few events here. Once two members answered each other's words for ever. */
@@ -467,4 +619,6 @@ UNIT_MAIN("lead", UNIT_TEST(a_killed_leader_is_replaced_at_once), UNIT_TEST(a_si
           UNIT_TEST(switchover_says_that_the_lead_did_not_move), UNIT_TEST(switchover_to_who_is_not_there_is_refused),
           UNIT_TEST(a_change_waits_for_the_first_entry_of_its_term), UNIT_TEST(a_formed_cluster_admits_its_members_only),
           UNIT_TEST(a_member_is_held_to_what_it_had_before_all_were_restarted), UNIT_TEST(a_cluster_that_is_not_formed_wants_the_same_list),
-          UNIT_TEST(idle_members_say_little))
+          UNIT_TEST(a_removed_member_remembers_it), UNIT_TEST(a_replaced_data_directory_remembers_it),
+          UNIT_TEST(its_own_log_is_believed_when_that_is_committed),
+          UNIT_TEST(only_the_last_word_of_a_member_is_remembered), UNIT_TEST(idle_members_say_little))

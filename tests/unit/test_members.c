@@ -1,5 +1,6 @@
 /* test_members: plans for members in the replicated state; how the log's changes of members are read; and that one that is truncated is taken back,
- * which libraft gets wrong after a start and after a compaction; and that a data directory that was replaced is not taken in again. */
+ * which libraft gets wrong after a start and after a compaction; and that a data directory that was replaced is not taken in again; and who is told
+ * that it is no member any more, which is for good. */
 #include "tests/unit/env_test.h"
 #include "tests/unit/unit.h"
 
@@ -245,6 +246,64 @@ static void the_last_one_that_stays_counts(void)
     end_log();
 }
 
+/* ---- who is told that it is none any more ---- */
+
+static struct cluster *cluster_of_one(void)
+{
+    struct cluster *c = mem_new(sizeof *c);
+    c->started = true;
+    c->state = state_new();
+    snprintf(c->formation.cluster, sizeof c->formation.cluster, "c1");
+    raft_configuration_init(&c->raft.configuration);
+    UNIT_INT(raft_configuration_add(&c->raft.configuration, 1, "a:1/0000000000000009", RAFT_VOTER), 0);
+    return c;
+}
+
+static void cluster_end(struct cluster *c)
+{
+    raft_configuration_close(&c->raft.configuration);
+    state_free(c->state);
+    mem_free(c);
+}
+
+static enum refusal refusal_of(struct cluster *c, const char *cluster, uint64_t counter, bool settled, const char *words)
+{
+    struct message_hello h = {.level = MESSAGE_LEVEL, .from = 5, .to = 1, .incarnation = counter << INCARNATION_RANDOM_BITS | 77};
+    struct message_refusal why = {.why = REFUSAL_OTHER};
+    snprintf(h.cluster, sizeof h.cluster, "%s", cluster);
+    c->raft.configuration_uncommitted_index = settled ? 0 : 7;
+    UNIT_TRUE(!cluster_members_admit(c, &h, &why));
+    if (!strstr(why.text, words)) {
+        UNIT_STR(why.text, words);
+    }
+    return why.why;
+}
+
+/* Who is told REMOVED never starts again: a change that may still be taken back must not say it. */
+static void only_what_is_committed_is_the_last_word(void)
+{
+    struct cluster *c = cluster_of_one();
+    struct entry_member gone = plan_of(5, MEMBER_GONE, false), again = plan_of(5, MEMBER_VOTER, true);
+    again.again = true;
+    UNIT_INT(refusal_of(c, "c1", 0, true, "has not heard yet"), REFUSAL_UNHEARD);
+    UNIT_INT(apply(&c->state->members, &again), 0);
+    UNIT_INT(refusal_of(c, "c1", 0, false, "has not heard yet"), REFUSAL_UNHEARD);
+    UNIT_INT(refusal_of(c, "c1", 0, true, "was replaced: this data directory"), REFUSAL_REMOVED);
+    UNIT_INT(refusal_of(c, "c1", 1, true, "has not heard yet"), REFUSAL_UNHEARD);
+    UNIT_INT(raft_configuration_add(&c->raft.configuration, 5, "b:1/000100000000000a", RAFT_STANDBY), 0);
+    UNIT_INT(refusal_of(c, "c1", 0, false, "has not heard yet"), REFUSAL_UNHEARD);
+    UNIT_INT(refusal_of(c, "c1", 0, true, "was replaced: this data directory"), REFUSAL_REMOVED);
+    UNIT_INT(refusal_of(c, "c1", 1, true, "is not the one that cluster c1 knows"), REFUSAL_INCARNATION); /* which nobody should ever hear */
+    cluster_end(c);
+    c = cluster_of_one();
+    UNIT_INT(apply(&c->state->members, &gone), 0);
+    UNIT_INT(refusal_of(c, "c1", 0, false, "has not heard yet"), REFUSAL_UNHEARD); /* net.c lets it in: it may lead by now, and take the change back */
+    UNIT_INT(refusal_of(c, "c1", 0, true, "was removed from cluster c1"), REFUSAL_REMOVED);
+    UNIT_INT(refusal_of(c, "", 0, false, "is being removed"), REFUSAL_OTHER);
+    UNIT_INT(refusal_of(c, "", 0, true, "was removed from cluster c1"), REFUSAL_REMOVED);
+    cluster_end(c);
+}
+
 /* ---- who asks to be taken in ---- */
 
 static enum join_verdict ask(struct cluster *c, uint64_t counter, const char *cluster, char *text, size_t size)
@@ -273,14 +332,9 @@ static enum join_verdict ask(struct cluster *c, uint64_t counter, const char *cl
 /* It was told that it is a member, and was replaced before it had a log: it goes on asking, and is not the one that the plan waits for. */
 static void a_replaced_directory_is_not_taken_in_again(void)
 {
-    struct cluster *c = mem_new(sizeof *c);
+    struct cluster *c = cluster_of_one();
     struct entry_member plan = plan_of(5, MEMBER_VOTER, true);
     char text[512];
-    c->started = true;
-    c->state = state_new();
-    snprintf(c->formation.cluster, sizeof c->formation.cluster, "c1");
-    raft_configuration_init(&c->raft.configuration);
-    UNIT_INT(raft_configuration_add(&c->raft.configuration, 1, "a:1/0000000000000009", RAFT_VOTER), 0);
     UNIT_INT(apply(&c->state->members, &plan), 0);
     UNIT_UINT(c->state->members.plans[0].counter, 1);
     UNIT_INT(ask(c, 0, "", text, sizeof text), JOIN_WAIT);
@@ -293,12 +347,11 @@ static void a_replaced_directory_is_not_taken_in_again(void)
     UNIT_TRUE(strstr(text, "node 5 was replaced: this data directory is no part of cluster c1") != NULL);
     UNIT_INT(ask(c, 0, "", text, sizeof text), JOIN_WAIT); /* the empty one */
     UNIT_INT(ask(c, 2, "c1", text, sizeof text), JOIN_WAIT);
-    raft_configuration_close(&c->raft.configuration);
-    state_free(c->state);
-    mem_free(c);
+    cluster_end(c);
 }
 
 UNIT_MAIN("members", UNIT_TEST(a_plan_begins_and_ends), UNIT_TEST(an_id_is_retired_for_good), UNIT_TEST(it_comes_back_from_the_manifest),
           UNIT_TEST(a_change_is_read_and_nothing_else), UNIT_TEST(a_change_that_is_truncated_is_taken_back),
           UNIT_TEST(the_one_before_may_be_in_the_snapshot), UNIT_TEST(the_last_one_that_stays_counts),
+          UNIT_TEST(only_what_is_committed_is_the_last_word),
           UNIT_TEST(a_replaced_directory_is_not_taken_in_again))

@@ -3,6 +3,7 @@
 
 #include "protocol/base/crc.h"
 #include "raft/configuration.h"
+#include "raft/formation.h"
 #include "raft/message.h"
 
 #include <stdio.h>
@@ -29,6 +30,17 @@ static void decode(enum message_kind want, struct raft_message *m)
     UNIT_UINT(used, frame.len);
     UNIT_INT(kind, want);
     UNIT_INT(message_raft_get(kind, &body, m), 0);
+}
+
+static struct cur body_of(enum message_kind want)
+{
+    enum message_kind kind;
+    struct cur body;
+    struct errmsg em;
+    size_t used = 0;
+    UNIT_INT(message_next(frame.data, frame.len, &kind, &body, &used, &em), 1);
+    UNIT_INT(kind, want);
+    return body;
 }
 
 static void appends_come_back(void)
@@ -106,6 +118,29 @@ static void joining_comes_back(void)
     UNIT_INT(message_join_answer_get(&body, &a2), E_MALFORMED);
 }
 
+/* A data directory is known by its random part: a counter alone is nobody's. */
+static void who_asks_to_join_says_who_it_is(void)
+{
+    static const struct {
+        uint64_t id, incarnation;
+        int rv;
+    } asks[] = {{4, 1, 0},
+                {4, INCARNATION_RANDOM(UINT64_MAX), 0},
+                {4, UINT64_MAX, 0},
+                {4, 3ull << INCARNATION_RANDOM_BITS | 1, 0},
+                {0, 1, E_MALFORMED},
+                {4, 0, E_MALFORMED},
+                {4, 1ull << INCARNATION_RANDOM_BITS, E_MALFORMED},
+                {4, (uint64_t)INCARNATION_COUNTER_MAX << INCARNATION_RANDOM_BITS, E_MALFORMED}};
+    for (size_t i = 0; i < sizeof asks / sizeof *asks; i++) {
+        struct message_join j = {.level = 2, .id = asks[i].id, .incarnation = asks[i].incarnation, .cluster = "c1"}, got;
+        begin();
+        message_join_put(&frame, &j);
+        struct cur body = body_of(MESSAGE_JOIN);
+        UNIT_INT(message_join_get(&body, &got), asks[i].rv);
+    }
+}
+
 static void answers_and_votes_come_back(void)
 {
     struct raft_message m = {.type = RAFT_IO_APPEND_ENTRIES_RESULT}, got;
@@ -136,17 +171,6 @@ static void answers_and_votes_come_back(void)
     UNIT_UINT(got.request_vote_result.term, 6);
     UNIT_TRUE(got.request_vote_result.vote_granted);
     UNIT_INT(got.request_vote_result.pre_vote, raft_tribool_false);
-}
-
-static struct cur body_of(enum message_kind want)
-{
-    enum message_kind kind;
-    struct cur body;
-    struct errmsg em;
-    size_t used = 0;
-    UNIT_INT(message_next(frame.data, frame.len, &kind, &body, &used, &em), 1);
-    UNIT_INT(kind, want);
-    return body;
 }
 
 /* A snapshot is offered without its data; a configuration that cannot be is refused. */
@@ -333,5 +357,5 @@ static void what_fits(void)
     UNIT_UINT(message_entries_fit(entries + 1, 2), 2);
 }
 
-UNIT_MAIN("message", UNIT_TEST(appends_come_back), UNIT_TEST(members_that_cannot_be_are_refused), UNIT_TEST(joining_comes_back), UNIT_TEST(answers_and_votes_come_back), UNIT_TEST(offers_come_back), UNIT_TEST(offers_of_members_that_cannot_be_are_refused), UNIT_TEST(pieces_come_back), UNIT_TEST(hello_comes_back), UNIT_TEST(damage_is_noticed),
+UNIT_MAIN("message", UNIT_TEST(appends_come_back), UNIT_TEST(members_that_cannot_be_are_refused), UNIT_TEST(joining_comes_back), UNIT_TEST(who_asks_to_join_says_who_it_is), UNIT_TEST(answers_and_votes_come_back), UNIT_TEST(offers_come_back), UNIT_TEST(offers_of_members_that_cannot_be_are_refused), UNIT_TEST(pieces_come_back), UNIT_TEST(hello_comes_back), UNIT_TEST(damage_is_noticed),
           UNIT_TEST(what_fits))

@@ -151,6 +151,9 @@ static void prepare_in(struct env *env, const char *dir, const struct variation 
     if (!v->phase) {
         formation_formed(&f);
     }
+    if (v->phase == FORMATION_REMOVED) {
+        formation_removed(&f, "was told to go");
+    }
     if (!v->empty) {
         put_log(rio, v);
     }
@@ -342,6 +345,7 @@ static void who_cannot_be_one_is_told(void)
     refused(&(struct variation){.phase = FORMATION_EMPTY, .empty = true}, E_INVALID, "has not been a member");
     refused(&(struct variation){.phase = FORMATION_JOINED, .empty = true}, E_INVALID, "has not got anything");
     refused(&(struct variation){.retired = true}, E_INVALID, "was removed from cluster");
+    refused(&(struct variation){.phase = FORMATION_REMOVED}, E_INVALID, "was told to go"); /* and its log does not say so */
     refused(&(struct variation){.replaced = true}, E_INVALID, "removed or replaced");
     refused(&(struct variation){.voters = 1}, E_INVALID, "is the only voter");
     refused(&(struct variation){.strange = true}, E_MALFORMED, "cannot be read");

@@ -372,6 +372,29 @@ static void every_bit_of_the_vote(struct env *env, struct sim_host *host)
 
 static void every_bit_of_term_and_vote(void) { run(every_bit_of_the_vote); }
 
+/* The second copy is as it was before the vote: a crash came between. Once it has been read the vote may be given again, and must not hang on one copy. */
+static void second_copy_behind(struct env *env, struct sim_host *host)
+{
+    uint8_t before[ENV_BLOCK];
+    struct env_file *file;
+    struct vote *vote;
+    struct errmsg em = {""};
+    size_t got = 0;
+    UNIT_REQUIRE(vote_open(env, "/d", &vote, &em) == 0);
+    UNIT_INT(vote_set_term(vote, 5, &em), 0);
+    UNIT_REQUIRE(env_open(env, "/d/vote", ENV_READ | ENV_WRITE, &file, &em) == 0);
+    UNIT_INT(env_pread(file, before, sizeof before, ENV_BLOCK, &got, &em), 0);
+    UNIT_INT(vote_set(vote, 3, &em), 0);
+    vote_close(vote);
+    UNIT_INT(env_pwrite(file, before, got, ENV_BLOCK, &em), 0);
+    env_close(file);
+    UNIT_INT(open_vote(env, &em), 0);
+    flip(host, "/d/vote", 26);
+    UNIT_INT(open_vote(env, &em), 0);
+}
+
+static void a_vote_that_was_read_is_in_both_copies(void) { run(second_copy_behind); }
+
 UNIT_MAIN("wal_damage", UNIT_TEST(finds_every_acknowledged_byte), UNIT_TEST(bytes_between_records_mean_nothing), UNIT_TEST(cuts_the_last_write_alone),
           UNIT_TEST(its_size_is_bounded), UNIT_TEST(no_room_for_a_file_ahead), UNIT_TEST(spares_are_whole_or_gone), UNIT_TEST(errors_name_the_file),
-          UNIT_TEST(every_bit_of_term_and_vote))
+          UNIT_TEST(every_bit_of_term_and_vote), UNIT_TEST(a_vote_that_was_read_is_in_both_copies))
