@@ -76,17 +76,15 @@ static void check_term(struct world *w, struct world_node *node)
     }
 }
 
-/* Files are fetched only where the leader's log does not reach back to what is here; what was under way to it may have come since the offer. (After a
- * cut the leader may have an old answer of the member's in hand when its log has become shorter by the member's newest report; and a new leader
- * that keeps little log does not know yet what others have.) */
+/* Files are fetched only where the leader's log does not reach back to what it knows to be here; an offer may have been under way when it came to know
+ * more, also for as long as a cut lasted. */
 static void check_need(struct world *w, struct world_node *node, bool installed)
 {
     const struct world_node *leader = world_leader(w);
-    uint64_t term = leader ? leader->cluster->raft.current_term : 0;
+    const struct raft_server *s = leader ? configuration_find(&leader->cluster->raft.configuration, node->id) : NULL;
+    uint64_t known = s ? rio_matched(leader->cluster->rio, s->id, s->address) : 0;
     bool fetches = fetch_progress(node->cluster->fetch).active;
-    bool is_new = term != node->reached_in && node->config.keep_bytes;
-    node->reached_in = term;
-    if (!leader || leader == node || !node->committed || is_new || rio_first_index(leader->cluster->rio) > node->committed) {
+    if (!known || leader == node || !node->committed || rio_first_index(leader->cluster->rio) > known + 1) {
         node->reached_since = 0;
     } else if (!node->reached_since) {
         node->reached_since = sim_now(w->sim);

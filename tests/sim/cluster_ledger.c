@@ -152,6 +152,19 @@ static void take_reset(struct reading *r, uint64_t index)
     }
 }
 
+/* Of a segment of `size` bytes those were read behind which there are only zeros: a record may end in some of these. */
+static bool get_record(struct buf *b, uint64_t size, size_t at, uint64_t epoch, struct wal_head *head, const uint8_t **data)
+{
+    while (!wal_record_get(b->data + at, b->len - at, epoch, head, data)) {
+        uint64_t end = at + WAL_RECORD_HEAD + head->len;
+        if (end <= b->len || end > size) {
+            return false;
+        }
+        buf_zero(b, end - b->len);
+    }
+    return true;
+}
+
 static void read_segment(void *arg, const char *name)
 {
     struct reading *r = arg;
@@ -173,7 +186,7 @@ static void read_segment(void *arg, const char *name)
     }
     r->chain = header.crc;
     for (size_t at = ENV_BLOCK; at < b.len;) {
-        bool good = wal_record_get(b.data + at, b.len - at, header.epoch, &head, &data) && head.prev == r->chain;
+        bool good = get_record(&b, size, at, header.epoch, &head, &data) && head.prev == r->chain;
         if (good) {
             take(r->ledger, r->log, &head, data, sim_now(r->ledger->sim));
             if (head.type == WAL_TYPE_RESET) {

@@ -37,8 +37,7 @@ struct world_node {
     /* seen in any of its lives */
     uint64_t term, vote;
     uint64_t committed; /* in this life */
-    uint64_t reached_since; /* the leader's log reaches back to what it has; 0: not */
-    uint64_t reached_in;    /* in this term */
+    uint64_t reached_since; /* the leader's log reaches back to what it knows to be here; 0: not */
     bool fetches;           /* files that it lacks */
     uint64_t needless;      /* the entry that it had then, if the leader's log reached back to it */
     uint64_t installed; /* the last snapshot of another member's that was taken over: its index */

@@ -443,7 +443,8 @@ static inline void expected(struct buf *out, size_t file, uint64_t position, con
 
 static inline bool got_all(struct client *c, const struct buf *want)
 {
-    return UNIT_TRUE(c->seq_ok) & UNIT_TRUE(c->crc_ok) & UNIT_UINT(c->stored.len, want->len) &&
+    bool in_order = UNIT_TRUE(c->seq_ok), intact = UNIT_TRUE(c->crc_ok), whole = UNIT_UINT(c->stored.len, want->len);
+    return in_order && intact && whole &&
            UNIT_TRUE(want->len == 0 || memcmp(c->stored.data, want->data, want->len) == 0);
 }
 
