@@ -47,6 +47,7 @@ struct daemon {
     struct forward *forward;
     struct retention *retention;
     struct env_msg refusal_msg;
+    bool refusal_posted;
     void (*refused)(void *arg);
     void *refused_arg;
     struct env_msg refresh_msg;
@@ -247,9 +248,12 @@ static void cluster_refused(void *owner, const char *text)
     if (!d->refused) {
         env_fatal(d->loop, "%s", text);
     }
-    env_log(d->loop, ENV_ERROR, "%s", text);
-    d->refusal_msg.run = tell_refusal;
-    env_post(d->loop, &d->refusal_msg);
+    if (!d->refusal_posted) { /* others say the same in this moment */
+        env_log(d->loop, ENV_ERROR, "%s", text);
+        d->refusal_posted = true;
+        d->refusal_msg.run = tell_refusal;
+        env_post(d->loop, &d->refusal_msg);
+    }
 }
 
 void daemon_on_refusal(struct daemon *d, void (*refused)(void *arg), void *arg)

@@ -218,7 +218,8 @@ static void op_post(struct env *env, struct env_msg *msg)
     CHECK(!to->joined);
     CHECK(!sim->current || sim->current->process == to->process);
     size_t from = sim->current ? sim->current->id + 1 : 0;
-    msg->next = NULL;
+    CHECK(msg->next != msg); /* not while it is on its way: real loops keep it in a list */
+    msg->next = msg;
     events_add(&sim->events, arrival(to, from, sim_time(sim)), EV_POST, to, run_msg, msg);
 }
 

@@ -3,6 +3,7 @@
  * each other. */
 #include "tests/unit/unit.h"
 
+#include "node/daemon.h"
 #include "protocol/base/check.h"
 #include "raft/io_impl.h"
 #include "tests/sim/cluster_world.h"
@@ -597,6 +598,41 @@ static void only_the_last_word_of_a_member_is_remembered(void)
     UNIT_TRUE(!remembers(REFUSAL_LEVEL, true));
 }
 
+/* Members of another cluster call in the same moment: the node ends once. */
+struct claims {
+    struct env_msg msg;
+    struct daemon *daemon;
+    unsigned ends;
+};
+
+static void ends(void *arg)
+{
+    struct claims *claims = arg;
+    claims->ends++;
+}
+
+static void claims_come(struct env_msg *msg)
+{
+    struct claims *claims = CONTAINER_OF(msg, struct claims, msg);
+    struct message_hello hello = {.cluster = "another"};
+    daemon_on_refusal(claims->daemon, ends, claims);
+    for (hello.from = 2; hello.from < 5; hello.from++) {
+        cluster_members_claimed(daemon_cluster(claims->daemon), &hello);
+    }
+}
+
+static void many_who_refuse_a_node_end_it_once(void)
+{
+    struct claims claims = {.msg.run = claims_come};
+    begin_with(1, unit_seed(), 1);
+    UNIT_REQUIRE(world_until(&w, somebody_leads, 20 * ENV_S));
+    claims.daemon = sim_process_get(sim_host_process(w.node_hosts[0]));
+    env_post(w.nodes[0].cluster->loop, &claims.msg);
+    world_run(&w, ENV_S);
+    UNIT_UINT(claims.ends, 1);
+    end();
+}
+
 /* ---- nothing to do ---- */
 
 /* Heartbeats and their answers, ticks, a report a second; each frame is a few events here. Once two members answered each other's words for ever. */
@@ -621,4 +657,4 @@ UNIT_MAIN("lead", UNIT_TEST(a_killed_leader_is_replaced_at_once), UNIT_TEST(a_si
           UNIT_TEST(a_member_is_held_to_what_it_had_before_all_were_restarted), UNIT_TEST(a_cluster_that_is_not_formed_wants_the_same_list),
           UNIT_TEST(a_removed_member_remembers_it), UNIT_TEST(a_replaced_data_directory_remembers_it),
           UNIT_TEST(its_own_log_is_believed_when_that_is_committed),
-          UNIT_TEST(only_the_last_word_of_a_member_is_remembered), UNIT_TEST(idle_members_say_little))
+          UNIT_TEST(only_the_last_word_of_a_member_is_remembered), UNIT_TEST(many_who_refuse_a_node_end_it_once), UNIT_TEST(idle_members_say_little))
