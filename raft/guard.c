@@ -40,10 +40,25 @@ static void say_term(const struct guard *g, struct raft_request_vote_result *res
     }
 }
 
+/* A leader may lose what it has sent with the power. If that makes a member a standby, it may be the only one with the whole log, and
+ * libraft lets no standby be elected. So the leader has it on disk before it lets it go. */
+static void keep_change(const struct guard *g, struct raft_append_entries *a)
+{
+    for (unsigned i = 0; i < a->n_entries && !MUTATED(CHANGE_FIRST); i++) {
+        if (a->entries[i].type == RAFT_CHANGE && a->prev_log_index + 1 + i > g->raft->last_stored) {
+            a->n_entries = i;
+        }
+    }
+}
+
 void guard_send(struct guard *g, struct raft_message *m)
 {
     if (m->type == RAFT_IO_REQUEST_VOTE_RESULT) {
         say_term(g, &m->request_vote_result);
+        return;
+    }
+    if (m->type == RAFT_IO_APPEND_ENTRIES) {
+        keep_change(g, &m->append_entries);
         return;
     }
     if (m->type != RAFT_IO_APPEND_ENTRIES_RESULT) {

@@ -8,6 +8,8 @@
  *
  * Pre-votes. Who is refused one because its term is old hears of the newer one.
  *
+ * Changes of members. They leave their leader when they are on its disk; what stands behind them follows then.
+ *
  * Entries that are committed here already are left out of what a leader sends: the log that they would be compared with may be compacted.
  *
  * Fetch. While the files of a leader's snapshot are being fetched, that leader gets signs of life only: what it would conclude from a refusal
@@ -51,7 +53,7 @@ void guard_noop(struct guard *g, uint64_t term, uint64_t index); /* proposed as 
 /* Around libraft's recv. before: may change a result. */
 void guard_before(struct guard *g, struct raft_message *m);
 void guard_after(struct guard *g, const struct raft_message *m);
-void guard_send(struct guard *g, struct raft_message *m); /* on its way out: may change a result */
+void guard_send(struct guard *g, struct raft_message *m); /* on its way out: may change a result, or cut an append short */
 void guard_snapshot(struct guard *g, uint64_t index);     /* the leader's snapshot up to index is ours now */
 
 /* A result that was held and may be given to libraft now; false: none. m->server_address is valid until the next call. */

@@ -227,7 +227,8 @@ void rio_written(struct rio *rio)
 }
 
 /* Raft lets everyone vote who is asked; the candidate knows who counts. libraft refuses where our own configuration does not call us a voter: the
- * second voter that lost its promotion with the power could then be neither elected nor help the first one, which has it, to be. */
+ * second voter that lost its promotion with the power, or never got it, could then be neither elected nor help the first one, which has it, to be. Nor
+ * does a standby's libraft ever stop to wait for a leader that is gone. */
 static void deliver_vote(struct rio *rio, struct raft_message *m)
 {
     struct raft *raft = rio->io.data;
@@ -238,6 +239,7 @@ static void deliver_vote(struct rio *rio, struct raft_message *m)
     }
     int *role = &raft->configuration.servers[self - raft->configuration.servers].role;
     *role = RAFT_VOTER;
+    m->request_vote.disrupt_leader |= env_now(rio->loop) - rio->heard >= raft->election_timeout * ENV_MS;
     deliver(rio, m); /* it changes no configuration */
     *role = RAFT_STANDBY;
 }

@@ -41,6 +41,32 @@ static void who_is_refused_hears_of_the_newer_term(void)
     UNIT_UINT(term_said(6, raft_tribool_true, false), 6);
 }
 
+/* ---- changes of members: what this node sends as a leader ---- */
+
+/* How many of the entries that follow the 10th leave, when this node has stored as much. */
+static unsigned entries_sent(struct raft_entry *entries, unsigned n, uint64_t stored)
+{
+    struct raft_message m = {.type = RAFT_IO_APPEND_ENTRIES, .server_id = 2, .server_address = "b:1"};
+    m.append_entries = (struct raft_append_entries){.term = 5, .prev_log_index = 10, .entries = entries, .n_entries = n};
+    raft.last_stored = stored;
+    guard_send(&guard, &m);
+    UNIT_UINT(m.append_entries.prev_log_index, 10);
+    return m.append_entries.n_entries;
+}
+
+static void a_change_leaves_when_it_is_on_disk_here(void)
+{
+    struct raft_entry entries[] = {{.type = RAFT_COMMAND}, {.type = RAFT_CHANGE}, {.type = RAFT_COMMAND}, {.type = RAFT_CHANGE}};
+    begin(RAFT_LEADER, 5);
+    UNIT_UINT(entries_sent(entries, 4, 9), 1); /* commands need not wait */
+    UNIT_UINT(entries_sent(entries, 4, 11), 1);
+    UNIT_UINT(entries_sent(entries, 4, 12), 3);
+    UNIT_UINT(entries_sent(entries, 4, 14), 4);
+    UNIT_UINT(entries_sent(entries + 1, 1, 10), 0);
+    UNIT_UINT(entries_sent(entries, 1, 0), 1);
+    UNIT_UINT(entries_sent(NULL, 0, 0), 0);
+}
+
 /* ---- clamp: what this node answers as a follower ---- */
 
 static struct raft_message append_of(uint64_t term, uint64_t prev, unsigned n)
@@ -299,7 +325,8 @@ static void what_is_new_is_left_alone(void)
     raft_free(m.append_entries.entries);
 }
 
-UNIT_MAIN("guard", UNIT_TEST(who_is_refused_hears_of_the_newer_term), UNIT_TEST(leftovers_are_not_counted), UNIT_TEST(each_term_begins_with_nothing),
+UNIT_MAIN("guard", UNIT_TEST(who_is_refused_hears_of_the_newer_term), UNIT_TEST(a_change_leaves_when_it_is_on_disk_here),
+          UNIT_TEST(leftovers_are_not_counted), UNIT_TEST(each_term_begins_with_nothing),
           UNIT_TEST(a_late_answer_says_nothing_to_another_term), UNIT_TEST(refusals_pass_as_they_are), UNIT_TEST(who_offers_a_snapshot_is_told_nothing),
           UNIT_TEST(what_is_being_written_is_verified), UNIT_TEST(a_snapshot_is_verified), UNIT_TEST(results_wait_for_the_first_entry),
           UNIT_TEST(refusals_do_not_wait), UNIT_TEST(results_of_another_term_are_not_kept), UNIT_TEST(only_a_leader_holds),
