@@ -80,9 +80,9 @@ static void check_whole(struct world *w, const char *when)
 {
     for (unsigned i = 0; i < w->n_nodes; i++) {
         struct errmsg em;
-        bool whole = w->members && !world_is_member(w, i, false);
-        for (unsigned n = 0; n < 10 * STALL_SECONDS && !whole; n++) {
-            whole = cluster_files_are_whole(w, i, &em);
+        bool whole = false;
+        for (unsigned n = 0; n < 10 * STALL_SECONDS && !whole; n++) { /* a removal may still be on its way */
+            whole = (w->members && !world_is_member(w, i, false)) || cluster_files_are_whole(w, i, &em);
             if (!whole) {
                 world_run(w, 100 * ENV_MS);
             }

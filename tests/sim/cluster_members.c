@@ -225,9 +225,20 @@ static void wipe(struct world *w, size_t i)
     }
 }
 
-/* The member that has lost its disk is replaced; told again until it is. True: that stands in the log. */
+static bool was_removed(struct world *w, size_t i)
+{
+    const struct cluster *c = leading(w);
+    return c && state_members_retired(&cluster_state(c)->members, w->nodes[i].id) && !world_is_member(w, i, false);
+}
+
+/* The member that has lost its disk is replaced; told again until it is. True: that stands in the log, or it has no disk to lose any more: it was removed
+ * by an order whose answer was lost. */
 static bool replace_lost(struct world *w, size_t i)
 {
+    if (was_removed(w, i)) {
+        w->nodes[i].lost = w->nodes[i].old = false;
+        return true;
+    }
     if (!order(w, patience(w), "ALTER CLUSTER REPLACE MEMBER %" PRIu64, w->nodes[i].id)) {
         return false;
     }
@@ -244,8 +255,7 @@ static bool replace_lost(struct world *w, size_t i)
 /* What is no member any more begins anew, under another id. */
 static void begin_anew(struct world *w, size_t i)
 {
-    const struct cluster *c = leading(w);
-    if (c && state_members_retired(&cluster_state(c)->members, w->nodes[i].id) && !world_is_member(w, i, false)) {
+    if (was_removed(w, i)) {
         sim_crash(w->node_hosts[i], SIM_KILL);
         world_run(w, ENV_MS);
         world_node_anew(w, i);
