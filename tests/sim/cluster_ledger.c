@@ -26,6 +26,8 @@ struct node_log {
     struct sim_host *host;
     struct held *entries; /* by index, from 1 */
     size_t n, room;
+    struct held *lost; /* what a disk had that was given up since: a leader may have been told so, and counts it */
+    size_t n_lost;
 };
 
 struct ledger {
@@ -285,9 +287,15 @@ static size_t find(const struct node_log *log, size_t file, uint64_t pos)
     return 0;
 }
 
+static uint64_t durable_since(const struct held *entries, size_t n, size_t index, uint64_t term)
+{
+    return index <= n && entries[index - 1].term == term ? entries[index - 1].durable : UINT64_MAX;
+}
+
 static uint64_t since(const struct node_log *log, size_t index, uint64_t term)
 {
-    return index <= log->n && log->entries[index - 1].term == term ? log->entries[index - 1].durable : UINT64_MAX;
+    uint64_t now = durable_since(log->entries, log->n, index, term), then = durable_since(log->lost, log->n_lost, index, term);
+    return now < then ? now : then;
 }
 
 /* Since when does a majority have it? UINT64_MAX: none has. */
@@ -354,6 +362,9 @@ void ledger_set_back(struct ledger *l, size_t node, uint64_t snapshot)
 {
     struct node_log *log = &l->logs[node];
     keep(l, log);
+    mem_free(log->lost);
+    log->lost = log->n ? mem_dup(log->entries, log->n * sizeof *log->entries) : NULL;
+    log->n_lost = log->n;
     log->n = log->n < snapshot ? log->n : (size_t)snapshot;
 }
 
@@ -413,6 +424,7 @@ void ledger_free(struct ledger *l)
 {
     for (size_t i = 0; i < l->n; i++) {
         mem_free(l->logs[i].entries);
+        mem_free(l->logs[i].lost);
     }
     mem_free(l->kept);
     mem_free(l);

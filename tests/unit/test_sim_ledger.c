@@ -1,4 +1,4 @@
-/* test_sim_ledger: what the simulated cluster's ledger reads from a disk is what the node's own recovery finds there. */
+/* test_sim_ledger: what the simulated cluster's ledger reads from a disk is what the node's own recovery finds there, and what counts of it. */
 #include "tests/unit/unit.h"
 
 #include "protocol/base/mem.h"
@@ -81,4 +81,32 @@ static void a_record_may_end_in_zeros(void)
     }
 }
 
-UNIT_MAIN("sim_ledger", UNIT_TEST(a_record_may_end_in_zeros))
+/* A leader that was told by a member what it has counts that, though the member's disk is given up in this moment. */
+static void what_a_disk_had_that_was_given_up_counts(void)
+{
+    enum { NODES = 3 };
+    static const char *const names[NODES] = {"node1", "node2", "node3"};
+    struct written first = {.n = 2, .len = {8, 8}}, second = {.n = 3, .len = {8, 8, 8}};
+    struct sim *sim = sim_new(unit_seed());
+    struct sim_host *hosts[NODES];
+    for (size_t i = 0; i < NODES; i++) {
+        hosts[i] = sim_host_new(sim, names[i]);
+    }
+    struct ledger *ledger = ledger_new(sim, hosts, NODES, NULL);
+    sim_start(hosts[0], &program, &first);
+    sim_run(sim, 100 * ENV_S);
+    ledger_started(ledger, 0);
+    ledger_wiped(ledger, 0);
+    UNIT_UINT(ledger_term(ledger, 0, 1), 0);
+    UNIT_TRUE(!ledger_has_entry(ledger, 2, TERM));
+    sim_start(hosts[1], &program, &second);
+    sim_run(sim, 100 * ENV_S);
+    ledger_started(ledger, 1);
+    UNIT_TRUE(ledger_has_entry(ledger, 2, TERM));
+    UNIT_TRUE(!ledger_has_entry(ledger, 2, TERM + 1));
+    UNIT_TRUE(!ledger_has_entry(ledger, 3, TERM));
+    ledger_free(ledger);
+    sim_free(sim);
+}
+
+UNIT_MAIN("sim_ledger", UNIT_TEST(a_record_may_end_in_zeros), UNIT_TEST(what_a_disk_had_that_was_given_up_counts))
