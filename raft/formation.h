@@ -38,11 +38,6 @@ enum formation_phase {
     FORMATION_REMOVED, /* only in the file: it was a member, and is none any more, for good */
 };
 
-enum { INCARNATION_RANDOM_BITS = 48 };
-#define INCARNATION_RANDOM(incarnation) ((incarnation) & ((1ull << INCARNATION_RANDOM_BITS) - 1))
-#define INCARNATION_COUNTER(incarnation) ((incarnation) >> INCARNATION_RANDOM_BITS)
-#define INCARNATION_COUNTER_MAX 0xffff
-
 struct formation_member {
     uint64_t id;
     uint64_t incarnation; /* 0: not known yet */

@@ -5,7 +5,6 @@
 #include "raft/message.h"
 
 #include "raft/configuration.h"
-#include "raft/formation.h"
 
 #include "protocol/base/check.h"
 #include "protocol/base/crc.h"

@@ -23,6 +23,11 @@ enum {
     MESSAGE_LEVEL = FEATURE_LEVEL, /* of this program */
 };
 
+enum { INCARNATION_RANDOM_BITS = 48 };
+#define INCARNATION_RANDOM(incarnation) ((incarnation) & ((1ull << INCARNATION_RANDOM_BITS) - 1))
+#define INCARNATION_COUNTER(incarnation) ((incarnation) >> INCARNATION_RANDOM_BITS)
+#define INCARNATION_COUNTER_MAX 0xffff
+
 enum message_kind {
     MESSAGE_HELLO = 1, /* first on a connection, from who made it */
     MESSAGE_WELCOME,   /* the answer; from then on the maker of the connection speaks, the other side only says that it lives */

@@ -15,8 +15,8 @@
 #include "protocol/base/mem.h"
 #include "protocol/event.h"
 
-#include <xxhash.h>
 #include <string.h>
+#include <xxhash.h>
 
 struct index_builder {
     struct buf out;

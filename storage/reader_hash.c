@@ -13,8 +13,8 @@
 #include "protocol/base/check.h"
 #include "protocol/base/mem.h"
 
-#include <xxhash.h>
 #include <string.h>
+#include <xxhash.h>
 
 enum { PART = 64 << 10 };
 
