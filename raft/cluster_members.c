@@ -594,7 +594,8 @@ static bool another_directory(const struct cluster *c, const struct message_hell
     if (settled && !s && retired(c, h->from)) {
         return removed(c, h->from, why);
     }
-    if (settled && ((s && theirs < ours) || (!s && p && theirs < p->counter))) {
+    /* the newer one stands in no log before it is committed that this one is gone; heard as a guest it would vote, and be counted, in its place */
+    if ((s && theirs < ours) || (settled && !s && p && theirs < p->counter)) {
         return replaced(c, h->from, why);
     }
     if (s && theirs == ours) {

@@ -530,7 +530,11 @@ void cluster_net_look(struct cluster *c)
     if (now - before > LOOKS_MS * ENV_MS) {
         c->looks_since = now;
     }
-    if (now - rio_heard(c->rio) >= ELECTION_MS * ENV_MS && now - c->looks_since >= LOOKS_MS * ENV_MS && may_wake(c, c->led_by)) {
+    bool silent = now - rio_heard(c->rio) >= ELECTION_MS * ENV_MS && now - c->looks_since >= LOOKS_MS * ENV_MS;
+    if (silent && c->started && !votes_here(c)) { /* libraft's standby waits for its leader for ever, and who asks may know that it votes */
+        rio_leader_gone(c->rio);
+    }
+    if (silent && may_wake(c, c->led_by)) {
         env_log(c->loop, ENV_WARN, "raft: the leader is silent node=%llu", (unsigned long long)c->led_by);
         begin_waking(c, c->led_by, SILENCE_SPREAD_MS);
     }

@@ -45,6 +45,7 @@ struct sent {
     struct rio *rio;
     struct raft_io_send *req;
     raft_io_send_cb cb; /* NULL: the request may be gone before this is */
+    int status;
 };
 
 static void send_finished(struct env_msg *msg)
@@ -53,7 +54,7 @@ static void send_finished(struct env_msg *msg)
     struct rio *rio = sent->rio;
     rio->sends--;
     if (sent->cb) {
-        sent->cb(sent->req, rio->closing ? RAFT_CANCELED : 0);
+        sent->cb(sent->req, rio->closing ? RAFT_CANCELED : sent->status);
     }
     mem_free(sent);
     if (rio->closing) {
@@ -63,7 +64,8 @@ static void send_finished(struct env_msg *msg)
 
 /* libraft's address of a leader it has forgotten is NULL: an answer to nobody. An append that was cut short, or not sent, counts as sent: the
  * member refuses the next one and says what it has. (After an error libraft would go back to what it knows of the member, and a new
- * leader knows nothing: it would offer a snapshot to a member that lacks one entry.) */
+ * leader knows nothing: it would offer a snapshot to a member that lacks one entry.) A leader that does know tries again from there at its next heartbeat,
+ * and does not hand over, if the guard has kept something back. */
 static int io_send(struct raft_io *io, struct raft_io_send *req, const struct raft_message *message, raft_io_send_cb cb)
 {
     struct rio *rio = rio_of(io);
@@ -71,6 +73,9 @@ static int io_send(struct raft_io *io, struct raft_io_send *req, const struct ra
     struct raft_message copy = *message;
     *sent = (struct sent){.msg.run = send_finished, .rio = rio, .req = req, .cb = cb};
     guard_send(&rio->guard, &copy);
+    if (copy.type == RAFT_IO_APPEND_ENTRIES && copy.append_entries.n_entries < message->append_entries.n_entries && rio_matched(rio, copy.server_id, copy.server_address)) {
+        sent->status = RAFT_IOERR;
+    }
     if (copy.server_address && rio->handler->send && !rio->closing) {
         (void)rio->handler->send(rio->owner, &copy);
     }
@@ -227,8 +232,7 @@ void rio_written(struct rio *rio)
 }
 
 /* Raft lets everyone vote who is asked; the candidate knows who counts. libraft refuses where our own configuration does not call us a voter: the
- * second voter that lost its promotion with the power, or never got it, could then be neither elected nor help the first one, which has it, to be. Nor
- * does a standby's libraft ever stop to wait for a leader that is gone. */
+ * second voter that lost its promotion with the power could then be neither elected nor help the first one, which has it, to be. */
 static void deliver_vote(struct rio *rio, struct raft_message *m)
 {
     struct raft *raft = rio->io.data;
@@ -239,7 +243,6 @@ static void deliver_vote(struct rio *rio, struct raft_message *m)
     }
     int *role = &raft->configuration.servers[self - raft->configuration.servers].role;
     *role = RAFT_VOTER;
-    m->request_vote.disrupt_leader |= env_now(rio->loop) - rio->heard >= raft->election_timeout * ENV_MS;
     deliver(rio, m); /* it changes no configuration */
     *role = RAFT_STANDBY;
 }

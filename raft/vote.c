@@ -26,7 +26,7 @@ struct vote {
     uint64_t voted_for;
 };
 
-static int write_slots(struct vote *vote, struct errmsg *em)
+static int write_slots(struct vote *vote, uint64_t first, struct errmsg *em)
 {
     vote->number++;
     memset(vote->block, 0, ENV_BLOCK);
@@ -37,8 +37,8 @@ static int write_slots(struct vote *vote, struct errmsg *em)
     le_put(vote->block + 28, vote->voted_for, 8);
     le_put(vote->block + 36, crc32c_of(0, vote->block, SLOT_BYTES - 4), 4);
     uint64_t slots = MUTATED(VOTE_SLOT) && vote->number > 1 ? 1 : SLOTS;
-    for (uint64_t slot = 0; slot < slots; slot++) {
-        int rv = env_pwrite(vote->file, vote->block, ENV_BLOCK, slot * ENV_BLOCK, em);
+    for (uint64_t i = 0; i < slots; i++) {
+        int rv = env_pwrite(vote->file, vote->block, ENV_BLOCK, (first + i) % SLOTS * ENV_BLOCK, em);
         if (rv) {
             return err_wrap(em, rv, "cannot store term and vote");
         }
@@ -73,7 +73,7 @@ static enum slot read_slot(struct vote *vote, const uint8_t *block, size_t n, ui
 static int read_slots(struct env *env, struct vote *vote, const char *path, struct errmsg *em)
 {
     int good = 0;
-    uint64_t number[SLOTS];
+    uint64_t number[SLOTS], newest = 0;
     size_t got = 0;
     for (uint64_t slot = 0; slot < SLOTS; slot++) {
         int rv = env_pread(vote->file, vote->block, ENV_BLOCK, slot * ENV_BLOCK, &got, em);
@@ -85,6 +85,7 @@ static int read_slots(struct env *env, struct vote *vote, const char *path, stru
             return err_set(em, E_VERSION, "%s was written by a newer version of holdfastd; install that one", path);
         case SLOT_GOOD:
             good++;
+            newest = number[slot] == vote->number ? slot : newest;
             break;
         case SLOT_BAD:
             break;
@@ -96,8 +97,8 @@ static int read_slots(struct env *env, struct vote *vote, const char *path, stru
     if (good < SLOTS) { /* a crash while it was written, or rot: the other one holds all that was ever promised */
         env_log(env, ENV_WARN, "vote: one copy of term and vote was torn or damaged and is written again path=%s", path);
     }
-    /* a crash between the two: what the first one says is what this life promises, and it must not be in one place only */
-    return good == SLOTS && number[0] == number[1] ? 0 : write_slots(vote, em);
+    /* a crash between the two: what the newer one says is what this life promises, and it must not be in one place only; nor in none, while it is written again */
+    return good == SLOTS && number[0] == number[1] ? 0 : write_slots(vote, newest + 1, em);
 }
 
 /* A new file gets both slots under another name first: one that exists is never without a good slot. */
@@ -108,7 +109,7 @@ static int create(struct env *env, const char *dir, struct vote *vote, struct er
     snprintf(path, sizeof path, "%s/vote", dir);
     int rv = env_open(env, tmp, ENV_READ | ENV_WRITE | ENV_CREATE | ENV_TRUNC | DURABLE, &vote->file, em);
     if (!rv) {
-        rv = write_slots(vote, em);
+        rv = write_slots(vote, 0, em);
     }
     if (!rv) {
         rv = env_rename(env, tmp, path, em);
@@ -163,11 +164,11 @@ int vote_set_term(struct vote *vote, uint64_t term, struct errmsg *em)
     }
     vote->term = term;
     vote->voted_for = 0;
-    return write_slots(vote, em);
+    return write_slots(vote, 0, em);
 }
 
 int vote_set(struct vote *vote, uint64_t id, struct errmsg *em)
 {
     vote->voted_for = id;
-    return write_slots(vote, em);
+    return write_slots(vote, 0, em);
 }

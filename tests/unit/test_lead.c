@@ -633,6 +633,134 @@ static void many_who_refuse_a_node_end_it_once(void)
     end();
 }
 
+/* ---- a change that is not over ---- */
+
+static bool change_is_open(struct world *world)
+{
+    struct world_node *leader = world_leader(world);
+    return leader && leader->cluster->raft.configuration_uncommitted_index;
+}
+
+/* The leader keeps a change to itself until it is on its disk; nobody may be asked to lead meanwhile who lacks it, for he would not, and commits would wait. */
+static void the_lead_moves_during_a_change(void)
+{
+    unsigned open = 0;
+    for (uint64_t seed = unit_seed(); seed < unit_seed() + 2 * SEEDS; seed++) {
+        char statement[64];
+        size_t from = lead(seed)->number;
+        snprintf(statement, sizeof statement, "ALTER CLUSTER DEMOTE MEMBER %zu", (from + 2) % 3 + 1);
+        UNIT_TRUE(ask(from, statement));
+        open += world_until(&w, change_is_open, 100 * ENV_MS);
+        world_run(&w, (seed - unit_seed()) * ENV_MS);
+        lead_is_moved(from, (from + 1) % 3);
+        end();
+    }
+    UNIT_TRUE(open > 0);
+}
+
+/* libraft's standby waits for ever for the leader that it had; who asks for its vote may know that it is a voter. */
+static void a_standby_gives_up_a_silent_leader(void)
+{
+    char statement[64];
+    size_t from = lead(unit_seed())->number, i = (from + 1) % 3;
+    snprintf(statement, sizeof statement, "ALTER CLUSTER DEMOTE MEMBER %zu", i + 1);
+    UNIT_TRUE(ask(from, statement));
+    UNIT_TRUE(world_until(&w, has_two_voters, 5 * ENV_S));
+    world_run(&w, ENV_S);
+    cut_off(i, from);
+    cut_off(i, (i + 1) % 3);
+    world_run(&w, (ELECTION_MS - 2 * HEARTBEAT_MS) * ENV_MS);
+    UNIT_TRUE(!w.nodes[i].cluster->rio->leader_gone);
+    world_run(&w, 4 * HEARTBEAT_MS * ENV_MS);
+    UNIT_TRUE(w.nodes[i].cluster->rio->leader_gone);
+    sim_heal_all(w.sim);
+    world_run(&w, ENV_S);
+    UNIT_TRUE(!w.nodes[i].cluster->rio->leader_gone);
+    UNIT_UINT(world_leader(&w)->number, from);
+    end();
+}
+
+/* ---- a data directory that was replaced ---- */
+
+static bool replaced_and_settled(struct world *world)
+{
+    struct world_node *leader = world_leader(world);
+    return leader && world_is_member(world, 3, true) && !leader->cluster->state->members.n_plans;
+}
+
+static bool the_first_leads(struct world *world)
+{
+    struct cluster *c = world->nodes[0].cluster;
+    return c && cluster_leading(c);
+}
+
+static bool leader_has_user(struct world *world)
+{
+    struct world_node *leader = world_leader(world);
+    return leader && state_user(leader->cluster->state, "kept", "%");
+}
+
+static void cut_off_from_all(size_t i)
+{
+    for (size_t k = 0; k < w.n_nodes; k++) {
+        if (k != i) {
+            cut_off(i, k);
+        }
+    }
+}
+
+/* Of {1, 2, 3} the third is replaced, on another machine, while the old one is switched off. What is committed then without node 1 must not be lost when
+ * after a failure of the power node 1 is back first, and the old machine with it: the old directory would vote, and be counted, as node 3. */
+static void begin_with_old_machine(uint64_t seed)
+{
+    struct world_options options = {.flavour = FLAVOUR_MYSQL, .calm = true, .memory = true, .members = true};
+    do {
+        world_make(&w, seed++, &options);
+    } while (w.n_first != 3 && (world_free(&w), true));
+    failures = 0;
+    sim_on_failure(w.sim, failed, NULL);
+    for (unsigned i = 0; i < 3; i++) {
+        world_node_start(&w, i);
+    }
+    UNIT_REQUIRE(world_until(&w, somebody_leads, 20 * ENV_S));
+    world_run(&w, 2 * ENV_S);
+    if (world_leader(&w)->number != 1) {
+        lead_is_moved(0, 1);
+    }
+    sim_crash(w.node_hosts[2], SIM_POWER);
+    w.nodes[2].id = 0; /* no member any more */
+    w.nodes[3].id = w.nodes[3].config.id = 3;
+    world_run(&w, ENV_S);
+    UNIT_TRUE(ask(1, "ALTER CLUSTER REPLACE MEMBER 3 'node4:4307'"));
+    UNIT_STR(answer.error, "");
+    world_node_start(&w, 3);
+    UNIT_REQUIRE(world_until(&w, replaced_and_settled, 20 * ENV_S));
+    world_run(&w, ENV_S);
+}
+
+static void a_replaced_directory_does_not_vote(void)
+{
+    for (uint64_t seed = unit_seed(); seed < unit_seed() + 2; seed++) {
+        begin_with_old_machine(10 * seed);
+        cut_off_from_all(0);
+        UNIT_TRUE(ask(1, "CREATE USER 'kept' IDENTIFIED BY 'a password that is long'"));
+        UNIT_STR(answer.error, "");
+        for (size_t i = 0; i < 4; i++) {
+            sim_crash(w.node_hosts[i], SIM_POWER);
+        }
+        sim_heal_all(w.sim);
+        world_run(&w, ENV_S);
+        sim_forget_words(w.node_hosts[2]);
+        world_node_start(&w, 0);
+        world_node_start(&w, 2);
+        UNIT_TRUE(!world_until(&w, the_first_leads, 10 * ENV_S));
+        UNIT_TRUE(strstr(sim_last_words(w.node_hosts[2]), "was replaced: this data directory") != NULL);
+        world_node_start(&w, 3);
+        UNIT_TRUE(world_until(&w, leader_has_user, 5 * ENV_S));
+        end();
+    }
+}
+
 /* ---- nothing to do ---- */
 
 /* Heartbeats and their answers, ticks, a report a second; each frame is a few events here. Once two members answered each other's words for ever. */
@@ -657,4 +785,5 @@ UNIT_MAIN("lead", UNIT_TEST(a_killed_leader_is_replaced_at_once), UNIT_TEST(a_si
           UNIT_TEST(a_member_is_held_to_what_it_had_before_all_were_restarted), UNIT_TEST(a_cluster_that_is_not_formed_wants_the_same_list),
           UNIT_TEST(a_removed_member_remembers_it), UNIT_TEST(a_replaced_data_directory_remembers_it),
           UNIT_TEST(its_own_log_is_believed_when_that_is_committed),
-          UNIT_TEST(only_the_last_word_of_a_member_is_remembered), UNIT_TEST(many_who_refuse_a_node_end_it_once), UNIT_TEST(idle_members_say_little))
+          UNIT_TEST(only_the_last_word_of_a_member_is_remembered), UNIT_TEST(many_who_refuse_a_node_end_it_once), UNIT_TEST(the_lead_moves_during_a_change),
+          UNIT_TEST(a_standby_gives_up_a_silent_leader), UNIT_TEST(a_replaced_directory_does_not_vote), UNIT_TEST(idle_members_say_little))

@@ -395,6 +395,34 @@ static void second_copy_behind(struct env *env, struct sim_host *host)
 
 static void a_vote_that_was_read_is_in_both_copies(void) { run(second_copy_behind); }
 
+/* One copy is bad, and not much is written when it is to be mended: the good one was not touched. */
+static void good_copy_is_written_last(struct env *env, struct sim_host *host)
+{
+    struct vote *vote;
+    struct errmsg em = {""};
+    UNIT_REQUIRE(vote_open(env, "/d", &vote, &em) == 0);
+    UNIT_INT(vote_set_term(vote, 5, &em), 0);
+    UNIT_INT(vote_set(vote, 3, &em), 0);
+    vote_close(vote);
+    for (uint64_t bad = 0; bad < 2; bad++) {
+        uint8_t before[ENV_BLOCK], after[ENV_BLOCK];
+        struct env_file *file;
+        size_t got = 0;
+        flip(host, "/d/vote", bad * ENV_BLOCK + 26);
+        UNIT_REQUIRE(env_open(env, "/d/vote", ENV_READ, &file, &em) == 0);
+        UNIT_INT(env_pread(file, before, sizeof before, (1 - bad) * ENV_BLOCK, &got, &em), 0);
+        sim_fail_call(host, SIM_WRITE, 2, E_IO, false);
+        UNIT_INT(vote_open(env, "/d", &vote, &em), E_IO);
+        UNIT_INT(env_pread(file, after, sizeof after, (1 - bad) * ENV_BLOCK, &got, &em), 0);
+        UNIT_MEM(before, after, got);
+        env_close(file);
+        UNIT_INT(open_vote(env, &em), 0);
+    }
+}
+
+static void a_vote_is_mended_with_the_good_copy_untouched(void) { run(good_copy_is_written_last); }
+
 UNIT_MAIN("wal_damage", UNIT_TEST(finds_every_acknowledged_byte), UNIT_TEST(bytes_between_records_mean_nothing), UNIT_TEST(cuts_the_last_write_alone),
           UNIT_TEST(its_size_is_bounded), UNIT_TEST(no_room_for_a_file_ahead), UNIT_TEST(spares_are_whole_or_gone), UNIT_TEST(errors_name_the_file),
-          UNIT_TEST(every_bit_of_term_and_vote), UNIT_TEST(a_vote_that_was_read_is_in_both_copies))
+          UNIT_TEST(every_bit_of_term_and_vote), UNIT_TEST(a_vote_that_was_read_is_in_both_copies),
+          UNIT_TEST(a_vote_is_mended_with_the_good_copy_untouched))
