@@ -2,7 +2,7 @@
  *
  * Happy path: whole reads and writes, in as many calls as the kernel wants. A durable file is opened with
  * O_DIRECT|O_DSYNC: each write is one trip to the device and on stable storage when it returns. What is written "soon" the kernel begins to write back
- * at once, while the caller goes on.
+ * at once, while the caller goes on, but not far: a disk that has much to write lets the syncs of others wait.
  *
  * Failure: where the file system cannot do direct I/O (the second open, or a write, fails with EINVAL), the
  * file is used plainly, with an fdatasync after each write: slower, as safe. After a failed sync the kernel
@@ -21,7 +21,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { FILE_MODE = 0600, DIR_MODE = 0700 };
+enum { FILE_MODE = 0600, DIR_MODE = 0700, SOON_BYTES = 256 << 10 /* on their way at most, beside those of this write */ };
 
 struct env_file {
     struct env_stream_head head;
@@ -145,6 +145,16 @@ static bool go_plain(struct env_file *f)
     return true;
 }
 
+/* What goes wrong on the way is said to who waits for it, here or with a sync, and to nobody after him. */
+static int set_out(struct env_file *file, size_t n, uint64_t at, struct errmsg *em)
+{
+    (void)sync_file_range(file->fd, (off_t)at, (off_t)n, SYNC_FILE_RANGE_WRITE);
+    if (at > SOON_BYTES && sync_file_range(file->fd, 0, (off_t)(at - SOON_BYTES), SYNC_FILE_RANGE_WAIT_BEFORE)) {
+        return err_errno(em, errno, "cannot write %s back", file->path);
+    }
+    return 0;
+}
+
 int file_pwrite(struct env_file *file, const void *data, size_t n, uint64_t at, struct errmsg *em)
 {
     size_t done = 0;
@@ -163,10 +173,7 @@ int file_pwrite(struct env_file *file, const void *data, size_t n, uint64_t at, 
     if (file->durable && !file->direct) {
         return file_sync(file, em);
     }
-    if (file->soon) { /* what goes wrong on the way the next sync says */
-        (void)sync_file_range(file->fd, (off_t)at, (off_t)n, SYNC_FILE_RANGE_WRITE);
-    }
-    return 0;
+    return file->soon ? set_out(file, n, at, em) : 0;
 }
 
 int file_sync(struct env_file *file, struct errmsg *em)

@@ -86,7 +86,7 @@ enum {
     ENV_TRUNC = 16,
     ENV_DURABLE = 32, /* each pwrite is on stable storage when it returns (O_DIRECT|O_DSYNC where the file system can, else
                          fdatasync); address, offset and length are multiples of ENV_BLOCK */
-    ENV_SOON = 64     /* what is written sets out for the disk at once, so that a sync has little to wait for; it promises nothing */
+    ENV_SOON = 64     /* what is written sets out for the disk at once, and little is on its way, so that a sync, anyone's, has little to wait for; it promises nothing */
 };
 
 enum { ENV_BLOCK = 4096 };
