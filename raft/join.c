@@ -29,7 +29,7 @@ struct join {
     struct tls *tls;
     struct buf input, wire;
     bool over; /* the attempt is: the timer cleans up */
-    bool has_answer;
+    bool has_answer, another_knows;
     struct message_join_answer answer;
     struct { /* of each address, so that it is said once */
         uint32_t sum;
@@ -138,11 +138,12 @@ static void take(struct join *j)
             leads = leads || (j->answer.members[i].id == j->answer.leader && !strcmp(j->answer.members[i].address, j->addresses[j->next]));
         }
         j->has_answer = true;
+        j->another_knows = j->answer.verdict == JOIN_WAIT && j->answer.leader && !leads;
         if (j->answer.text[0]) {
             say(j, j->answer.text);
         }
         learn(j);
-        over(j, j->answer.verdict == JOIN_WAIT && (leads || !j->answer.leader) ? j->pause_ms : 0);
+        over(j, 0);
     }
 }
 
@@ -236,7 +237,7 @@ static void fired(struct env_timer *timer)
     if (j->has_answer) {
         j->has_answer = false;
         struct message_join_answer answer = j->answer;
-        begin(j);
+        env_timer_start(&j->timer, j->another_knows ? 0 : j->pause_ms * ENV_MS);
         j->answered(j->owner, &answer);
         return;
     }

@@ -71,6 +71,14 @@ static void answer_hello(struct puppet_conn *c)
     }
 }
 
+static void answer_join(struct puppet_conn *c)
+{
+    struct buf b;
+    buf_init(&b, FRAME_MOST);
+    message_join_answer_put(&b, c->puppet->join);
+    say(c, &b);
+}
+
 static void take_frame(struct puppet_conn *c, enum message_kind kind, struct cur *body)
 {
     c->frames[kind]++;
@@ -81,6 +89,8 @@ static void take_frame(struct puppet_conn *c, enum message_kind kind, struct cur
     }
     if (kind == MESSAGE_HELLO) {
         answer_hello(c);
+    } else if (kind == MESSAGE_JOIN && c->puppet->join) {
+        answer_join(c);
     } else if (kind == MESSAGE_REPORT && !c->puppet->mute) {
         say_alive(c);
     }

@@ -38,6 +38,7 @@ struct puppet {
     uint64_t id;
     struct message_hello welcome; /* what it says of itself */
     struct message_refusal refusal;
+    const struct message_join_answer *join; /* to a node that asks to be taken in; NULL: none */
     const char *listen;
     enum puppet_manner manner;
     bool mute;   /* answers no reports */
