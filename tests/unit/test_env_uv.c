@@ -337,64 +337,75 @@ static void *block_new(size_t n, int fill)
     return p;
 }
 
-static void durable_in(const char *dir)
-{
+/* One file, what is written to it, and room for what is read. */
+struct scratch {
     char path[300];
     struct env_file *f;
-    struct errmsg em = {""};
-    size_t got = 0;
-    uint64_t size = 0;
-    uint8_t *data = block_new(4 * ENV_BLOCK, 'a'), *back = block_new(8 * ENV_BLOCK, 0);
+    uint8_t *data, *back;
+    struct errmsg em;
+};
+
+enum { DATA_BLOCKS = 160, ROOM = (DATA_BLOCKS + 3) * ENV_BLOCK };
+
+static struct scratch file_begin(const char *dir, int flags)
+{
+    struct scratch s = {.data = block_new(DATA_BLOCKS * ENV_BLOCK, 'a'), .back = block_new(ROOM, 0)};
     begin();
-    snprintf(path, sizeof path, "%s/holdfast-durable-%d", dir, (int)getpid());
-    UNIT_INT(env_open(env, path, ENV_READ | ENV_WRITE | ENV_CREATE | ENV_EXCL | ENV_DURABLE, &f, &em), 0);
-    UNIT_INT(env_pwrite(f, data, 4 * ENV_BLOCK, ENV_BLOCK, &em), 0);
-    memset(data, 'b', ENV_BLOCK);
-    UNIT_INT(env_pwrite(f, data, ENV_BLOCK, 0, &em), 0);
-    UNIT_INT(env_size(f, &size, &em), 0);
-    UNIT_UINT(size, 5 * ENV_BLOCK);
-    UNIT_INT(env_pread(f, back, 8 * ENV_BLOCK, 0, &got, &em), 0);
-    UNIT_UINT(got, 5 * ENV_BLOCK);
-    UNIT_MEM(back, data, 2 * ENV_BLOCK); /* the b and the a */
-    UNIT_TRUE(back[ENV_BLOCK] == 'a' && back[5 * ENV_BLOCK - 1] == 'a');
-    UNIT_INT(env_truncate(f, ENV_BLOCK + 5, &em), 0);
-    UNIT_INT(env_pread(f, back, 8 * ENV_BLOCK, 0, &got, &em), 0);
-    UNIT_UINT(got, ENV_BLOCK + 5);
-    UNIT_INT(env_sync(f, &em), 0);
-    env_close(f);
-    UNIT_INT(env_unlink(env, path, &em), 0);
-    UNIT_STR(em.text, "");
-    free(data);
-    free(back);
+    snprintf(s.path, sizeof s.path, "%s/holdfast-file-%d", dir, (int)getpid());
+    UNIT_REQUIRE(env_open(env, s.path, ENV_READ | ENV_WRITE | ENV_CREATE | ENV_EXCL | flags, &s.f, &s.em) == 0);
+    return s;
+}
+
+static size_t file_read(struct scratch *s)
+{
+    size_t got = 0;
+    UNIT_INT(env_pread(s->f, s->back, ROOM, 0, &got, &s->em), 0);
+    return got;
+}
+
+static void file_end(struct scratch *s)
+{
+    env_close(s->f);
+    UNIT_INT(env_unlink(env, s->path, &s->em), 0);
+    UNIT_STR(s->em.text, "");
+    free(s->data);
+    free(s->back);
     end();
 }
 
+static void durable_in(const char *dir)
+{
+    struct scratch s = file_begin(dir, ENV_DURABLE);
+    uint64_t size = 0;
+    UNIT_INT(env_pwrite(s.f, s.data, 4 * ENV_BLOCK, ENV_BLOCK, &s.em), 0);
+    memset(s.data, 'b', ENV_BLOCK);
+    UNIT_INT(env_pwrite(s.f, s.data, ENV_BLOCK, 0, &s.em), 0);
+    UNIT_INT(env_size(s.f, &size, &s.em), 0);
+    UNIT_UINT(size, 5 * ENV_BLOCK);
+    UNIT_UINT(file_read(&s), 5 * ENV_BLOCK);
+    UNIT_MEM(s.back, s.data, 2 * ENV_BLOCK); /* the b and the a */
+    UNIT_TRUE(s.back[ENV_BLOCK] == 'a' && s.back[5 * ENV_BLOCK - 1] == 'a');
+    UNIT_INT(env_truncate(s.f, ENV_BLOCK + 5, &s.em), 0);
+    UNIT_UINT(file_read(&s), ENV_BLOCK + 5);
+    UNIT_INT(env_sync(s.f, &s.em), 0);
+    file_end(&s);
+}
+
+/* In pieces that are no blocks, and more of them than may be on their way at once. */
 static void what_sets_out_soon_arrives(void)
 {
-    char path[300];
-    struct env_file *f;
-    struct errmsg em = {""};
-    size_t got = 0;
-    uint8_t *data = block_new(5 * ENV_BLOCK, 'a'), *back = block_new(8 * ENV_BLOCK, 0);
-    begin();
-    snprintf(path, sizeof path, "%s/holdfast-soon-%d", unit_tmpdir(), (int)getpid());
-    UNIT_INT(env_open(env, path, ENV_READ | ENV_WRITE | ENV_CREATE | ENV_EXCL | ENV_SOON, &f, &em), 0);
-    for (size_t at = 0, n = 7; at < 5 * ENV_BLOCK; at += n, n = 3 * n) { /* no blocks */
-        n = n < 5 * ENV_BLOCK - at ? n : 5 * ENV_BLOCK - at;
-        UNIT_INT(env_pwrite(f, data + at, n, at, &em), 0);
+    struct scratch s = file_begin(unit_tmpdir(), ENV_SOON);
+    const size_t all = DATA_BLOCKS * ENV_BLOCK;
+    for (size_t at = 0, n = 7; at < all; at += n, n = 2 * n) {
+        n = n < all - at ? n : all - at;
+        UNIT_INT(env_pwrite(s.f, s.data + at, n, at, &s.em), 0);
     }
-    UNIT_INT(env_pwrite(f, "b", 1, 2 * ENV_BLOCK, &em), 0); /* where it may be on its way */
-    data[2 * ENV_BLOCK] = 'b';
-    UNIT_INT(env_sync(f, &em), 0);
-    UNIT_INT(env_pread(f, back, 8 * ENV_BLOCK, 0, &got, &em), 0);
-    UNIT_UINT(got, 5 * ENV_BLOCK);
-    UNIT_MEM(back, data, 5 * ENV_BLOCK);
-    env_close(f);
-    UNIT_INT(env_unlink(env, path, &em), 0);
-    UNIT_STR(em.text, "");
-    free(data);
-    free(back);
-    end();
+    UNIT_INT(env_pwrite(s.f, "b", 1, all - 2 * ENV_BLOCK, &s.em), 0); /* where it may be on its way */
+    s.data[all - 2 * ENV_BLOCK] = 'b';
+    UNIT_INT(env_sync(s.f, &s.em), 0);
+    UNIT_UINT(file_read(&s), all);
+    UNIT_MEM(s.back, s.data, all);
+    file_end(&s);
 }
 
 static void durable_on_disk(void)
