@@ -117,6 +117,13 @@ static bool known(struct net *net, const struct message_hello *h, struct message
     return why->why == REFUSAL_UNHEARD && m && m->incarnation == h->incarnation;
 }
 
+/* This very directory is a member; it lost that with the power, and nobody whom its configuration names may be left to tell it. */
+static bool was_taken_in(const struct net *net, const struct message_hello *h)
+{
+    return net->formation->phase == FORMATION_EMPTY && h->cluster[0] &&
+           INCARNATION_RANDOM(h->to_incarnation) == INCARNATION_RANDOM(formation_incarnation(net->formation));
+}
+
 static bool admit(void *owner, const struct message_hello *h, struct message_refusal *why)
 {
     struct net *net = owner;
@@ -140,6 +147,9 @@ static bool admit(void *owner, const struct message_hello *h, struct message_ref
         }
     }
     if (h->to_incarnation && h->to_incarnation != formation_incarnation(net->formation) && !MUTATED(INCARNATION)) {
+        if (was_taken_in(net, h)) {
+            net->handler->invited(net->owner, h->address);
+        }
         return say_no(net, why, REFUSAL_OTHER, "node %" PRIu64 " has another data directory than node %" PRIu64 " knows", net->id, h->from);
     }
     if (formed(net)) {
