@@ -149,7 +149,8 @@ static bool go_plain(struct env_file *f)
 static int set_out(struct env_file *file, size_t n, uint64_t at, struct errmsg *em)
 {
     (void)sync_file_range(file->fd, (off_t)at, (off_t)n, SYNC_FILE_RANGE_WRITE);
-    if (at > SOON_BYTES && sync_file_range(file->fd, 0, (off_t)(at - SOON_BYTES), SYNC_FILE_RANGE_WAIT_BEFORE)) {
+    bool said = at > SOON_BYTES && sync_file_range(file->fd, 0, (off_t)(at - SOON_BYTES), SYNC_FILE_RANGE_WAIT_BEFORE);
+    if (said && errno != ENOSYS && errno != EINVAL && errno != EOPNOTSUPP) { /* these: there is no such call here */
         return err_errno(em, errno, "cannot write %s back", file->path);
     }
     return 0;

@@ -594,6 +594,9 @@ static bool another_directory(const struct cluster *c, const struct message_hell
     if (settled && !s && retired(c, h->from)) {
         return removed(c, h->from, why);
     }
+    if (s && theirs < ours && INCARNATION_RANDOM(h->incarnation) == INCARNATION_RANDOM(incarnation_of(s))) { /* it asks on, and hears it */
+        return no(why, REFUSAL_OTHER, "node %" PRIu64 " has been taken in again, and has not heard it yet", h->from);
+    }
     /* the newer one stands in no log before it is committed that this one is gone; heard as a guest it would vote, and be counted, in its place */
     if ((s && theirs < ours) || (settled && !s && p && theirs < p->counter)) {
         return replaced(c, h->from, why);

@@ -95,7 +95,7 @@ static int sum_up(struct fetch_disk *d, struct env_file *f, uint64_t end, struct
         size_t got, n = end - d->at < BLOCK ? (size_t)(end - d->at) : BLOCK;
         int rv = env_pread(f, d->block, n, d->at, &got, em);
         if (!rv && copy_to) {
-            rv = env_pwrite(copy_to, d->block, got, d->at, em);
+            die_if(d, env_pwrite(copy_to, d->block, got, d->at, em), "write to one", em);
             d->unsynced += got;
         }
         if (rv || got == 0) {

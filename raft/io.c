@@ -93,12 +93,14 @@ static void release_held(struct rio *rio)
     }
 }
 
-/* Another data directory knows nothing of what the one before it had. */
+/* Another data directory knows nothing of what the one before it had. Who is no member any more gives its place to the next one. */
 static struct rio_matched *matched_of(struct rio *rio, const struct raft_message *m)
 {
+    const struct raft *raft = rio->io.data;
     struct rio_matched *place = NULL;
     for (size_t i = 0; i < GUARD_PEERS && (!place || place->id != m->server_id); i++) {
-        if (rio->matched[i].id == m->server_id || (!rio->matched[i].id && !place)) {
+        uint64_t id = rio->matched[i].id;
+        if (id == m->server_id || (!place && !configuration_find(&raft->configuration, id))) {
             place = &rio->matched[i];
         }
     }

@@ -104,9 +104,11 @@ static void add_address(struct join *j, const char *address)
     }
 }
 
-/* Who leads is asked next. */
-static void learn(struct join *j)
+/* Who leads is asked next. False: that is who was asked now, or nobody knows his address. */
+static bool learn(struct join *j)
 {
+    size_t asked = j->next;
+    bool another = false;
     for (size_t i = 0; i < j->answer.n; i++) {
         add_address(j, j->answer.members[i].address);
     }
@@ -114,9 +116,11 @@ static void learn(struct join *j)
         for (size_t k = 0; j->answer.members[i].id == j->answer.leader && k < j->n; k++) {
             if (!strcmp(j->addresses[k], j->answer.members[i].address)) {
                 j->next = (k + j->n - 1) % j->n;
+                another = k != asked;
             }
         }
     }
+    return another;
 }
 
 static void take(struct join *j)
@@ -133,16 +137,11 @@ static void take(struct join *j)
     } else if (kind != MESSAGE_JOIN_ANSWER || message_join_answer_get(&body, &j->answer)) {
         failed(j, "it answers with something else; is it an older holdfastd?");
     } else {
-        bool leads = false;
-        for (size_t i = 0; i < j->answer.n; i++) {
-            leads = leads || (j->answer.members[i].id == j->answer.leader && !strcmp(j->answer.members[i].address, j->addresses[j->next]));
-        }
         j->has_answer = true;
-        j->another_knows = j->answer.verdict == JOIN_WAIT && j->answer.leader && !leads;
         if (j->answer.text[0]) {
             say(j, j->answer.text);
         }
-        learn(j);
+        j->another_knows = learn(j) && j->answer.verdict == JOIN_WAIT;
         over(j, 0);
     }
 }

@@ -482,6 +482,38 @@ static void a_standby_votes(void)
     end();
 }
 
+/* ---- what members have ---- */
+
+static void hear_leader(struct node *n, uint64_t id, char *address, uint64_t commit)
+{
+    struct raft_message m = {.type = RAFT_IO_APPEND_ENTRIES, .server_id = id, .server_address = address};
+    m.append_entries.term = n->raft.current_term;
+    m.append_entries.leader_commit = commit;
+    rio_receive(n->rio, &m);
+}
+
+/* More of them than there are places, before and after a member. */
+static void hear_many_and_a_member(struct node *n)
+{
+    for (uint64_t i = 0; i < 2 * GUARD_PEERS; i++) {
+        if (i == GUARD_PEERS) {
+            hear_leader(n, 2, "b:1", 7);
+        }
+        hear_leader(n, 100 + i, "gone:1", 3);
+    }
+    UNIT_UINT(rio_held(n->rio, 2, "b:1"), 7);
+    UNIT_UINT(rio_held(n->rio, 100 + 2 * GUARD_PEERS - 1, "gone:1"), 3);
+}
+
+static void who_is_no_member_any_more_gives_place(void)
+{
+    begin();
+    on_node(be_standby, ENV_MS);
+    on_node(hear_many_and_a_member, ENV_MS);
+    on_node(forget_members, ENV_MS);
+    end();
+}
+
 /* ---- term and vote ---- */
 
 static void vote_in_term_5(struct node *n)
@@ -534,4 +566,4 @@ static void a_vote_survives_in_either_copy(void)
 
 UNIT_MAIN("io", UNIT_TEST(a_close_cancels_newest_first), UNIT_TEST(an_error_of_the_log_ends_the_node),
           UNIT_TEST(a_follower_is_left_alone_while_it_writes), UNIT_TEST(nobody_stands_for_election_on_half_a_snapshot), UNIT_TEST(who_is_about_to_end_takes_no_lead), UNIT_TEST(what_is_sent_never_fails),
-          UNIT_TEST(votes_are_heard_when_the_leader_is_gone), UNIT_TEST(a_standby_votes), UNIT_TEST(a_vote_survives_in_either_copy))
+          UNIT_TEST(votes_are_heard_when_the_leader_is_gone), UNIT_TEST(a_standby_votes), UNIT_TEST(who_is_no_member_any_more_gives_place), UNIT_TEST(a_vote_survives_in_either_copy))

@@ -101,4 +101,14 @@ static void the_leader_is_asked_next(void)
     end();
 }
 
-UNIT_MAIN("join", UNIT_TEST(questions_have_a_pause_between_them), UNIT_TEST(the_leader_is_asked_next))
+/* A leader whose address nobody knows cannot be asked: that is no reason to ask the others again at once. */
+static void a_leader_without_an_address_is_waited_for(void)
+{
+    begin(JOIN_WAIT, JOIN_WAIT, 4);
+    sim_run(t.sim, 10 * PAUSE_MS * ENV_MS);
+    UNIT_TRUE(t.answers[JOIN_WAIT] >= 9 && t.answers[JOIN_WAIT] <= 11);
+    end();
+}
+
+UNIT_MAIN("join", UNIT_TEST(questions_have_a_pause_between_them), UNIT_TEST(the_leader_is_asked_next),
+          UNIT_TEST(a_leader_without_an_address_is_waited_for))

@@ -296,6 +296,11 @@ static void only_what_is_committed_is_the_last_word(void)
     UNIT_INT(refusal_of(c, "c1", 1, true, "is not the one that cluster c1 knows"), REFUSAL_INCARNATION); /* which nobody should ever hear */
     cluster_end(c);
     c = cluster_of_one();
+    UNIT_INT(raft_configuration_add(&c->raft.configuration, 5, "b:1/000200000000004d", RAFT_STANDBY), 0); /* the same directory, taken in once more */
+    UNIT_INT(refusal_of(c, "c1", 1, true, "has been taken in again"), REFUSAL_OTHER);
+    UNIT_INT(refusal_of(c, "c1", 3, true, "has not heard yet"), REFUSAL_UNHEARD);
+    cluster_end(c);
+    c = cluster_of_one();
     UNIT_INT(apply(&c->state->members, &gone), 0);
     UNIT_INT(refusal_of(c, "c1", 0, false, "has not heard yet"), REFUSAL_UNHEARD); /* net.c lets it in: it may lead by now, and take the change back */
     UNIT_INT(refusal_of(c, "c1", 0, true, "was removed from cluster c1"), REFUSAL_REMOVED);
