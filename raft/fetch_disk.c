@@ -65,6 +65,16 @@ static void die_if(struct fetch_disk *d, int rv, const char *doing, const struct
     }
 }
 
+/* What could not be written may stand in the kernel's memory as if it had been, and the next life would take it from there. */
+static void die_if_unwritten(struct fetch_disk *d, int rv, const char *doing, const struct errmsg *em)
+{
+    struct errmsg ignored;
+    if (rv) {
+        (void)env_unlink(d->env, d->path, &ignored);
+    }
+    die_if(d, rv, doing, em);
+}
+
 /* ---- on the disk env ------------------------------------------------------------------------------------ */
 
 static void close_file(struct fetch_disk *d)
@@ -95,7 +105,7 @@ static int sum_up(struct fetch_disk *d, struct env_file *f, uint64_t end, struct
         size_t got, n = end - d->at < BLOCK ? (size_t)(end - d->at) : BLOCK;
         int rv = env_pread(f, d->block, n, d->at, &got, em);
         if (!rv && copy_to) {
-            die_if(d, env_pwrite(copy_to, d->block, got, d->at, em), "write to one", em);
+            die_if_unwritten(d, env_pwrite(copy_to, d->block, got, d->at, em), "write to one", em);
             d->unsynced += got;
         }
         if (rv || got == 0) {
@@ -192,7 +202,7 @@ static void sync_file(struct fetch_disk *d)
 {
     struct errmsg em;
     if (d->unsynced) {
-        die_if(d, env_sync(d->handle, &em), "sync one", &em);
+        die_if_unwritten(d, env_sync(d->handle, &em), "sync one", &em);
         d->unsynced = 0;
     }
 }
@@ -204,7 +214,7 @@ static void write_piece(struct fetch_disk *d, const struct task *t)
         return;
     }
     CHECK(d->handle);
-    die_if(d, env_pwrite(d->handle, t->data.data, t->data.len, d->at, &em), "write to one", &em);
+    die_if_unwritten(d, env_pwrite(d->handle, t->data.data, t->data.len, d->at, &em), "write to one", &em);
     d->sum = crc32c_of(d->sum, t->data.data, t->data.len);
     d->at += t->data.len;
     d->unsynced += t->data.len;

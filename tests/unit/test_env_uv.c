@@ -500,6 +500,20 @@ static void full_device_is_named(void)
     end();
 }
 
+/* No file that could be written back: the kernel says so to who waits for that. */
+static void what_cannot_set_out_is_named(void)
+{
+    struct env_file *f;
+    struct errmsg em = {""};
+    begin();
+    UNIT_INT(env_open(env, "/dev/null", ENV_WRITE | ENV_SOON, &f, &em), 0);
+    UNIT_INT(env_pwrite(f, "x", 1, 0, &em), 0);
+    UNIT_TRUE(env_pwrite(f, "x", 1, 1 << 20, &em) != 0);
+    UNIT_STR(em.text, "cannot write /dev/null back: Illegal seek");
+    env_close(f);
+    end();
+}
+
 /* ---- the rest ---- */
 
 static void clocks_and_random(void)
@@ -667,6 +681,6 @@ UNIT_MAIN("env_uv", UNIT_TEST(level_reaches_all_loops), UNIT_TEST(posts_keep_ord
           UNIT_TEST(timers_fire_in_order_and_never_early),
           UNIT_TEST(timers_are_not_early_within_a_millisecond), UNIT_TEST(timers_stop_restart_and_close),
           UNIT_TEST(what_sets_out_soon_arrives), UNIT_TEST(durable_on_disk), UNIT_TEST(durable_in_memory), UNIT_TEST(durable_without_direct_io),
-          UNIT_TEST(files_and_names), UNIT_TEST(full_device_is_named), UNIT_TEST(clocks_and_random),
+          UNIT_TEST(files_and_names), UNIT_TEST(full_device_is_named), UNIT_TEST(what_cannot_set_out_is_named), UNIT_TEST(clocks_and_random),
           UNIT_TEST(log_lines_and_fatal), UNIT_TEST(foreign_thread_is_caught),
           UNIT_TEST(signals_reach_the_loop))

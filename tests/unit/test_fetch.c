@@ -9,7 +9,11 @@
 #include "tests/unit/env_test.h"
 #include "tests/unit/unit.h"
 
+#include <signal.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 enum { FILES = 2, PIECES = 4, LEADER = 2, OTHER = 3, TERM = 7, INDEX = 100, WAITING_MAX = 64, STEPS = 200000 };
 
@@ -249,6 +253,35 @@ static void what_was_not_asked_for_is_not_taken(void)
     rig_close(&r);
 }
 
+/* A disk that takes no more: the node ends, and what may stand in the kernel's memory alone is not there when it starts again. */
+static void what_cannot_be_written_is_not_kept(void)
+{
+    struct rig r;
+    struct buf left;
+    char text[1024];
+    int fds[2], status = 0;
+    rig_open(&r, "unwritten");
+    UNIT_REQUIRE(pipe(fds) == 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        signal(SIGXFSZ, SIG_IGN);
+        setrlimit(RLIMIT_FSIZE, &(struct rlimit){2 * MESSAGE_PIECE_MAX + 100, 2 * MESSAGE_PIECE_MAX + 100});
+        test_env_fatal_to(r.loop, fds[1]);
+        offer(&r);
+        run(&r, answer_rightly);
+        _exit(0);
+    }
+    close(fds[1]);
+    UNIT_REQUIRE(pid > 0 && waitpid(pid, &status, 0) == pid);
+    ssize_t n = read(fds[0], text, sizeof text - 1);
+    text[n > 0 ? n : 0] = '\0';
+    close(fds[0]);
+    UNIT_TRUE(strstr(text, "cannot write to one of files that are fetched") && strstr(text, "mysql-bin.000001"));
+    UNIT_TRUE(!binlog_read(r.loop, &left, "%s/fetch/1/mysql-bin.000001", r.dir));
+    buf_free(&left);
+    rig_close(&r);
+}
+
 /* Bytes of its first file have changed, in two pieces: whoever takes them from the members in turn gets one of them. */
 static void answer_rotten(struct rig *r, const struct question *question)
 {
@@ -352,6 +385,7 @@ static void a_stalled_member_holds_up_nobody_else(void)
     rig_close(&r);
 }
 
-UNIT_MAIN("fetch", UNIT_TEST(pieces_become_files), UNIT_TEST(what_was_not_asked_for_is_not_taken), UNIT_TEST(one_member_with_a_damaged_file_is_passed_by),
+UNIT_MAIN("fetch", UNIT_TEST(pieces_become_files), UNIT_TEST(what_was_not_asked_for_is_not_taken),
+          UNIT_TEST(what_cannot_be_written_is_not_kept), UNIT_TEST(one_member_with_a_damaged_file_is_passed_by),
           UNIT_TEST(a_manifest_that_is_not_the_one_offered_is_dropped), UNIT_TEST(an_offer_that_is_too_large_is_refused),
           UNIT_TEST(what_others_ask_for_is_bounded), UNIT_TEST(a_stalled_member_holds_up_nobody_else))
