@@ -493,6 +493,9 @@ int cluster_plan_member(const struct cluster *c, const struct entry_member *wish
     if (p && wish->goal != MEMBER_GONE && !wish->fresh) {
         return err_set(em, E_BUSY, "node %" PRIu64 " is being %s; see: holdfast member list", wish->id, goal_text(p));
     }
+    if (wish->fresh && state_members_may_grow(&c->state->members, em)) {
+        return E_TOOBIG;
+    }
     if (wish->fresh) {
         return wish->again ? check_replace(c, plan, em) : check_add(c, plan, em);
     }

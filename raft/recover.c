@@ -124,10 +124,7 @@ static int check(const struct recover *r, struct errmsg *em)
     if (me->role == RAFT_VOTER && configuration_voters(&r->configuration) == 1) {
         return err_set(em, E_INVALID, "node %" PRIu64 " is the only voter of cluster %s already: it needs nobody else; start it", f->self, f->cluster);
     }
-    if (r->state->members.counter + 1 > INCARNATION_COUNTER_MAX) {
-        return err_set(em, E_INVALID, "no new incarnation is left: the cluster has used all %d", INCARNATION_COUNTER_MAX);
-    }
-    return 0;
+    return state_members_may_grow(&r->state->members, em);
 }
 
 static void turned(void *owner)

@@ -3,6 +3,7 @@
 
 #include "protocol/base/err.h"
 #include "protocol/base/mem.h"
+#include "raft/message.h"
 
 #include <string.h>
 
@@ -39,6 +40,14 @@ bool state_members_retired(const struct state_members *m, uint64_t id)
     return false;
 }
 
+int state_members_may_grow(const struct state_members *m, struct errmsg *em)
+{
+    if (m->counter < INCARNATION_COUNTER_MAX) {
+        return 0;
+    }
+    return err_set(em, E_TOOBIG, "this cluster has given all its %d incarnations to data directories: none can be added or replaced any more", INCARNATION_COUNTER_MAX);
+}
+
 static void drop(struct state_members *m, size_t at)
 {
     memmove(&m->plans[at], &m->plans[at + 1], (--m->n_plans - at) * sizeof *m->plans);
@@ -48,7 +57,8 @@ static int plan(struct state_members *m, const struct entry_member *e)
 {
     size_t at = plan_at(m, e->id);
     bool gone = e->goal == MEMBER_GONE, retired = state_members_retired(m, e->id);
-    if (at == MEMBER_PLANS_MAX || !e->id || (retired && !gone) || (gone && e->fresh) || m->n_retired == RETIRED_MAX) {
+    if (at == MEMBER_PLANS_MAX || !e->id || (retired && !gone) || (gone && e->fresh) || m->n_retired == RETIRED_MAX ||
+        (e->fresh && state_members_may_grow(m, NULL))) {
         return E_CONTRADICTION;
     }
     if (gone && !retired) {

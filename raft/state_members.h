@@ -34,5 +34,6 @@ void state_members_decode(struct cur *c, struct state_members *m);
 
 const struct member_plan *state_members_plan(const struct state_members *m, uint64_t id); /* NULL: none */
 bool state_members_retired(const struct state_members *m, uint64_t id);
+int state_members_may_grow(const struct state_members *m, struct errmsg *em); /* E_TOOBIG: no data directory gets a counter any more */
 
 #endif

@@ -53,6 +53,22 @@ static void a_plan_begins_and_ends(void)
     state_members_free(&m);
 }
 
+/* One counter more would be another data directory's incarnation. */
+static void a_counter_is_given_once(void)
+{
+    struct state_members m = {.counter = INCARNATION_COUNTER_MAX - 1};
+    struct entry_member add = plan_of(4, MEMBER_VOTER, true), gone = plan_of(4, MEMBER_GONE, false);
+    struct errmsg em;
+    UNIT_INT(state_members_may_grow(&m, &em), 0);
+    UNIT_INT(apply(&m, &add), 0);
+    UNIT_UINT(state_members_plan(&m, 4)->counter, INCARNATION_COUNTER_MAX);
+    UNIT_INT(state_members_may_grow(&m, &em), E_TOOBIG);
+    UNIT_INT(apply(&m, &add), E_CONTRADICTION);
+    UNIT_UINT(m.counter, INCARNATION_COUNTER_MAX);
+    UNIT_INT(apply(&m, &gone), 0);
+    state_members_free(&m);
+}
+
 static void an_id_is_retired_for_good(void)
 {
     struct state_members m = {0};
@@ -355,8 +371,23 @@ static void a_replaced_directory_is_not_taken_in_again(void)
     cluster_end(c);
 }
 
-UNIT_MAIN("members", UNIT_TEST(a_plan_begins_and_ends), UNIT_TEST(an_id_is_retired_for_good), UNIT_TEST(it_comes_back_from_the_manifest),
+/* And the CLI is told why. */
+static void no_directory_is_planned_that_gets_no_counter(void)
+{
+    struct cluster *c = cluster_of_one();
+    struct entry_member wish = plan_of(5, MEMBER_VOTER, true), plan;
+    struct errmsg em;
+    c->leading = true;
+    UNIT_INT(cluster_plan_member(c, &wish, &plan, &em), 0);
+    c->state->members.counter = INCARNATION_COUNTER_MAX;
+    UNIT_INT(cluster_plan_member(c, &wish, &plan, &em), E_TOOBIG);
+    UNIT_TRUE(strstr(em.text, "all its 65535 incarnations") != NULL);
+    c->leading = false;
+    cluster_end(c);
+}
+
+UNIT_MAIN("members", UNIT_TEST(a_plan_begins_and_ends), UNIT_TEST(a_counter_is_given_once), UNIT_TEST(an_id_is_retired_for_good), UNIT_TEST(it_comes_back_from_the_manifest),
           UNIT_TEST(a_change_is_read_and_nothing_else), UNIT_TEST(a_change_that_is_truncated_is_taken_back),
           UNIT_TEST(the_one_before_may_be_in_the_snapshot), UNIT_TEST(the_last_one_that_stays_counts),
           UNIT_TEST(only_what_is_committed_is_the_last_word),
-          UNIT_TEST(a_replaced_directory_is_not_taken_in_again))
+          UNIT_TEST(a_replaced_directory_is_not_taken_in_again), UNIT_TEST(no_directory_is_planned_that_gets_no_counter))
