@@ -124,6 +124,12 @@ static bool was_taken_in(const struct net *net, const struct message_hello *h)
            INCARNATION_RANDOM(h->to_incarnation) == INCARNATION_RANDOM(formation_incarnation(net->formation));
 }
 
+/* A cluster knows us, and whom it has sent is none of those that we were told of, or lives elsewhere now: nobody may be left where we call. */
+static bool is_elsewhere(const struct net *net, const struct formation_member *m, const struct message_hello *h)
+{
+    return net->formation->phase == FORMATION_EMPTY && h->cluster[0] && (!m || (h->address[0] && strcmp(m->address, h->address) != 0));
+}
+
 static bool admit(void *owner, const struct message_hello *h, struct message_refusal *why)
 {
     struct net *net = owner;
@@ -159,7 +165,7 @@ static bool admit(void *owner, const struct message_hello *h, struct message_ref
         }
         m = find(net, h->from);
     }
-    if (!m && h->cluster[0] && net->formation->phase == FORMATION_EMPTY) { /* it knows us, and is none of those that we were told of */
+    if (is_elsewhere(net, m, h)) {
         net->handler->invited(net->owner, h->address);
     }
     if (!m) {

@@ -464,6 +464,24 @@ static void who_forgot_that_it_was_taken_in_asks(void)
     stranger_end();
 }
 
+/* The other members have moved since this configuration was written: nobody answers where it says that they are. */
+static void who_is_called_from_another_address_asks_there(void)
+{
+    begin(unit_seed(), 1);
+    world_run(&w, 100 * ENV_MS);
+    stranger_begin();
+    const struct formation *f = &w.nodes[0].cluster->formation;
+    struct message_hello h = {.level = MESSAGE_LEVEL, .from = 2, .to = 1, .incarnation = 5, .cluster = "theirs", .address = "node2:4307"};
+    UNIT_INT(hello(&h, ""), 0);
+    world_run(&w, 10 * ENV_MS);
+    UNIT_INT(f->phase, FORMATION_EMPTY);
+    snprintf(h.address, sizeof h.address, "stranger:1");
+    UNIT_INT(hello(&h, ""), 0);
+    world_run(&w, 10 * ENV_MS);
+    UNIT_INT(f->phase, FORMATION_JOINING);
+    stranger_end();
+}
+
 /* ---- who is no member any more ---- */
 
 static bool one_is_gone(struct world *world)
@@ -800,7 +818,7 @@ UNIT_MAIN("lead", UNIT_TEST(a_killed_leader_is_replaced_at_once), UNIT_TEST(a_si
           UNIT_TEST(switchover_says_that_the_lead_did_not_move), UNIT_TEST(switchover_to_who_is_not_there_is_refused),
           UNIT_TEST(a_change_waits_for_the_first_entry_of_its_term), UNIT_TEST(a_formed_cluster_admits_its_members_only),
           UNIT_TEST(a_member_is_held_to_what_it_had_before_all_were_restarted), UNIT_TEST(a_cluster_that_is_not_formed_wants_the_same_list),
-          UNIT_TEST(who_forgot_that_it_was_taken_in_asks),
+          UNIT_TEST(who_forgot_that_it_was_taken_in_asks), UNIT_TEST(who_is_called_from_another_address_asks_there),
           UNIT_TEST(a_removed_member_remembers_it), UNIT_TEST(a_replaced_data_directory_remembers_it),
           UNIT_TEST(its_own_log_is_believed_when_that_is_committed),
           UNIT_TEST(only_the_last_word_of_a_member_is_remembered), UNIT_TEST(many_who_refuse_a_node_end_it_once), UNIT_TEST(the_lead_moves_during_a_change),
