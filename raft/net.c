@@ -124,6 +124,13 @@ static bool was_taken_in(const struct net *net, const struct message_hello *h)
            INCARNATION_RANDOM(h->to_incarnation) == INCARNATION_RANDOM(formation_incarnation(net->formation));
 }
 
+/* It means an older directory of ours; that its own is no member any more is known to this one, too, and nobody else may be left whom it could ask. */
+static bool is_gone(struct net *net, const struct message_hello *h, struct message_refusal *why)
+{
+    snprintf(why->cluster, sizeof why->cluster, "%s", net->formation->cluster);
+    return formed(net) && !net->handler->admit(net->owner, h, why) && why->why == REFUSAL_REMOVED;
+}
+
 /* A cluster knows us, and whom it has sent is none of those that we were told of, or lives elsewhere now: nobody may be left where we call. */
 static bool is_elsewhere(const struct net *net, const struct formation_member *m, const struct message_hello *h)
 {
@@ -155,6 +162,9 @@ static bool admit(void *owner, const struct message_hello *h, struct message_ref
     if (h->to_incarnation && h->to_incarnation != formation_incarnation(net->formation) && !MUTATED(INCARNATION)) {
         if (was_taken_in(net, h)) {
             net->handler->invited(net->owner, h->address);
+        }
+        if (is_gone(net, h, why)) {
+            return false;
         }
         return say_no(net, why, REFUSAL_OTHER, "node %" PRIu64 " has another data directory than node %" PRIu64 " knows", net->id, h->from);
     }

@@ -796,6 +796,20 @@ static void a_replaced_directory_does_not_vote(void)
     }
 }
 
+/* The old machine was away for long, and those whom it knows have been replaced where they are. */
+static void a_replaced_directory_is_told_by_a_newer_one_of_a_member(void)
+{
+    begin_with_old_machine(10 * unit_seed());
+    stranger_begin();
+    const struct formation *f = &w.nodes[0].cluster->formation;
+    struct message_hello h = {.level = MESSAGE_LEVEL, .from = 3, .to = 1, .incarnation = 5, .to_incarnation = formation_incarnation(f) ^ 1};
+    snprintf(h.cluster, sizeof h.cluster, "%s", f->cluster);
+    UNIT_INT(hello(&h, "was replaced: this data directory"), REFUSAL_REMOVED);
+    h.incarnation = cluster_members_incarnation(w.nodes[0].cluster, 3);
+    UNIT_INT(hello(&h, "another data directory"), REFUSAL_OTHER);
+    stranger_end();
+}
+
 /* ---- nothing to do ---- */
 
 /* Heartbeats and their answers, ticks, a report a second; each frame is a few events here. Once two members answered each other's words for ever. */
@@ -822,4 +836,5 @@ UNIT_MAIN("lead", UNIT_TEST(a_killed_leader_is_replaced_at_once), UNIT_TEST(a_si
           UNIT_TEST(a_removed_member_remembers_it), UNIT_TEST(a_replaced_data_directory_remembers_it),
           UNIT_TEST(its_own_log_is_believed_when_that_is_committed),
           UNIT_TEST(only_the_last_word_of_a_member_is_remembered), UNIT_TEST(many_who_refuse_a_node_end_it_once), UNIT_TEST(the_lead_moves_during_a_change),
-          UNIT_TEST(a_standby_gives_up_a_silent_leader), UNIT_TEST(a_replaced_directory_does_not_vote), UNIT_TEST(idle_members_say_little))
+          UNIT_TEST(a_standby_gives_up_a_silent_leader), UNIT_TEST(a_replaced_directory_does_not_vote),
+          UNIT_TEST(a_replaced_directory_is_told_by_a_newer_one_of_a_member), UNIT_TEST(idle_members_say_little))
