@@ -331,7 +331,8 @@ static void empty_replaced(struct world *w)
 void cluster_settle_members(struct world *w)
 {
     for (unsigned i = 0; i < w->n_nodes; i++) {
-        for (unsigned k = 0; w->nodes[i].lost && k < 20; k++) {
+        uint64_t end = sim_now(w->sim) + PLANS_S * ENV_S; /* somebody whom it takes may still start on a disk that was slow */
+        while (w->nodes[i].lost && sim_now(w->sim) < end) {
             replace_lost(w, i);
         }
         if (w->nodes[i].lost) {
