@@ -2,6 +2,7 @@
  *
  *     cluster [--seed] N [--count K] [--nodes 3|5] [--flavour mysql|mariadb] [--transactions T] [--calm] [--fate F] [-v]
  *     cluster ... --loss                               (another kind of run: sources die for good, see cluster_loss.c)
+ *     cluster ... --members [--old]                    (members come and go, see cluster_members.c; their old machines live on, see cluster_old.c)
  *     mutant  ... [--mutations] [--mutate NAME]      (the same with guards that can be switched off: raft/mutation.h)
  *
  * Happy path of a run: the nodes form their cluster, the operator sets the source and an account, clients commit and wait for ACKs;
@@ -140,7 +141,7 @@ static void without_source(struct world *w)
     }
     world_run(w, ENV_S);
     for (unsigned i = 0; i < w->n_nodes; i++) {
-        world_node_start(w, i);
+        cluster_start_again(w, i);
     }
     if (!world_until(w, has_leader, LEADER_SECONDS * ENV_S)) {
         sim_fail(w->sim, "nobody leads %d s after all nodes had lost their power", LEADER_SECONDS);
@@ -217,7 +218,7 @@ static void run(uint64_t seed, const struct world_options *options)
         loop_calls[i] = sim_loop_file_calls(w.node_hosts[i]);
     }
     source_sim_load(w.source, transactions);
-    for (uint64_t n = options->calm ? 0 : rng_below(w.rng, w.members ? 20 : 12); n > 0; n--) {
+    for (uint64_t n = options->calm ? 0 : rng_below(w.rng, w.members ? 20 : 12) + (w.old ? 6 : 0); n > 0; n--) {
         world_run(&w, rng_between(w.rng, 1, rng_chance(w.rng, 30) ? 2 * ENV_S : 100 * ENV_MS));
         cluster_purge(&w);
         if (w.members) {
@@ -241,11 +242,12 @@ static void run(uint64_t seed, const struct world_options *options)
         wiped(&w);
     }
     printf("ok seed=%" PRIu64 " nodes=%u flavour=%s transactions=%zu files=%zu acks=%" PRIu64 " dumps=%" PRIu64
-           " writes=%" PRIu64 " purged=%zu elections=%u node_crashes=%u source_crashes=%u cuts=%u changes=%u switchovers=%u/%u moved=%u/%u faults=%u rots=%u refusals=%u installs=%u orders=%u configurations=%u wipes=%u virtual_s=%" PRIu64
+           " writes=%" PRIu64 " purged=%zu elections=%u node_crashes=%u source_crashes=%u cuts=%u changes=%u switchovers=%u/%u moved=%u/%u faults=%u rots=%u refusals=%u installs=%u orders=%u configurations=%u wipes=%u old_machines=%u/%u/%u virtual_s=%" PRIu64
            " events=%" PRIu64 " hash=%016" PRIx64 "\n",
            seed, w.n_nodes, flavour_name(w.history->flavour), w.history->n_txns, w.history->n_files, source_sim_acks(w.source), source_sim_dumps(w.source),
            w.writes, world_oldest(&w), w.elections, w.node_crashes, w.source_crashes, w.cuts, w.changes, w.planned, w.switchovers, w.moved, w.moved + w.not_moved, w.faults, w.rots, w.refusals, w.installs,
-           w.orders_given, w.configurations, w.wipes, (uint64_t)(sim_now(w.sim) / ENV_S), sim_events(w.sim), sim_hash(w.sim));
+           w.orders_given, w.configurations, w.wipes, w.moves_away, w.meetings, w.untold,
+           (uint64_t)(sim_now(w.sim) / ENV_S), sim_events(w.sim), sim_hash(w.sim));
     fflush(stdout);
     world_free(&w);
 }
@@ -254,7 +256,8 @@ static void run(uint64_t seed, const struct world_options *options)
 
 static void usage(FILE *to)
 {
-    fprintf(to, "usage: cluster [--seed] N [--count K] [--nodes 3|5] [--flavour mysql|mariadb] [--transactions T] [--calm] [--loss] [--members] [--memory] [-v]\n"
+    fprintf(to, "usage: cluster [--seed] N [--count K] [--nodes 3|5] [--flavour mysql|mariadb] [--transactions T] [--calm] [--loss]\n"
+                "               [--members] [--old] [--memory] [-v]\n"
                 "Runs the simulated cluster of seed N (1), or of K seeds from N on. Exit 1: a property does not hold.\n");
 }
 
@@ -326,6 +329,7 @@ static struct plan read_options(int argc, char **argv)
                                           {"calm", no_argument, NULL, 'q'},
                                           {"members", no_argument, NULL, 'j'},
                                           {"memory", no_argument, NULL, 'y'},
+                                          {"old", no_argument, NULL, 'e'},
                                           {"fate", required_argument, NULL, 'k'},
                                           {"loss", no_argument, NULL, 'o'},
                                           {"mutate", required_argument, NULL, 'm'},
@@ -343,6 +347,7 @@ static struct plan read_options(int argc, char **argv)
         case 'q': p.world.calm = true; break;
         case 'j': p.world.members = true; break;
         case 'y': p.world.memory = true; break;
+        case 'e': p.world.old = true; break;
         case 'v': p.world.verbose = true; break;
         case 'k': p.world.fate = (unsigned)number(optarg) + 1; break;
         case 'o': p.loss = true; break;
@@ -355,7 +360,7 @@ static struct plan read_options(int argc, char **argv)
     if (optind < argc) {
         p.seed = number(argv[optind++]);
     }
-    if (optind < argc || p.world.nodes > WORLD_NODES) {
+    if (optind < argc || p.world.nodes > WORLD_NODES || (p.world.old && !p.world.members)) {
         usage(stderr);
         exit(2);
     }

@@ -69,10 +69,12 @@ static void check_term(struct world *w, struct world_node *node)
         node->vote = raft->voted_for;
     }
     if (raft->state == RAFT_LEADER && term < WORLD_TERMS) {
-        if (w->leaders[term] && w->leaders[term] != id) {
-            sim_fail(w->sim, "two leaders in term %" PRIu64 ": nodes %" PRIu64 " and %" PRIu64, term, w->leaders[term], id);
+        if (w->leaders[term] && (w->leaders[term] != id || w->leader_numbers[term] != node->number)) {
+            sim_fail(w->sim, "two leaders in term %" PRIu64 ": nodes %" PRIu64 " (node%zu) and %" PRIu64 " (node%zu)", term, w->leaders[term],
+                     w->leader_numbers[term] + 1, id, node->number + 1);
         }
         w->leaders[term] = id;
+        w->leader_numbers[term] = node->number;
     }
 }
 

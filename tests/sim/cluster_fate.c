@@ -42,7 +42,7 @@ static struct sim_host *any_host(struct world *w)
 
 void cluster_start_again(struct world *w, size_t i)
 {
-    if (!sim_host_process(w->node_hosts[i]) && !w->nodes[i].old) {
+    if (!sim_host_process(w->node_hosts[i]) && !w->nodes[i].old && !cluster_remembers(w, i)) {
         world_node_start(w, i);
     }
 }
@@ -134,11 +134,27 @@ static void cut(struct world *w, struct sim_host *a, struct sim_host *b, bool on
     }
 }
 
-static void heal_network(struct world *w)
+void cluster_split(struct world *w, const bool *side)
+{
+    for (unsigned i = 0; i < w->n_nodes; i++) {
+        for (unsigned k = 0; k < i; k++) {
+            if (side[i] != side[k]) {
+                cut(w, w->node_hosts[i], w->node_hosts[k], false);
+            }
+        }
+    }
+}
+
+void cluster_heal_network(struct world *w)
 {
     sim_heal_all(w->sim);
     w->connected_at = w->apart ? sim_now(w->sim) : w->connected_at;
     w->apart = false;
+    for (unsigned i = 0; i < w->n_nodes; i++) {
+        bool side[WORLD_NODES] = {false};
+        side[i] = w->nodes[i].away;
+        cluster_split(w, side);
+    }
 }
 
 /* One node cannot speak, or hear, or both, with some or all of the others. */
@@ -162,20 +178,13 @@ static void isolate(struct world *w)
     }
 }
 
-/* Two groups that do not hear of each other. */
 static void split(struct world *w)
 {
-    unsigned side[WORLD_NODES];
+    bool side[WORLD_NODES];
     for (unsigned i = 0; i < w->n_nodes; i++) {
         side[i] = rng_chance(w->rng, 50);
     }
-    for (unsigned i = 0; i < w->n_nodes; i++) {
-        for (unsigned k = 0; k < i; k++) {
-            if (side[i] != side[k]) {
-                cut(w, w->node_hosts[i], w->node_hosts[k], false);
-            }
-        }
-    }
+    cluster_split(w, side);
 }
 
 static void partition(struct world *w)
@@ -193,7 +202,7 @@ static void partition(struct world *w)
         world_run(w, any_pause(w));
         cluster_start_again(w, i);
     }
-    heal_network(w);
+    cluster_heal_network(w);
 }
 
 static void resets(struct world *w)
@@ -320,7 +329,7 @@ static void leader_loses_touch(struct world *w)
     } else {
         world_run(w, rng_between(w->rng, 900 * ENV_MS, 2200 * ENV_MS));
     }
-    heal_network(w);
+    cluster_heal_network(w);
     world_run(w, rng_between(w->rng, ENV_MS, ENV_S));
     for (unsigned i = 0; i < w->n_nodes; i++) {
         sim_slow_disk(w->node_hosts[i], 1);
@@ -555,7 +564,10 @@ void cluster_misfortune(struct world *w)
 
 void cluster_heal(struct world *w)
 {
-    heal_network(w);
+    for (unsigned i = 0; i < w->n_nodes; i++) {
+        w->nodes[i].away = false;
+    }
+    cluster_heal_network(w);
     for (unsigned i = 0; i < w->n_nodes; i++) {
         sim_crash_after(w->node_hosts[i], 0, SIM_KILL);
         sim_slow_disk(w->node_hosts[i], 1);

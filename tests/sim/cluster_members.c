@@ -4,7 +4,7 @@
  * Happy path: one statement is given to any node, it may be refused or its answer may be lost; the world goes on. In the end what was begun is brought to
  * its end: all plans are carried out, who is a member has everything. What must hold is checked by cluster_check.c, with the majority of
  * those who vote. At most one disk is given up at a time, and the next one only when the member is a voter again: two at once would be more than
- * any quorum survives. Failure: as elsewhere, a sim_fail. */
+ * any quorum survives. Machines that live on beside their successors: cluster_old.c. Failure: as elsewhere, a sim_fail. */
 #include "tests/sim/cluster_world.h"
 
 #include "raft/configuration.h"
@@ -18,36 +18,27 @@ enum { ASK_S = 3, PLANS_S = 240, REFUSED_S = 10 };
 
 /* ---- after each event ---- */
 
-static size_t number_of(const struct world *w, uint64_t id)
-{
-    size_t i = 0;
-    while (i < w->n_nodes && w->nodes[i].id != id) {
-        i++;
-    }
-    return i;
-}
-
 /* Who votes is what the leader of the highest term has in its log. */
 void cluster_check_members(struct world *w)
 {
-    const struct raft *leader = NULL;
+    const struct cluster *leader = NULL;
     bool votes[WORLD_NODES] = {false};
     for (unsigned i = 0; i < w->n_nodes; i++) {
         const struct cluster *c = w->nodes[i].cluster;
-        if (c && sim_host_process(w->node_hosts[i]) && cluster_formed(c) && c->raft.state == RAFT_LEADER && (!leader || c->raft.current_term > leader->current_term)) {
-            leader = &c->raft;
+        if (c && sim_host_process(w->node_hosts[i]) && cluster_formed(c) && c->raft.state == RAFT_LEADER &&
+            (!leader || c->raft.current_term > leader->raft.current_term)) {
+            leader = c;
         }
     }
-    for (unsigned i = 0; leader && i < leader->configuration.n; i++) {
-        size_t number = number_of(w, leader->configuration.servers[i].id);
-        if (number < w->n_nodes) {
-            votes[number] = leader->configuration.servers[i].role == RAFT_VOTER;
-        }
+    for (unsigned i = 0; leader && i < w->n_nodes; i++) {
+        const struct raft_server *s = world_member(&w->nodes[i], leader);
+        votes[i] = s && s->role == RAFT_VOTER;
     }
     if (leader) {
+        uint64_t change = leader->raft.configuration_index;
         ledger_voters(w->ledger, votes);
-        w->configurations += leader->configuration_index > w->last_change;
-        w->last_change = leader->configuration_index > w->last_change ? leader->configuration_index : w->last_change;
+        w->configurations += change > w->last_change;
+        w->last_change = change > w->last_change ? change : w->last_change;
     }
 }
 
@@ -137,7 +128,7 @@ static uint64_t known_of(const struct world *w, size_t i)
     uint64_t most = 0;
     for (unsigned k = 0; k < w->n_nodes; k++) {
         const struct cluster *c = w->nodes[k].cluster;
-        const struct raft_server *s = k != i && c && sim_host_process(w->node_hosts[k]) ? configuration_find(&c->raft.configuration, w->nodes[i].id) : NULL;
+        const struct raft_server *s = k != i && c && sim_host_process(w->node_hosts[k]) ? world_member(&w->nodes[i], c) : NULL;
         uint64_t held = s ? rio_held(c->rio, s->id, s->address) : 0;
         most = held > most ? held : most;
     }
@@ -225,22 +216,31 @@ static void wipe(struct world *w, size_t i)
     }
 }
 
-static bool was_removed(struct world *w, size_t i)
+bool cluster_was_removed(struct world *w, size_t i)
 {
     const struct cluster *c = leading(w);
     return c && state_members_retired(&cluster_state(c)->members, w->nodes[i].id) && !world_is_member(w, i, false);
 }
 
-/* The member that has lost its disk is replaced; told again until it is. True: that stands in the log, or it has no disk to lose any more: it was removed
- * by an order whose answer was lost. */
+/* The member that has lost its disk, or moves to another machine, is replaced; told again until it is. True: that stands in the log, or it has no disk to
+ * lose any more: it was removed by an order whose answer was lost. */
 static bool replace_lost(struct world *w, size_t i)
 {
-    if (was_removed(w, i)) {
+    const struct world_node *to = w->nodes[i].successor;
+    char address[40] = "";
+    if (cluster_was_removed(w, i)) {
         w->nodes[i].lost = w->nodes[i].old = false;
         return true;
     }
-    if (!order(w, patience(w), "ALTER CLUSTER REPLACE MEMBER %" PRIu64, w->nodes[i].id)) {
+    if (to) {
+        snprintf(address, sizeof address, " '%s:4307'", sim_host_name(to->host));
+    }
+    if (!order(w, patience(w), "ALTER CLUSTER REPLACE MEMBER %" PRIu64 "%s", w->nodes[i].id, address)) {
         return false;
+    }
+    if (to) {
+        cluster_has_moved(w, i);
+        return true;
     }
     if (w->nodes[i].old) {
         sim_crash(w->node_hosts[i], SIM_KILL);
@@ -255,18 +255,23 @@ static bool replace_lost(struct world *w, size_t i)
 /* What is no member any more begins anew, under another id. */
 static void begin_anew(struct world *w, size_t i)
 {
-    if (was_removed(w, i)) {
+    if (cluster_is_done_with(w, i)) {
         sim_crash(w->node_hosts[i], SIM_KILL);
         world_run(w, ENV_MS);
-        world_node_anew(w, i);
+        world_node_anew(w, i, ++w->next_id);
         world_node_start(w, i);
     }
+}
+
+bool cluster_may_be_given_up(struct world *w, size_t *i)
+{
+    return !somebody_is_lost(w) && no_plans(w) && voters(w) >= 3 && any_member(w, true, i) && (w->n_first != 1 || *i != 0 || w->nodes[0].id != 1);
 }
 
 static void lose_a_disk(struct world *w)
 {
     size_t i;
-    if (somebody_is_lost(w) || !no_plans(w) || voters(w) < 3 || !any_member(w, true, &i) || (w->n_first == 1 && i == 0 && w->nodes[0].id == 1)) {
+    if (!cluster_may_be_given_up(w, &i)) {
         return;
     }
     if (rng_chance(w->rng, 50)) {
@@ -284,12 +289,17 @@ void cluster_change_members(struct world *w)
             replace_lost(w, k);
         }
     }
+    if (w->old && rng_chance(w->rng, 60)) {
+        cluster_old_machine(w);
+        return;
+    }
     switch (rng_below(w->rng, 10)) {
     case 0:
     case 1:
     case 2:
         if (any_member(w, false, &i)) {
             begin_anew(w, i);
+            w->nodes[i].asked = true;
             order(w, patience(w), "ALTER CLUSTER ADD MEMBER %" PRIu64 " '%s:4307'", w->nodes[i].id, sim_host_name(w->node_hosts[i]));
         }
         break;
@@ -320,7 +330,7 @@ void cluster_change_members(struct world *w)
 static void empty_replaced(struct world *w)
 {
     for (unsigned i = 0; i < w->n_nodes; i++) {
-        if (!sim_host_process(w->node_hosts[i]) && strstr(sim_last_words(w->node_hosts[i]), "was replaced")) {
+        if (!w->nodes[i].replaced && !sim_host_process(w->node_hosts[i]) && strstr(sim_last_words(w->node_hosts[i]), "was replaced")) {
             sim_forget_words(w->node_hosts[i]);
             world_node_wipe(w, i);
             world_node_start(w, i);
@@ -351,4 +361,5 @@ void cluster_settle_members(struct world *w)
         }
         sim_fail(w->sim, "%d s after all was healed the plan for node %" PRIu64 " is not carried out: %s", PLANS_S, id, text);
     }
+    cluster_settle_old(w);
 }

@@ -94,7 +94,7 @@ static void configure(struct world *w, struct world_node *node)
 {
     char text[2048];
     struct errmsg em;
-    bool joins = w->members && (node->number >= w->n_first || node->id > w->n_nodes);
+    bool joins = w->members && (node->number >= w->n_first || node->id != node->number + 1);
     int n = snprintf(text, sizeof text,
                      "[node]\nid = %" PRIu64 "\ndata_dir = " DATA_DIR "\n[mysql]\nlisten = 0.0.0.0:3307\nsocket = " SOCKET
                      "\n[raft]\nlisten = %s:4307\n%s = ",
@@ -132,20 +132,30 @@ void world_node_wipe(struct world *w, size_t i)
     w->nodes[i].term = w->nodes[i].vote = 0;
 }
 
-void world_node_anew(struct world *w, size_t i)
+void world_node_anew(struct world *w, size_t i, uint64_t id)
 {
     uint64_t snapshot_bytes = w->nodes[i].config.snapshot_bytes;
     world_node_wipe(w, i);
-    w->nodes[i].id = ++w->next_id;
-    w->nodes[i].lost = false;
+    sim_forget_words(w->nodes[i].host);
+    w->nodes[i].id = id;
+    w->nodes[i].lost = w->nodes[i].asked = w->nodes[i].replaced = w->nodes[i].away = false;
+    w->nodes[i].successor = NULL;
     configure(w, &w->nodes[i]);
     w->nodes[i].config.snapshot_bytes = snapshot_bytes;
+}
+
+/* By its address, too: another machine may have its old id. */
+const struct raft_server *world_member(const struct world_node *node, const struct cluster *c)
+{
+    const struct raft_server *s = configuration_find(&c->raft.configuration, node->id);
+    size_t n = strlen(sim_host_name(node->host));
+    return s && !strncmp(s->address, sim_host_name(node->host), n) && s->address[n] == ':' ? s : NULL;
 }
 
 bool world_is_member(struct world *w, size_t i, bool voter)
 {
     struct world_node *leader = world_leader(w);
-    const struct raft_server *s = leader ? configuration_find(&leader->cluster->raft.configuration, w->nodes[i].id) : NULL;
+    const struct raft_server *s = leader ? world_member(&w->nodes[i], leader->cluster) : NULL;
     return s && (!voter || s->role == RAFT_VOTER);
 }
 
@@ -261,8 +271,9 @@ void world_make(struct world *w, uint64_t seed, const struct world_options *opti
     w->rng = sim_rng(w->sim);
     w->members = options->members;
     w->memory = options->memory;
+    w->old = options->old;
     w->n_nodes = w->members ? WORLD_NODES : options->nodes ? options->nodes : rng_chance(w->rng, 70) ? 3 : 5;
-    w->n_first = w->members ? (unsigned)rng_between(w->rng, 1, 3) : w->n_nodes;
+    w->n_first = w->old ? 3 : w->members ? (unsigned)rng_between(w->rng, 1, 3) : w->n_nodes; /* 3: one may be replaced at once */
     w->next_id = w->n_nodes;
     w->n_replicas = (unsigned)rng_between(w->rng, 2, WORLD_REPLICAS);
     if (options->verbose) {

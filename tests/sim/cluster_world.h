@@ -20,6 +20,7 @@ struct world_options {
     size_t transactions;  /* 0: by the seed */
     bool calm;            /* no misfortune */
     bool members;         /* nodes join, leave, are replaced */
+    bool old;             /* ... and the machine of one that is replaced lives on beside its successor */
     bool memory;          /* what they know of each other outlives a restart of all (raft/memory.h) */
     bool verbose;
     unsigned fate; /* 0: any; else this kind of misfortune, and no other */
@@ -30,7 +31,11 @@ struct world_node {
     size_t number; /* from 0 */
     uint64_t id;   /* another one each time that it begins anew as another member */
     bool lost;     /* its disk is given up: it is to be replaced */
-    bool old;      /* ... and has less than it acknowledged: nobody starts it again */
+    bool old;      /* ... and has less than it acknowledged, or was replaced, and nobody is left to tell it: nobody starts it again */
+    bool asked;    /* to be a member under this id: it may become one late */
+    struct world_node *successor; /* the machine that its member has moved to, or is to; NULL: none */
+    bool replaced;                /* ... that stands in the log: this is the old one, and is heard by nobody */
+    bool away;                    /* ... cut off from the other nodes, for longer than any other misfortune takes */
     struct sim_host *host;
     struct config config;
     struct cluster *cluster; /* NULL: none runs, or it is being stopped */
@@ -59,7 +64,7 @@ struct world {
     struct rng *rng;
     uint64_t seed;
     unsigned n_nodes, n_replicas, fate;
-    bool members, memory;
+    bool members, memory, old;
     unsigned n_first;  /* so many form the cluster */
     uint64_t next_id;
     bool apart;            /* somebody is cut off, both ways */
@@ -70,7 +75,7 @@ struct world {
     struct admin_sim *steward; /* who changes the members */
     size_t watched;
     struct rng member_rng;
-    unsigned orders_given, configurations /* committed */, wipes;
+    unsigned orders_given, configurations /* committed */, wipes, moves_away, meetings, untold;
     uint64_t last_change;
     size_t deposed, moved_to; /* the leader that was cut off last; who is to lead */
     struct sim_host *db, *tool, *tool2, *node_hosts[WORLD_NODES], *apps[WORLD_REPLICAS];
@@ -92,6 +97,7 @@ struct world {
     const char *moves[2];
     struct ledger *ledger;
     uint64_t leaders[WORLD_TERMS]; /* id, by term */
+    size_t leader_numbers[WORLD_TERMS]; /* ... and machine */
     uint64_t writes; /* to binlog files */
     unsigned elections, node_crashes, source_crashes, cuts, checks, switchovers, planned, faults, rots, refusals, installs;
 };
@@ -113,7 +119,9 @@ void cluster_check_files(struct world *w);                              /* what 
 bool cluster_files_are_whole(struct world *w, size_t i, struct errmsg *em); /* ... and is all of it */
 void cluster_check_ack(void *arg, size_t txns, const char *how);        /* the source's witness */
 
-void world_node_anew(struct world *w, size_t i); /* an empty disk, another id, to join */
+void world_node_anew(struct world *w, size_t i, uint64_t id); /* an empty disk, to join */
+/* The member that lives on this machine, as that node's log has it; NULL: none. */
+const struct raft_server *world_member(const struct world_node *node, const struct cluster *c);
 bool world_is_member(struct world *w, size_t i, bool voter); /* as the leader knows it */
 
 size_t world_oldest(void *world); /* of all nodes' oldest files the newest */
@@ -124,6 +132,8 @@ void cluster_purge(struct world *w); /* now and then, with some seeds */
 void cluster_misfortune(struct world *w);
 void cluster_check_moved(void *world, const char *error); /* the answer to the one who moves the lead */
 void cluster_heal(struct world *w); /* everything is up again, and stays */
+void cluster_split(struct world *w, const bool *side); /* two groups that do not hear of each other */
+void cluster_heal_network(struct world *w);            /* but who is away stays so */
 size_t cluster_any_node(struct world *w); /* the leader more often than chance has it */
 enum sim_crash cluster_any_crash(struct world *w);
 void cluster_start_again(struct world *w, size_t i); /* if nothing lives there */
@@ -135,6 +145,15 @@ void cluster_change_members(struct world *w);
 void cluster_settle_members(struct world *w); /* what was begun is brought to its end */
 void cluster_was_told(void *arg, const char *error); /* the operator's statement was answered */
 void cluster_check_members(struct world *w);  /* after each event */
+bool cluster_was_removed(struct world *w, size_t i); /* its id is retired */
+bool cluster_may_be_given_up(struct world *w, size_t *i); /* the disk of some member */
+
+/* cluster_old.c: the machine of a member that was replaced lives on */
+void cluster_old_machine(struct world *w); /* one more, or something happens to one */
+bool cluster_is_done_with(struct world *w, size_t i); /* it is no member any more, and knows it, or is told at once */
+void cluster_has_moved(struct world *w, size_t i); /* that stands in the log */
+bool cluster_remembers(const struct world *w, size_t i); /* it was told, and has said so at a start: no other start is of use */
+void cluster_settle_old(struct world *w); /* it was told, and has ended */
 
 /* cluster_disk.c: misfortunes of one node's disk, and how they are mended */
 void cluster_bad_disk(struct world *w); /* full, read-only, failing */
