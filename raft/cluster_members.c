@@ -601,7 +601,7 @@ static bool another_directory(const struct cluster *c, const struct message_hell
         return no(why, REFUSAL_OTHER, "node %" PRIu64 " has been taken in again, and has not heard it yet", h->from);
     }
     /* the newer one stands in no log before it is committed that this one is gone; heard as a guest it would vote, and be counted, in its place */
-    if ((s && theirs < ours) || (settled && !s && p && theirs < p->counter)) {
+    if ((s && theirs < ours && (settled || !MUTATED(REPLACED))) || (settled && !s && p && theirs < p->counter)) {
         return replaced(c, h->from, why);
     }
     if (s && theirs == ours) {
