@@ -1,8 +1,8 @@
 /* env_uv_file.c: files, blocking, with messages that name the path and the place.
  *
  * Happy path: whole reads and writes, in as many calls as the kernel wants. A durable file is opened with
- * O_DIRECT|O_DSYNC: each write is one trip to the device and on stable storage when it returns. What is written "soon" the kernel begins to write back
- * at once, while the caller goes on, but not far: a disk that has much to write lets the syncs of others wait.
+ * O_DIRECT|O_DSYNC: each write is one trip to the device and on stable storage when it returns. One that is written past the kernel's memory has a
+ * second descriptor for what is aligned.
  *
  * Failure: where the file system cannot do direct I/O (the second open, or a write, fails with EINVAL), the
  * file is used plainly, with an fdatasync after each write: slower, as safe. After a failed sync the kernel
@@ -21,14 +21,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { FILE_MODE = 0600, DIR_MODE = 0700, SOON_BYTES = 256 << 10 /* on their way at most, beside those of this write */ };
+enum { FILE_MODE = 0600, DIR_MODE = 0700 };
 
 struct env_file {
     struct env_stream_head head;
     int fd;
     bool durable;
     bool direct; /* else a durable file is synced by hand */
-    bool soon;   /* writes set out at once */
+    int past;    /* for aligned writes that go past the kernel's memory; -1: there are none */
     char *path;
 };
 
@@ -51,21 +51,28 @@ static int open_retry(const char *path, int oflags)
 }
 
 /* A second descriptor for direct I/O: a file system that cannot do it may refuse after it has created the
- * file, so the first open is plain. */
-static int go_direct(struct env *env, struct env_file *f, int oflags)
+ * file, so the first open is plain. -1: there is none here. 0 or an errno. */
+static int open_direct(struct env *env, const struct env_file *f, int oflags, int *fd)
 {
-    int fd = open_retry(f->path, (oflags & ~(O_CREAT | O_EXCL | O_TRUNC)) | O_DIRECT | O_DSYNC);
+    *fd = open_retry(f->path, (oflags & ~(O_CREAT | O_EXCL | O_TRUNC)) | O_DIRECT);
+    if (*fd < 0 && errno != EINVAL) {
+        return errno;
+    }
+    if (*fd < 0) {
+        env_log(env, ENV_INFO, "no direct I/O here, using fdatasync path=%s", f->path);
+    }
+    return 0;
+}
+
+static int go_durable(struct env *env, struct env_file *f, int oflags)
+{
+    int fd, error = open_direct(env, f, oflags | O_DSYNC, &fd);
     if (fd >= 0) {
         close(f->fd);
         f->fd = fd;
         f->direct = true;
-        return 0;
     }
-    if (errno != EINVAL) {
-        return errno;
-    }
-    env_log(env, ENV_INFO, "no direct I/O here, using fdatasync path=%s", f->path);
-    return 0;
+    return error;
 }
 
 int file_open(struct env *env, const char *path, int flags, struct env_file **file, struct errmsg *em)
@@ -80,9 +87,9 @@ int file_open(struct env *env, const char *path, int flags, struct env_file **fi
     f->head.env = env;
     f->fd = fd;
     f->durable = (flags & ENV_DURABLE) != 0;
-    f->soon = (flags & ENV_SOON) != 0;
+    f->past = -1;
     f->path = mem_str(path);
-    int error = f->durable ? go_direct(env, f, oflags) : 0;
+    int error = f->durable ? go_durable(env, f, oflags) : flags & ENV_PAST ? open_direct(env, f, oflags, &f->past) : 0;
     if (error) {
         file_close(f);
         return err_errno(em, error, "cannot open %s", path);
@@ -94,25 +101,24 @@ int file_open(struct env *env, const char *path, int flags, struct env_file **fi
 void file_close(struct env_file *file)
 {
     close(file->fd);
+    if (file->past >= 0) {
+        close(file->past);
+    }
     mem_free(file->path);
     mem_free(file);
 }
 
 /* ---- reading and writing --------------------------------------------------------------------- */
 
-static void check_aligned(const struct env_file *f, const void *data, size_t n, uint64_t at)
+static bool is_aligned(const void *data, size_t n, uint64_t at)
 {
-    if (f->durable) {
-        CHECK((uintptr_t)data % ENV_BLOCK == 0);
-        CHECK(n % ENV_BLOCK == 0);
-        CHECK(at % ENV_BLOCK == 0);
-    }
+    return (uintptr_t)data % ENV_BLOCK == 0 && n % ENV_BLOCK == 0 && at % ENV_BLOCK == 0;
 }
 
 int file_pread(struct env_file *file, void *data, size_t n, uint64_t at, size_t *got, struct errmsg *em)
 {
     size_t done = 0;
-    check_aligned(file, data, n, at);
+    CHECK(!file->durable || is_aligned(data, n, at));
     *got = 0;
     while (done < n) {
         ssize_t rv = pread(file->fd, (char *)data + done, n - done, (off_t)(at + done));
@@ -137,7 +143,10 @@ int file_pread(struct env_file *file, void *data, size_t n, uint64_t at, size_t 
 static bool go_plain(struct env_file *f)
 {
     int oflags = fcntl(f->fd, F_GETFL);
-    if (!f->direct || oflags < 0 || fcntl(f->fd, F_SETFL, oflags & ~O_DIRECT) != 0) {
+    if (f->past >= 0) {
+        close(f->past);
+        f->past = -1;
+    } else if (!f->direct || oflags < 0 || fcntl(f->fd, F_SETFL, oflags & ~O_DIRECT) != 0) {
         return false;
     }
     f->direct = false;
@@ -145,23 +154,13 @@ static bool go_plain(struct env_file *f)
     return true;
 }
 
-/* What goes wrong on the way is said to who waits for it, here or with a sync, and to nobody after him. */
-static int set_out(struct env_file *file, size_t n, uint64_t at, struct errmsg *em)
-{
-    (void)sync_file_range(file->fd, (off_t)at, (off_t)n, SYNC_FILE_RANGE_WRITE);
-    bool said = at > SOON_BYTES && sync_file_range(file->fd, 0, (off_t)(at - SOON_BYTES), SYNC_FILE_RANGE_WAIT_BEFORE);
-    if (said && errno != ENOSYS && errno != EINVAL && errno != EOPNOTSUPP) { /* these: there is no such call here */
-        return err_errno(em, errno, "cannot write %s back", file->path);
-    }
-    return 0;
-}
-
 int file_pwrite(struct env_file *file, const void *data, size_t n, uint64_t at, struct errmsg *em)
 {
     size_t done = 0;
-    check_aligned(file, data, n, at);
+    CHECK(!file->durable || is_aligned(data, n, at));
     while (done < n) {
-        ssize_t rv = pwrite(file->fd, (const char *)data + done, n - done, (off_t)(at + done));
+        bool past = file->past >= 0 && is_aligned((const char *)data + done, n - done, at + done);
+        ssize_t rv = pwrite(past ? file->past : file->fd, (const char *)data + done, n - done, (off_t)(at + done));
         if (rv < 0 && (errno == EINTR || (errno == EINVAL && go_plain(file)))) {
             continue;
         }
@@ -174,7 +173,12 @@ int file_pwrite(struct env_file *file, const void *data, size_t n, uint64_t at, 
     if (file->durable && !file->direct) {
         return file_sync(file, em);
     }
-    return file->soon ? set_out(file, n, at, em) : 0;
+    return 0;
+}
+
+void file_hint(struct env_file *file, size_t n, uint64_t at)
+{
+    (void)posix_fadvise(file->fd, (off_t)at, (off_t)n, POSIX_FADV_WILLNEED);
 }
 
 int file_sync(struct env_file *file, struct errmsg *em)

@@ -84,6 +84,7 @@ int loop_spawn(struct env *env, const char *name, struct env **child);
 void loop_join(struct env *child);
 void loop_post(struct env *to, struct env_msg *msg);
 void loop_post_lazily(struct env *to, struct env_msg *msg);
+void loop_background(struct env *child);
 int loop_init(struct loop *l, const char *name, enum env_level level); /* 0 or an errno */
 void loop_take(struct loop *l);                                        /* this thread will run it */
 void loop_awake(struct loop *l); /* a socket woke it: what is posted from here on needs no wake-up */
@@ -129,6 +130,7 @@ void socket_tune(int fd);
 int file_open(struct env *env, const char *path, int flags, struct env_file **file, struct errmsg *em);
 int file_pread(struct env_file *file, void *data, size_t n, uint64_t at, size_t *got, struct errmsg *em);
 int file_pwrite(struct env_file *file, const void *data, size_t n, uint64_t at, struct errmsg *em);
+void file_hint(struct env_file *file, size_t n, uint64_t at);
 int file_sync(struct env_file *file, struct errmsg *em);
 int file_truncate(struct env_file *file, uint64_t size, struct errmsg *em);
 int file_size(struct env_file *file, uint64_t *size, struct errmsg *em);

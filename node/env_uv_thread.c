@@ -1,7 +1,7 @@
 /* env_uv_thread.c: loops and their threads, and the posts between them.
  *
  * A post pushes onto a stack of one atomic word. A loop runs the whole stack, turned round, so each sender's messages run in the order of
- * their posts: after the turn's sockets and timers, and again until there are none, before it goes to sleep. So what a loop posts to itself, and what
+ * their posts: after the turn's sockets and timers, and again until there are none, or the sockets have waited long enough, before it goes to sleep. So what a loop posts to itself, and what
  * others post while it is awake, costs no system call. A loop that goes to sleep says so (`asleep`), then looks once more; who posts looks at
  * `asleep` after the push, and the one who finds it set takes it away and writes to the eventfd: one of the two sees the other.
  * (Not libuv's uv_async: its receiver spins, then yields the processor, while the sender is still inside its call, which on a busy machine is the rule.)
@@ -21,9 +21,15 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
-enum { ROUNDS = 16 }; /* of messages in a turn, before it is the sockets' again */
+enum {
+    ROUNDS = 16,          /* of messages in a turn, before it is the sockets' again, */
+    TURN_NS = 50000,      /* and none begins after so long */
+    BACKGROUND_NICE = 10, /* more than the others */
+    NICE_MAX = 19
+};
 
 static _Thread_local struct loop *current; /* what this thread runs */
 
@@ -115,7 +121,8 @@ static void turned(uv_check_t *after)
 static void before_sleep(uv_prepare_t *before)
 {
     struct loop *l = CONTAINER_OF(before, struct loop, before);
-    for (int i = 0; i < ROUNDS && inbox_run(l); i++) {
+    uint64_t began = uv_hrtime();
+    for (int i = 0; i < ROUNDS && inbox_run(l) && uv_hrtime() - began < TURN_NS; i++) {
     }
     atomic_store(&l->asleep, true);
     if (atomic_load(&l->inbox) && atomic_exchange(&l->asleep, false)) {
@@ -291,6 +298,20 @@ int loop_spawn(struct env *env, const char *name, struct env **child)
     parent->first_child = l;
     *child = &l->env;
     return 0;
+}
+
+static void step_back(struct env_msg *msg)
+{
+    int nice = getpriority(PRIO_PROCESS, 0) + BACKGROUND_NICE; /* the thread's, on Linux */
+    (void)setpriority(PRIO_PROCESS, 0, nice < NICE_MAX ? nice : NICE_MAX);
+    mem_free(msg);
+}
+
+void loop_background(struct env *child)
+{
+    struct env_msg *msg = mem_new(sizeof *msg);
+    msg->run = step_back;
+    loop_post(child, msg);
 }
 
 void loop_join(struct env *child)

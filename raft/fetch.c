@@ -49,8 +49,7 @@ struct slot {
     uint64_t peer, until;
     uint64_t offset;
     uint32_t n;
-    bool came;
-    struct buf data;
+    struct fetch_piece *piece; /* NULL: it did not come yet */
 };
 
 struct rest { /* a member that is left alone */
@@ -82,7 +81,8 @@ struct fetch {
     uint64_t next;             /* to be asked for */
     struct slot slots[WINDOW];
     unsigned head, n_slots;    /* a ring */
-    size_t writing;            /* bytes given to the disk */
+    struct fetch_piece *spare;
+    unsigned busy;             /* pieces that the disk or the index has */
     uint64_t ticket;
     unsigned turn;             /* whom to ask */
     unsigned wrong;            /* so often the sum of the file at work was wrong */
@@ -134,14 +134,38 @@ static struct slot *slot_at(struct fetch *f, unsigned i)
     return &f->slots[(f->head + i) % WINDOW];
 }
 
+static struct fetch_piece *piece_take(struct fetch *f)
+{
+    struct fetch_piece *p = f->spare;
+    if (!p) {
+        return fetch_piece_new();
+    }
+    f->spare = p->next;
+    return p;
+}
+
+static void piece_back(struct fetch *f, struct fetch_piece *p)
+{
+    if (p) {
+        p->next = f->spare;
+        f->spare = p;
+    }
+}
+
 static void forget_slots(struct fetch *f)
 {
     for (unsigned i = 0; i < WINDOW; i++) {
-        buf_free(&f->slots[i].data);
-        f->slots[i].ticket = 0;
-        f->slots[i].came = false;
+        piece_back(f, f->slots[i].piece);
+        f->slots[i] = (struct slot){.ticket = 0};
     }
     f->head = f->n_slots = 0;
+}
+
+static void forget_spare(struct fetch *f)
+{
+    while (f->spare) {
+        fetch_piece_free(piece_take(f));
+    }
 }
 
 static bool is_up(struct fetch *f, uint64_t id)
@@ -259,21 +283,18 @@ static void ask_more(struct fetch *f)
 {
     for (unsigned i = 0; i < f->n_slots; i++) {
         struct slot *s = slot_at(f, i);
-        if (!s->came && s->ticket && (overdue(f, s) || !is_up(f, s->peer))) {
+        if (!s->piece && s->ticket && (overdue(f, s) || !is_up(f, s->peer))) {
             let_rest(f, s->peer);
             s->ticket = 0;
         }
-        if (!s->came && !s->ticket && !ask(f, s)) {
+        if (!s->piece && !s->ticket && !ask(f, s)) {
             return;
         }
     }
-    while (f->n_slots < WINDOW && f->next < f->end && f->writing < (size_t)WINDOW * MESSAGE_PIECE_MAX) {
+    while (f->n_slots < WINDOW && f->next < f->end && f->busy < WINDOW) {
+        uint64_t left = f->end - f->next, n = MESSAGE_PIECE_MAX - f->next % MESSAGE_PIECE_MAX; /* the disk has its blocks */
         struct slot *s = slot_at(f, f->n_slots);
-        uint64_t left = f->end - f->next;
-        s->offset = f->next;
-        s->n = left < MESSAGE_PIECE_MAX ? (uint32_t)left : MESSAGE_PIECE_MAX;
-        s->ticket = 0;
-        s->came = false;
+        *s = (struct slot){.offset = f->next, .n = (uint32_t)(left < n ? left : n)};
         f->next += s->n;
         f->n_slots++;
         if (!ask(f, s)) {
@@ -287,6 +308,7 @@ static void ask_more(struct fetch *f)
 static void drop_target(struct fetch *f)
 {
     forget_slots(f);
+    forget_spare(f);
     state_free(f->target);
     f->target = NULL;
     buf_free(&f->manifest);
@@ -417,17 +439,16 @@ static void manifest_came(struct fetch *f)
 /* What came in order is taken. */
 static void take_pieces(struct fetch *f)
 {
-    while (f->n_slots && slot_at(f, 0)->came) {
+    while (f->n_slots && slot_at(f, 0)->piece) {
         struct slot *s = slot_at(f, 0);
         if (f->phase == PHASE_MANIFEST) {
-            buf_bytes(&f->manifest, s->data.data, s->data.len);
-            buf_free(&s->data);
+            buf_bytes(&f->manifest, s->piece->bytes, s->piece->n);
+            piece_back(f, s->piece);
         } else {
-            f->writing += s->data.len;
-            fetch_disk_write(f->disk, &s->data);
+            f->busy++;
+            fetch_disk_write(f->disk, s->piece);
         }
-        s->ticket = 0;
-        s->came = false;
+        *s = (struct slot){.ticket = 0};
         f->head = (f->head + 1) % WINDOW;
         f->n_slots--;
     }
@@ -509,20 +530,16 @@ static void disk_prepared(void *owner, uint64_t at)
     f->moved_at = env_now(f->loop);
     f->next = at;
     f->end = f->file.size;
-    f->writing = 0;
     f->done = f->before + at;
     fetch_index_begin(f->index, &f->file, at);
     go_on(f);
 }
 
-static void disk_written(void *owner, size_t n)
+static void disk_written(void *owner, struct fetch_piece *piece)
 {
     struct fetch *f = owner;
-    f->writing -= n < f->writing ? n : f->writing;
-    f->done += n;
-    if (f->phase == PHASE_FILE) { /* else it was of another file, or the end of this one */
-        fetch_index_there(f->index, f->done - f->before);
-    }
+    f->done += piece->n;
+    fetch_index_there(f->index, piece);
     go_on(f);
 }
 
@@ -562,6 +579,17 @@ static void index_made(void *owner, const struct fetch_file *file, struct buf *i
     if (f->phase == PHASE_INDEX && file->newest) {
         next_file(f, NULL);
     }
+}
+
+static void index_passed(void *owner, struct fetch_piece *piece)
+{
+    struct fetch *f = owner;
+    f->busy--;
+    piece_back(f, piece);
+    if (f->phase == PHASE_IDLE) {
+        forget_spare(f);
+    }
+    go_on(f);
 }
 
 static void disk_marked(void *owner)
@@ -711,13 +739,14 @@ void fetch_came(struct fetch *f, uint64_t peer, const struct message_piece *p)
     for (unsigned i = 0; i < f->n_slots; i++) {
         s = slot_at(f, i)->ticket == p->ticket && slot_at(f, i)->peer == peer ? slot_at(f, i) : s;
     }
-    if (!s || s->came || !p->ticket) {
+    if (!s || s->piece || !p->ticket) {
         return;
     }
     if (p->status == PIECE_HERE && p->n == s->n) {
-        buf_init(&s->data, MESSAGE_PIECE_MAX);
-        buf_bytes(&s->data, p->data, p->n);
-        s->came = true;
+        s->piece = piece_take(f);
+        s->piece->n = p->n;
+        s->piece->end = s->offset + p->n;
+        memcpy(s->piece->bytes, p->data, p->n);
         f->moved_at = env_now(f->loop);
     } else {
         f->gone = f->gone || p->status == PIECE_GONE;
@@ -762,7 +791,7 @@ struct fetch_progress fetch_progress(const struct fetch *f)
 static const struct fetch_disk_handler disk_handler = {
     .prepared = disk_prepared, .written = disk_written, .finished = disk_finished, .marked = disk_marked, .read = disk_read};
 
-static const struct fetch_index_handler index_handler = {.made = index_made};
+static const struct fetch_index_handler index_handler = {.made = index_made, .passed = index_passed};
 
 int fetch_open(struct env *loop, const char *data_dir, const struct fetch_handler *handler, void *owner, struct fetch **out, struct errmsg *em)
 {
@@ -772,9 +801,6 @@ int fetch_open(struct env *loop, const char *data_dir, const struct fetch_handle
     f->owner = owner;
     f->answers_tail = &f->answers;
     buf_init(&f->manifest, SNAPSHOT_DATA_MAX);
-    for (unsigned i = 0; i < WINDOW; i++) {
-        buf_init(&f->slots[i].data, MESSAGE_PIECE_MAX);
-    }
     int rv = fetch_disk_open(loop, data_dir, &disk_handler, f, &f->disk);
     rv = rv ? rv : fetch_index_open(loop, data_dir, &index_handler, f, &f->index);
     rv = rv ? rv : env_timer_open(loop, &f->tick, ticked);

@@ -16,9 +16,10 @@
 
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-enum { BLOCK = 1 << 20, SYNC_BYTES = 32 << 20 /* most of them have set out before */ };
+enum { BLOCK = 1 << 20, SYNC_BYTES = 32 << 20 /* most of them went past the kernel's memory */, STRIDE_MAX = 4 << 20 };
 
 enum task_kind { TASK_KEEP, TASK_PREPARE, TASK_WRITE, TASK_FINISH, TASK_INDEX, TASK_MARK, TASK_DROP, TASK_READ };
 
@@ -29,6 +30,7 @@ struct task {
     enum task_kind kind;
     struct fetch_file file; /* PREPARE, INDEX, READ: the name */
     struct buf data;
+    struct fetch_piece *piece; /* WRITE */
     struct filelist *files; /* KEEP: these, */
     size_t from;            /* from this one on */
     uint64_t index;
@@ -56,7 +58,24 @@ struct fetch_disk {
     uint8_t *block;
     struct env_file *serving; /* the last one that was read for another member */
     char *serving_path;
+    uint64_t served_at; /* of it: there */
 };
+
+struct fetch_piece *fetch_piece_new(void)
+{
+    struct fetch_piece *p = mem_new(sizeof *p);
+    p->bytes = aligned_alloc(ENV_BLOCK, MESSAGE_PIECE_MAX);
+    CHECK(p->bytes);
+    return p;
+}
+
+void fetch_piece_free(struct fetch_piece *p)
+{
+    if (p) {
+        free(p->bytes);
+        mem_free(p);
+    }
+}
 
 static void die_if(struct fetch_disk *d, int rv, const char *doing, const struct errmsg *em)
 {
@@ -192,7 +211,7 @@ static void prepare(struct fetch_disk *d, struct task *t)
         d->file = t->file;
         d->path = install_path(d->data_dir, t->file.era, t->file.name);
         make_dirs(d, t->file.era);
-        die_if(d, env_open(d->env, d->path, ENV_READ | ENV_WRITE | ENV_CREATE | ENV_SOON, &d->handle, &em), "open one", &em);
+        die_if(d, env_open(d->env, d->path, ENV_READ | ENV_WRITE | ENV_CREATE | ENV_PAST, &d->handle, &em), "open one", &em);
         take_left(d);
     }
     t->at = d->at;
@@ -214,10 +233,10 @@ static void write_piece(struct fetch_disk *d, const struct task *t)
         return;
     }
     CHECK(d->handle);
-    die_if_unwritten(d, env_pwrite(d->handle, t->data.data, t->data.len, d->at, &em), "write to one", &em);
-    d->sum = crc32c_of(d->sum, t->data.data, t->data.len);
-    d->at += t->data.len;
-    d->unsynced += t->data.len;
+    die_if_unwritten(d, env_pwrite(d->handle, t->piece->bytes, t->piece->n, d->at, &em), "write to one", &em);
+    d->sum = crc32c_of(d->sum, t->piece->bytes, t->piece->n);
+    d->at += t->piece->n;
+    d->unsynced += t->piece->n;
     if (d->unsynced >= SYNC_BYTES) { /* not all at the end */
         sync_file(d);
     }
@@ -260,6 +279,16 @@ static void keep_only(struct fetch_disk *d, const struct task *t)
     die_if(d, install_keep(d->env, d->data_dir, t->files, t->from, &em), "remove what is left", &em);
 }
 
+/* Who asks several members in turn asks each for pieces that are equally far apart; the disk may begin with the next one. */
+static void hint_next(struct fetch_disk *d, const struct task *t)
+{
+    uint64_t stride = t->offset - d->served_at;
+    if (t->offset > d->served_at && stride <= STRIDE_MAX) {
+        env_hint(d->serving, t->n, t->offset + stride);
+    }
+    d->served_at = t->offset;
+}
+
 static void read_for_peer(struct fetch_disk *d, struct task *t)
 {
     struct errmsg em;
@@ -279,6 +308,7 @@ static void read_for_peer(struct fetch_disk *d, struct task *t)
     }
     if (!t->status) {
         uint8_t *to = message_piece_room(&t->data, t->ticket, t->n);
+        hint_next(d, t);
         t->status = to ? env_pread(d->serving, to, t->n, t->offset, &got, &em) : t->data.err;
         if (!t->status && got) {
             message_piece_filled(&t->data, got); /* its sum is made here: the loop has others to serve */
@@ -349,7 +379,10 @@ static void answer(struct env_msg *msg)
     if (!d->closed) {
         switch (t->kind) {
         case TASK_PREPARE: d->handler->prepared(d->owner, t->at); break;
-        case TASK_WRITE: d->handler->written(d->owner, t->data.len); break;
+        case TASK_WRITE:
+            d->handler->written(d->owner, t->piece);
+            t->piece = NULL;
+            break;
         case TASK_FINISH: d->handler->finished(d->owner, !t->status); break;
         case TASK_MARK: d->handler->marked(d->owner); break;
         case TASK_KEEP: case TASK_INDEX: case TASK_DROP: break;
@@ -358,6 +391,7 @@ static void answer(struct env_msg *msg)
     }
     filelist_unref(t->files);
     buf_free(&t->data);
+    fetch_piece_free(t->piece);
     mem_free(t);
     if (d->closed && !d->tasks) {
         disk_free(d);
@@ -392,6 +426,7 @@ int fetch_disk_open(struct env *loop, const char *data_dir, const struct fetch_d
         disk_free(d);
         return rv;
     }
+    env_background(d->env); /* commits go first */
     *out = d;
     return 0;
 }
@@ -417,10 +452,10 @@ void fetch_disk_prepare(struct fetch_disk *d, const struct fetch_file *file)
     post(t);
 }
 
-void fetch_disk_write(struct fetch_disk *d, struct buf *data)
+void fetch_disk_write(struct fetch_disk *d, struct fetch_piece *piece)
 {
     struct task *t = task_new(d, TASK_WRITE);
-    buf_move(&t->data, data);
+    t->piece = piece;
     post(t);
 }
 

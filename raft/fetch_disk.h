@@ -11,9 +11,20 @@
 struct fetch_disk;
 struct filelist;
 
+/* Bytes of a file on their way, in memory that goes from one to the next and that a disk can read by itself. */
+struct fetch_piece {
+    struct fetch_piece *next;
+    uint8_t *bytes; /* room for MESSAGE_PIECE_MAX */
+    size_t n;
+    uint64_t end;   /* where they end in their file */
+};
+
+struct fetch_piece *fetch_piece_new(void);
+void fetch_piece_free(struct fetch_piece *piece); /* NULL is fine */
+
 struct fetch_disk_handler {
     void (*prepared)(void *owner, uint64_t at);    /* so many bytes of the file are there */
-    void (*written)(void *owner, size_t n);
+    void (*written)(void *owner, struct fetch_piece *piece); /* takes it back */
     void (*finished)(void *owner, bool right);     /* wrong: what was there is gone; it is to be prepared again */
     void (*marked)(void *owner);                   /* all that is there is durable, and marked */
     /* The answer to fetch_disk_read: a message with the piece, to be taken; or why there is none (E_NOTFOUND), and it is empty. */
@@ -37,7 +48,7 @@ int fetch_disk_open(struct env *loop, const char *data_dir, const struct fetch_d
 void fetch_disk_close(struct fetch_disk *disk); /* waits for what is being done */
 
 void fetch_disk_prepare(struct fetch_disk *disk, const struct fetch_file *file);
-void fetch_disk_write(struct fetch_disk *disk, struct buf *data); /* behind what is there; takes the content */
+void fetch_disk_write(struct fetch_disk *disk, struct fetch_piece *piece); /* behind what is there; takes it */
 void fetch_disk_finish(struct fetch_disk *disk);
 /* To be put beside a file that is there; takes the content. An empty one: there is to be none. */
 void fetch_disk_index(struct fetch_disk *disk, const struct fetch_file *file, struct buf *index);

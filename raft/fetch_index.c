@@ -18,7 +18,7 @@ enum { STEP = 1 << 20 };
 
 enum task_kind { TASK_BEGIN, TASK_THERE, TASK_END, TASK_DROP };
 
-/* Made on the loop, done on the index env and freed there; END is answered and freed on the loop. */
+/* Made on the loop, done on the index env, answered and freed on the loop. */
 struct task {
     struct env_msg msg;
     struct fetch_index *x;
@@ -26,6 +26,7 @@ struct task {
     unsigned generation;
     struct fetch_file file; /* BEGIN; END: the answer's */
     uint64_t there, boundary;
+    struct fetch_piece *piece; /* THERE */
     struct buf made;
 };
 
@@ -34,7 +35,7 @@ struct fetch_index {
     const struct fetch_index_handler *handler;
     void *owner;
     char *data_dir;
-    uint64_t ends; /* loop: not answered */
+    uint64_t tasks; /* loop: not answered */
     bool closed;    /* loop */
     atomic_uint generation; /* what was asked for in an earlier one is dropped */
     /* the index env's */
@@ -86,7 +87,7 @@ static void go_on(struct fetch_index *x, const struct task *t, uint64_t there)
     struct errmsg em;
     int rv = 1;
     while (rv == 1 && x->ahead && is_wanted(t)) {
-        rv = index_ahead_step(x->ahead, there, STEP, &em);
+        rv = index_ahead_step(x->ahead, there, t->piece ? t->piece->bytes : NULL, t->piece ? t->piece->n : 0, STEP, &em);
     }
     if (rv < 0) {
         give_up(x, em.text);
@@ -120,12 +121,11 @@ static void run(struct env_msg *msg)
     }
     if (t->kind == TASK_END) {
         end(x, t);
-        msg->run = answer;
-        env_post(x->loop, msg);
     } else {
         go_on(x, t, t->there);
-        mem_free(t);
     }
+    msg->run = answer;
+    env_post(x->loop, msg);
 }
 
 /* ---- on the loop ----------------------------------------------------------------------------------------- */
@@ -140,13 +140,18 @@ static void answer(struct env_msg *msg)
 {
     struct task *t = CONTAINER_OF(msg, struct task, msg);
     struct fetch_index *x = t->x;
-    x->ends--;
+    x->tasks--;
     if (!x->closed && t->kind == TASK_END && is_wanted(t)) {
         x->handler->made(x->owner, &t->file, &t->made);
     }
+    if (!x->closed && t->kind == TASK_THERE) {
+        x->handler->passed(x->owner, t->piece);
+        t->piece = NULL;
+    }
     buf_free(&t->made);
+    fetch_piece_free(t->piece);
     mem_free(t);
-    if (x->closed && !x->ends) {
+    if (x->closed && !x->tasks) {
         index_free(x);
     }
 }
@@ -159,7 +164,7 @@ static struct task *task_new(struct fetch_index *x, enum task_kind kind)
     t->kind = kind;
     t->generation = atomic_load(&x->generation);
     buf_init(&t->made, INDEX_MAX);
-    x->ends += kind == TASK_END;
+    x->tasks++;
     return t;
 }
 
@@ -180,6 +185,7 @@ int fetch_index_open(struct env *loop, const char *data_dir, const struct fetch_
         index_free(x);
         return rv;
     }
+    env_background(x->env);
     *out = x;
     return 0;
 }
@@ -189,7 +195,7 @@ void fetch_index_close(struct fetch_index *x)
     x->closed = true;
     fetch_index_drop(x);
     env_join(x->env);
-    if (!x->ends) { /* else the last answer that is in the loop's queue does it */
+    if (!x->tasks) { /* else the last answer that is in the loop's queue does it */
         index_free(x);
     }
 }
@@ -202,10 +208,11 @@ void fetch_index_begin(struct fetch_index *x, const struct fetch_file *file, uin
     post(t);
 }
 
-void fetch_index_there(struct fetch_index *x, uint64_t there)
+void fetch_index_there(struct fetch_index *x, struct fetch_piece *piece)
 {
     struct task *t = task_new(x, TASK_THERE);
-    t->there = there;
+    t->piece = piece;
+    t->there = piece->end;
     post(t);
 }
 

@@ -60,7 +60,7 @@ uint64_t index_ahead_boundary(const struct index_ahead *a)
     return a->boundary;
 }
 
-int index_ahead_step(struct index_ahead *a, uint64_t there, uint64_t bytes, struct errmsg *em)
+int index_ahead_step(struct index_ahead *a, uint64_t there, const uint8_t *last, size_t n, uint64_t bytes, struct errmsg *em)
 {
     uint64_t from = index_builder_place(a->builder);
     if (there < from) {
@@ -72,6 +72,7 @@ int index_ahead_step(struct index_ahead *a, uint64_t there, uint64_t bytes, stru
             scan_trust(a->scan);
         }
         scan_grow(a->scan, there, true);
+        scan_give(a->scan, there - n, last, n);
         rv = scan_step(a->scan, bytes, em);
     }
     return rv;

@@ -225,6 +225,20 @@ void scan_grow(struct scan *s, uint64_t to, bool grows)
     s->grows = grows;
 }
 
+void scan_give(struct scan *s, uint64_t at, const uint8_t *bytes, size_t n)
+{
+    struct buf *w = &s->window;
+    size_t used = (size_t)(s->at - s->window_at);
+    if (used > w->len / 2) { /* what moves is less than what was used */
+        buf_consume(w, used);
+        s->window_at = s->at;
+    }
+    uint64_t had = s->window_at + w->len;
+    if (had >= at && had - at < n && n <= w->max - w->len) {
+        buf_bytes(w, bytes + (had - at), n - (size_t)(had - at));
+    }
+}
+
 void scan_trust(struct scan *s)
 {
     s->trusted = true;

@@ -86,7 +86,8 @@ enum {
     ENV_TRUNC = 16,
     ENV_DURABLE = 32, /* each pwrite is on stable storage when it returns (O_DIRECT|O_DSYNC where the file system can, else
                          fdatasync); address, offset and length are multiples of ENV_BLOCK */
-    ENV_SOON = 64     /* what is written sets out for the disk at once, and little is on its way, so that a sync, anyone's, has little to wait for; it promises nothing */
+    ENV_PAST = 64     /* a pwrite whose address, offset and length are multiples of ENV_BLOCK goes past the kernel's memory, where the file system
+                         can: nothing is copied, and a sync, anyone's, has little to wait for. It promises nothing before a sync */
 };
 
 enum { ENV_BLOCK = 4096 };
@@ -107,6 +108,7 @@ struct env_ops {
                                               timers are closed already. Called by the parent */
     void (*post)(struct env *to, struct env_msg *msg);
     void (*post_lazily)(struct env *to, struct env_msg *msg); /* NULL: as post */
+    void (*background)(struct env *child); /* by its parent: when others want the processor it gives way; may be NULL */
 
     int (*timer_open)(struct env_timer *timer);
     void (*timer_start)(struct env_timer *timer, uint64_t delay_ns); /* once; restarts a running one */
@@ -132,6 +134,7 @@ struct env_ops {
     int (*open)(struct env *env, const char *path, int flags, struct env_file **file, struct errmsg *em);
     int (*pread)(struct env_file *file, void *data, size_t n, uint64_t at, size_t *got, struct errmsg *em); /* short only at the end */
     int (*pwrite)(struct env_file *file, const void *data, size_t n, uint64_t at, struct errmsg *em);       /* all or an error */
+    void (*hint)(struct env_file *file, size_t n, uint64_t at); /* these bytes will be read soon; may be NULL */
     int (*sync)(struct env_file *file, struct errmsg *em);
     int (*truncate)(struct env_file *file, uint64_t size, struct errmsg *em);
     int (*size)(struct env_file *file, uint64_t *size, struct errmsg *em);
@@ -157,6 +160,12 @@ static inline uint64_t env_now(struct env *env) { return env->ops->now(env); }
 static inline uint64_t env_wall(struct env *env) { return env->ops->wall(env); }
 static inline void env_random(struct env *env, void *data, size_t n) { env->ops->random(env, data, n); }
 static inline int env_spawn(struct env *env, const char *name, struct env **child) { return env->ops->spawn(env, name, child); }
+static inline void env_background(struct env *child)
+{
+    if (child->ops->background) {
+        child->ops->background(child);
+    }
+}
 static inline void env_join(struct env *child) { child->ops->join(child); }
 static inline void env_post(struct env *to, struct env_msg *msg) { to->ops->post(to, msg); }
 /* What nobody waits for: in its place among the others, but it wakes nobody; it is run when the env is awake for another reason. */
@@ -221,6 +230,12 @@ static inline int env_pread(struct env_file *f, void *data, size_t n, uint64_t a
 static inline int env_pwrite(struct env_file *f, const void *data, size_t n, uint64_t at, struct errmsg *em)
 {
     return ENV_OF(f)->ops->pwrite(f, data, n, at, em);
+}
+static inline void env_hint(struct env_file *f, size_t n, uint64_t at)
+{
+    if (ENV_OF(f)->ops->hint) {
+        ENV_OF(f)->ops->hint(f, n, at);
+    }
 }
 static inline int env_sync(struct env_file *f, struct errmsg *em) { return ENV_OF(f)->ops->sync(f, em); }
 static inline int env_truncate(struct env_file *f, uint64_t size, struct errmsg *em) { return ENV_OF(f)->ops->truncate(f, size, em); }

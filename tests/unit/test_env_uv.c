@@ -11,6 +11,7 @@
 #include <string.h>
 #include <time.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -217,6 +218,31 @@ static void lazy_posts_wake_nobody_and_keep_their_place(void)
     end();
 }
 
+static int child_nice;
+
+static void nice_seen(struct env_msg *msg)
+{
+    child_nice = getpriority(PRIO_PROCESS, 0);
+    msg->run = lazy_home;
+    env_post(env, msg);
+}
+
+static void what_is_in_the_background_gives_way(void)
+{
+    struct env_msg msg = {.run = nice_seen};
+    struct env *child;
+    int own = getpriority(PRIO_PROCESS, 0);
+    begin();
+    UNIT_INT(env_spawn(env, "background", &child), 0);
+    env_background(child);
+    env_post(child, &msg);
+    run();
+    UNIT_INT(child_nice, own + 10 < 19 ? own + 10 : 19);
+    UNIT_INT(getpriority(PRIO_PROCESS, 0), own); /* the others do not */
+    env_join(child);
+    end();
+}
+
 /* ---- timers ---- */
 
 struct alarm {
@@ -327,6 +353,39 @@ static void timers_stop_restart_and_close(void)
     end();
 }
 
+struct lengthy {
+    struct env_msg msg;
+    struct alarm alarm;
+    int left, before_alarm;
+};
+
+static void lengthy_run(struct env_msg *msg)
+{
+    struct lengthy *a = CONTAINER_OF(msg, struct lengthy, msg);
+    uint64_t began = env_now(env);
+    while (env_now(env) < began + 2 * ENV_MS) {
+    }
+    a->before_alarm += a->alarm.count == 0;
+    if (--a->left) {
+        env_post(env, msg);
+    }
+}
+
+/* Messages that take long and bring others hold up the rest of the loop for one of them, not for a round of them. */
+static void long_messages_let_the_rest_go_on(void)
+{
+    struct lengthy a = {.msg.run = lengthy_run, .left = 40};
+    begin();
+    env_timer_open(env, &a.alarm.timer, alarm_fired);
+    alarm_set(&a.alarm, ENV_MS);
+    env_post(env, &a.msg);
+    WAIT_FOR(a.left == 0);
+    UNIT_INT(a.alarm.count, 1);
+    UNIT_TRUE(a.before_alarm <= 2);
+    env_timer_close(&a.alarm.timer);
+    end();
+}
+
 /* ---- files ---- */
 
 static void *block_new(size_t n, int fill)
@@ -391,21 +450,41 @@ static void durable_in(const char *dir)
     file_end(&s);
 }
 
-/* In pieces that are no blocks, and more of them than may be on their way at once. */
-static void what_sets_out_soon_arrives(void)
+/* In pieces that are no blocks and in some that are, which are written and read through two descriptors. */
+static void what_goes_past_memory_arrives(const char *dir)
 {
-    struct scratch s = file_begin(unit_tmpdir(), ENV_SOON);
-    const size_t all = DATA_BLOCKS * ENV_BLOCK;
-    for (size_t at = 0, n = 7; at < all; at += n, n = 2 * n) {
-        n = n < all - at ? n : all - at;
-        UNIT_INT(env_pwrite(s.f, s.data + at, n, at, &s.em), 0);
+    struct scratch s = file_begin(dir, ENV_PAST);
+    const size_t all = DATA_BLOCKS * ENV_BLOCK - 5;
+    size_t at = 0, aligned = 0;
+    for (size_t i = 0; i < all; i++) {
+        s.data[i] = (uint8_t)(i * 2654435761u >> 13);
     }
-    UNIT_INT(env_pwrite(s.f, "b", 1, all - 2 * ENV_BLOCK, &s.em), 0); /* where it may be on its way */
-    s.data[all - 2 * ENV_BLOCK] = 'b';
+    for (unsigned i = 0; at < all; i++) {
+        size_t left = all - at, n = i % 3 == 0 ? 7 : ENV_BLOCK - at % ENV_BLOCK + i % 3 / 2 * 8 * ENV_BLOCK;
+        n = n < left ? n : left;
+        aligned += at % ENV_BLOCK == 0 && n % ENV_BLOCK == 0;
+        UNIT_INT(env_pwrite(s.f, s.data + at, n, at, &s.em), 0);
+        at += n;
+        UNIT_UINT(file_read(&s), at); /* and what is read stands in memory, before the next write */
+        UNIT_MEM(s.back, s.data, at);
+    }
+    UNIT_TRUE(aligned > 5);
+    memset(s.data + 2 * ENV_BLOCK, 'b', ENV_BLOCK);
+    UNIT_INT(env_pwrite(s.f, s.data + 2 * ENV_BLOCK, ENV_BLOCK, 2 * ENV_BLOCK, &s.em), 0);
     UNIT_INT(env_sync(s.f, &s.em), 0);
     UNIT_UINT(file_read(&s), all);
     UNIT_MEM(s.back, s.data, all);
     file_end(&s);
+}
+
+static void past_memory_on_disk(void)
+{
+    what_goes_past_memory_arrives(unit_tmpdir());
+}
+
+static void past_memory_where_there_is_no_disk(void)
+{
+    what_goes_past_memory_arrives("/dev/shm");
 }
 
 static void durable_on_disk(void)
@@ -488,6 +567,18 @@ static void files_and_names(void)
     end();
 }
 
+/* Whatever is said of it, what is read is what is there. */
+static void a_hint_changes_nothing(void)
+{
+    struct scratch s = file_begin(unit_tmpdir(), 0);
+    UNIT_INT(env_pwrite(s.f, s.data, 3 * ENV_BLOCK, 0, &s.em), 0);
+    env_hint(s.f, 100, 5);
+    env_hint(s.f, ENV_BLOCK, UINT64_MAX - 5);
+    UNIT_UINT(file_read(&s), 3 * ENV_BLOCK);
+    UNIT_MEM(s.back, s.data, 3 * ENV_BLOCK);
+    file_end(&s);
+}
+
 static void full_device_is_named(void)
 {
     struct env_file *f;
@@ -496,20 +587,6 @@ static void full_device_is_named(void)
     UNIT_INT(env_open(env, "/dev/full", ENV_WRITE, &f, &em), 0);
     UNIT_INT(env_pwrite(f, "x", 1, 123, &em), E_NOSPACE);
     UNIT_STR(em.text, "cannot write /dev/full at offset 123: No space left on device");
-    env_close(f);
-    end();
-}
-
-/* No file that could be written back: the kernel says so to who waits for that. */
-static void what_cannot_set_out_is_named(void)
-{
-    struct env_file *f;
-    struct errmsg em = {""};
-    begin();
-    UNIT_INT(env_open(env, "/dev/null", ENV_WRITE | ENV_SOON, &f, &em), 0);
-    UNIT_INT(env_pwrite(f, "x", 1, 0, &em), 0);
-    UNIT_TRUE(env_pwrite(f, "x", 1, 1 << 20, &em) != 0);
-    UNIT_STR(em.text, "cannot write /dev/null back: Illegal seek");
     env_close(f);
     end();
 }
@@ -677,10 +754,10 @@ static void level_reaches_all_loops(void)
 
 UNIT_MAIN("env_uv", UNIT_TEST(level_reaches_all_loops), UNIT_TEST(posts_keep_order_and_join_drains), UNIT_TEST(posts_go_to_and_fro),
           UNIT_TEST(post_to_oneself_waits), UNIT_TEST(posts_to_oneself_go_on_and_let_timers_run),
-          UNIT_TEST(lazy_posts_wake_nobody_and_keep_their_place),
+          UNIT_TEST(lazy_posts_wake_nobody_and_keep_their_place), UNIT_TEST(what_is_in_the_background_gives_way),
           UNIT_TEST(timers_fire_in_order_and_never_early),
-          UNIT_TEST(timers_are_not_early_within_a_millisecond), UNIT_TEST(timers_stop_restart_and_close),
-          UNIT_TEST(what_sets_out_soon_arrives), UNIT_TEST(durable_on_disk), UNIT_TEST(durable_in_memory), UNIT_TEST(durable_without_direct_io),
-          UNIT_TEST(files_and_names), UNIT_TEST(full_device_is_named), UNIT_TEST(what_cannot_set_out_is_named), UNIT_TEST(clocks_and_random),
+          UNIT_TEST(timers_are_not_early_within_a_millisecond), UNIT_TEST(timers_stop_restart_and_close), UNIT_TEST(long_messages_let_the_rest_go_on),
+          UNIT_TEST(past_memory_on_disk), UNIT_TEST(past_memory_where_there_is_no_disk), UNIT_TEST(durable_on_disk), UNIT_TEST(durable_in_memory), UNIT_TEST(durable_without_direct_io),
+          UNIT_TEST(files_and_names), UNIT_TEST(full_device_is_named), UNIT_TEST(a_hint_changes_nothing), UNIT_TEST(clocks_and_random),
           UNIT_TEST(log_lines_and_fatal), UNIT_TEST(foreign_thread_is_caught),
           UNIT_TEST(signals_reach_the_loop))

@@ -105,8 +105,10 @@ static void come(struct rig *r, const uint8_t *bytes, uint64_t to, uint64_t piec
         uint64_t n = to - r->there < piece ? to - r->there : piece;
         UNIT_REQUIRE(env_pwrite(r->file, bytes + r->there, n, r->there, &em) == 0);
         r->there += n;
-        while ((rv = index_ahead_step(r->ahead, r->there, 1 + below(400), &em)) == 1) {
+        uint8_t *given = below(4) ? mem_dup(bytes + r->there - n, n) : NULL; /* else it reads them */
+        while ((rv = index_ahead_step(r->ahead, r->there, given, given ? n : 0, 1 + below(400), &em)) == 1) {
         }
+        mem_free(given);
         UNIT_INT(rv, 0);
     }
 }
@@ -189,6 +191,27 @@ static void it_grows_and_is_cut(void)
     mem_free(dir);
 }
 
+/* Who writes the file has its bytes at hand: of the file nothing is read but its magic. */
+static void what_is_given_is_not_read(void)
+{
+    char *dir = binlog_dir("ahead-given");
+    struct rig r;
+    struct errmsg em;
+    uint64_t calls = 0, n = 0;
+    open_rig(&r, dir, 0);
+    for (; r.there < r.b->n; r.there += n) {
+        n = r.b->n - r.there < 300 ? r.b->n - r.there : 300;
+        UNIT_REQUIRE(env_pwrite(r.file, r.b->bytes + r.there, n, r.there, &em) == 0);
+        calls -= test_env_calls(r.env);
+        UNIT_INT(index_ahead_step(r.ahead, r.there + n, r.b->bytes + r.there, n, UINT64_MAX, &em), 0);
+        calls += test_env_calls(r.env);
+    }
+    UNIT_UINT(calls, 3); /* open, and the magic, for the walk and for the index */
+    UNIT_TRUE(end_is_right(&r, r.b->n, true));
+    close_rig(&r);
+    mem_free(dir);
+}
+
 static void damage_has_no_index(void)
 {
     char *dir = binlog_dir("ahead-damage");
@@ -200,7 +223,7 @@ static void damage_has_no_index(void)
     r.b->bytes[r.b->n / 2] ^= 1;
     UNIT_REQUIRE(env_pwrite(r.file, r.b->bytes, r.b->n, 0, &em) == 0);
     int rv = 1;
-    while ((rv = index_ahead_step(r.ahead, r.b->n, 1000, &em)) == 1) {
+    while ((rv = index_ahead_step(r.ahead, r.b->n, NULL, 0, 1000, &em)) == 1) {
     }
     UNIT_INT(rv, E_CORRUPT);
     close_rig(&r);
@@ -209,7 +232,7 @@ static void damage_has_no_index(void)
     r.b->bytes[r.b->n - 10] ^= 1;
     index_ahead_trust(r.ahead, true);
     come(&r, r.b->bytes, r.b->n, 1000);
-    UNIT_INT(index_ahead_step(r.ahead, r.b->n, UINT64_MAX, &em), 0);
+    UNIT_INT(index_ahead_step(r.ahead, r.b->n, NULL, 0, UINT64_MAX, &em), 0);
     close_rig(&r);
 
     open_rig(&r, dir, 0); /* sealed where no transaction ends, or where no event does */
@@ -222,4 +245,5 @@ static void damage_has_no_index(void)
     mem_free(dir);
 }
 
-UNIT_MAIN("index_ahead", UNIT_TEST(in_pieces_it_is_the_same), UNIT_TEST(it_grows_and_is_cut), UNIT_TEST(damage_has_no_index))
+UNIT_MAIN("index_ahead", UNIT_TEST(in_pieces_it_is_the_same), UNIT_TEST(it_grows_and_is_cut),
+          UNIT_TEST(what_is_given_is_not_read), UNIT_TEST(damage_has_no_index))

@@ -116,7 +116,7 @@ static int put_index(struct env *env, const char *dir, size_t i, uint64_t size, 
     char *path = install_path(dir, era_of(i), files[i]->name);
     struct index_ahead *a = index_ahead_new(env, path, era_of(i), files[i]->name, lives_options.index_step, lives_options.index_block);
     buf_init(&index, INDEX_MAX);
-    int rv = index_ahead_step(a, size, UINT64_MAX, em);
+    int rv = index_ahead_step(a, size, NULL, 0, UINT64_MAX, em);
     rv = rv ? rv : index_ahead_end(a, sealed ? size : binlog_boundary(files[i], size), size, sealed, &index, em);
     rv = rv ? rv : install_put_index(env, dir, era_of(i), files[i]->name, &index, em);
     buf_free(&index);
