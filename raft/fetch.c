@@ -281,6 +281,9 @@ static bool overdue(const struct fetch *f, const struct slot *s)
 /* Those that were asked for and did not come, again; then as many more as the window takes. */
 static void ask_more(struct fetch *f)
 {
+    if (f->busy >= WINDOW) { /* it is not the others who let us wait */
+        f->moved_at = env_now(f->loop);
+    }
     for (unsigned i = 0; i < f->n_slots; i++) {
         struct slot *s = slot_at(f, i);
         if (!s->piece && s->ticket && (overdue(f, s) || !is_up(f, s->peer))) {

@@ -199,6 +199,7 @@ static bool goes_on(struct fetch_disk *d, const struct fetch_file *f)
         d->at = f->safe;
         d->sum = f->safe_sum;
         cut_to(d, d->at);
+        d->unsynced++; /* the cut, too, is on the disk before all is marked */
     }
     return d->at <= f->size;
 }

@@ -36,6 +36,7 @@ struct fetch_index {
     void *owner;
     char *data_dir;
     uint64_t tasks; /* loop: not answered */
+    unsigned begins; /* loop: of these */
     bool closed;    /* loop */
     atomic_uint generation; /* what was asked for in an earlier one is dropped */
     /* the index env's */
@@ -144,7 +145,8 @@ static void answer(struct env_msg *msg)
     if (!x->closed && t->kind == TASK_END && is_wanted(t)) {
         x->handler->made(x->owner, &t->file, &t->made);
     }
-    if (!x->closed && t->kind == TASK_THERE) {
+    x->begins -= t->kind == TASK_BEGIN;
+    if (!x->closed && t->piece) {
         x->handler->passed(x->owner, t->piece);
         t->piece = NULL;
     }
@@ -165,6 +167,7 @@ static struct task *task_new(struct fetch_index *x, enum task_kind kind)
     t->generation = atomic_load(&x->generation);
     buf_init(&t->made, INDEX_MAX);
     x->tasks++;
+    x->begins += kind == TASK_BEGIN;
     return t;
 }
 
@@ -211,9 +214,13 @@ void fetch_index_begin(struct fetch_index *x, const struct fetch_file *file, uin
 void fetch_index_there(struct fetch_index *x, struct fetch_piece *piece)
 {
     struct task *t = task_new(x, TASK_THERE);
-    t->piece = piece;
     t->there = piece->end;
+    t->piece = x->begins ? NULL : piece; /* what is here already may be long to read: nobody waits for that, these bytes are read after it */
+    bool given = t->piece != NULL;
     post(t);
+    if (!given) {
+        x->handler->passed(x->owner, piece);
+    }
 }
 
 void fetch_index_end(struct fetch_index *x, uint64_t boundary)

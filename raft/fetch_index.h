@@ -13,7 +13,7 @@ struct fetch_index;
 struct fetch_index_handler {
     /* The answer to fetch_index_end, on the loop, never inside the call; an empty index: there is none. */
     void (*made)(void *owner, const struct fetch_file *file, struct buf *index);
-    void (*passed)(void *owner, struct fetch_piece *piece); /* to fetch_index_there; takes it back */
+    void (*passed)(void *owner, struct fetch_piece *piece); /* to fetch_index_there, also inside the call; takes it back */
 };
 
 int fetch_index_open(struct env *loop, const char *data_dir, const struct fetch_index_handler *handler, void *owner, struct fetch_index **index);

@@ -16,7 +16,7 @@
 
 #include <string.h>
 
-enum { WINDOW = 256 * 1024, NOT_YET = 1 };
+enum { WINDOW = 256 * 1024, GIVEN_MAX = 16 << 20 /* of an event that is not whole; its size may be wrong */, NOT_YET = 1 };
 
 struct scan {
     struct env_file *file;
@@ -234,7 +234,7 @@ void scan_give(struct scan *s, uint64_t at, const uint8_t *bytes, size_t n)
         s->window_at = s->at;
     }
     uint64_t had = s->window_at + w->len;
-    if (had >= at && had - at < n && n <= w->max - w->len) {
+    if (had >= at && had - at < n && w->len + n <= GIVEN_MAX) {
         buf_bytes(w, bytes + (had - at), n - (size_t)(had - at));
     }
 }

@@ -23,7 +23,8 @@ int scan_step(struct scan *scan, uint64_t bytes, struct errmsg *em);
  * from there when there is more. */
 void scan_grow(struct scan *scan, uint64_t to, bool grows);
 
-/* n bytes of the file that begin at `at`, for who has them at hand: what is not given, or not in order, is read. */
+/* n bytes of the file that begin at `at`, for who has them at hand: what is not given, not in order, or too much of one
+ * event, is read. */
 void scan_give(struct scan *scan, uint64_t at, const uint8_t *bytes, size_t n);
 
 /* All of the file's bytes are compared with a sum by somebody else: events are not. */

@@ -1,6 +1,7 @@
 /* test_fetch: files that other members have: whatever comes in place of a piece, only what the manifest says is taken, and it comes to an end
  * as long as one member has it right; what others ask for costs no more than it may, and one that reads no more holds up nobody else. */
 #include "raft/fetch.h"
+#include "raft/fetch_index.h"
 
 #include "protocol/base/crc.h"
 #include "protocol/base/mem.h"
@@ -342,6 +343,57 @@ static void an_offer_that_is_too_large_is_refused(void)
     rig_close(&r);
 }
 
+static void index_made(void *owner, const struct fetch_file *file, struct buf *index)
+{
+    (void)owner;
+    (void)file;
+    (void)index;
+}
+
+static void piece_passed(void *owner, struct fetch_piece *piece)
+{
+    ++*(unsigned *)owner;
+    fetch_piece_free(piece);
+}
+
+static void piece_there(struct fetch_index *x, uint64_t end)
+{
+    struct fetch_piece *piece = fetch_piece_new();
+    piece->n = MESSAGE_PIECE_MAX;
+    piece->end = end;
+    memset(piece->bytes, 0, piece->n);
+    fetch_index_there(x, piece);
+}
+
+/* All that a file has already is read first, which may take long: no piece, of which there are few, waits for that. */
+static void no_piece_waits_for_an_index_to_begin(void)
+{
+    static const struct fetch_index_handler of_index = {.made = index_made, .passed = piece_passed};
+    struct env *loop = test_env_new(unit_seed());
+    char *dir = binlog_dir("begins");
+    struct fetch_file file = {.era = 1, .name = "mysql-bin.000001", .size = 8 * MESSAGE_PIECE_MAX, .sum = 1};
+    struct fetch_index *x;
+    unsigned passed = 0;
+    UNIT_REQUIRE(fetch_index_open(loop, dir, &of_index, &passed, &x) == 0);
+    fetch_index_begin(x, &file, MESSAGE_PIECE_MAX);
+    piece_there(x, 2 * MESSAGE_PIECE_MAX);
+    piece_there(x, 3 * MESSAGE_PIECE_MAX);
+    UNIT_UINT(passed, 2);
+    test_env_run(loop);
+    UNIT_UINT(passed, 2);
+    piece_there(x, 4 * MESSAGE_PIECE_MAX); /* it keeps up: these bytes it needs not read */
+    UNIT_UINT(passed, 2);
+    test_env_run(loop);
+    UNIT_UINT(passed, 3);
+    fetch_index_begin(x, &file, 0);
+    piece_there(x, MESSAGE_PIECE_MAX);
+    UNIT_UINT(passed, 4);
+    fetch_index_close(x);
+    test_env_run(loop);
+    test_env_free(loop);
+    mem_free(dir);
+}
+
 /* Others ask, and their connections take nothing. */
 static void what_others_ask_for_is_bounded(void)
 {
@@ -388,4 +440,4 @@ static void a_stalled_member_holds_up_nobody_else(void)
 UNIT_MAIN("fetch", UNIT_TEST(pieces_become_files), UNIT_TEST(what_was_not_asked_for_is_not_taken),
           UNIT_TEST(what_cannot_be_written_is_not_kept), UNIT_TEST(one_member_with_a_damaged_file_is_passed_by),
           UNIT_TEST(a_manifest_that_is_not_the_one_offered_is_dropped), UNIT_TEST(an_offer_that_is_too_large_is_refused),
-          UNIT_TEST(what_others_ask_for_is_bounded), UNIT_TEST(a_stalled_member_holds_up_nobody_else))
+          UNIT_TEST(no_piece_waits_for_an_index_to_begin), UNIT_TEST(what_others_ask_for_is_bounded), UNIT_TEST(a_stalled_member_holds_up_nobody_else))

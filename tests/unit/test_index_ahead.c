@@ -8,6 +8,7 @@
 #include "tests/unit/env_test.h"
 #include "tests/unit/unit.h"
 
+#include <malloc.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -212,6 +213,30 @@ static void what_is_given_is_not_read(void)
     mem_free(dir);
 }
 
+/* An event whose size is wrong is not waited for in memory. */
+static void an_event_without_end_is_not_kept(void)
+{
+    enum { PIECE = 1 << 20, PIECES = 64 };
+    char *dir = binlog_dir("ahead-endless");
+    struct rig r;
+    struct errmsg em;
+    uint8_t *piece = mem_array(PIECE, 1);
+    open_rig(&r, dir, 0);
+    memcpy(piece, r.b->bytes, 64);
+    memset(piece + STORE_MAGIC + 9, 0xf0, 4); /* the size of its first event */
+    UNIT_REQUIRE(env_pwrite(r.file, piece, PIECE, 0, &em) == 0);
+    index_ahead_trust(r.ahead, true);
+    struct mallinfo2 before = mallinfo2();
+    for (uint64_t i = 1; i <= PIECES; i++) {
+        UNIT_INT(index_ahead_step(r.ahead, i * PIECE, piece, PIECE, UINT64_MAX, &em), 0);
+    }
+    struct mallinfo2 after = mallinfo2();
+    UNIT_TRUE(after.uordblks + after.hblkhd < before.uordblks + before.hblkhd + (20 << 20));
+    mem_free(piece);
+    close_rig(&r);
+    mem_free(dir);
+}
+
 static void damage_has_no_index(void)
 {
     char *dir = binlog_dir("ahead-damage");
@@ -246,4 +271,4 @@ static void damage_has_no_index(void)
 }
 
 UNIT_MAIN("index_ahead", UNIT_TEST(in_pieces_it_is_the_same), UNIT_TEST(it_grows_and_is_cut),
-          UNIT_TEST(what_is_given_is_not_read), UNIT_TEST(damage_has_no_index))
+          UNIT_TEST(what_is_given_is_not_read), UNIT_TEST(an_event_without_end_is_not_kept), UNIT_TEST(damage_has_no_index))
