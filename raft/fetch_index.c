@@ -18,7 +18,7 @@ enum { STEP = 1 << 20 };
 
 enum task_kind { TASK_BEGIN, TASK_THERE, TASK_END, TASK_DROP };
 
-/* Made on the loop, done on the index env, answered and freed on the loop. */
+/* Made on the loop, done on the index env, answered and freed on the loop; DROP, the last one of all, is freed there. */
 struct task {
     struct env_msg msg;
     struct fetch_index *x;
@@ -125,6 +125,10 @@ static void run(struct env_msg *msg)
     } else {
         go_on(x, t, t->there);
     }
+    if (t->kind == TASK_DROP) {
+        mem_free(t);
+        return;
+    }
     msg->run = answer;
     env_post(x->loop, msg);
 }
@@ -166,7 +170,7 @@ static struct task *task_new(struct fetch_index *x, enum task_kind kind)
     t->kind = kind;
     t->generation = atomic_load(&x->generation);
     buf_init(&t->made, INDEX_MAX);
-    x->tasks++;
+    x->tasks += kind != TASK_DROP;
     x->begins += kind == TASK_BEGIN;
     return t;
 }
