@@ -447,14 +447,22 @@ static void a_cluster_that_is_not_formed_wants_the_same_list(void)
     stranger_end();
 }
 
-/* A member calls a directory that has forgotten, with the power, that it was taken in. */
-static void who_forgot_that_it_was_taken_in_asks(void)
+/* A member of a cluster, who lives there, is about to call node 1, which knows of none. */
+static struct message_hello called_from(const char *address)
 {
+    struct message_hello h = {.level = MESSAGE_LEVEL, .from = 2, .to = 1, .incarnation = 5, .cluster = "theirs"};
+    snprintf(h.address, sizeof h.address, "%s", address);
     begin(unit_seed(), 1);
     world_run(&w, 100 * ENV_MS);
     stranger_begin();
+    return h;
+}
+
+/* A member calls a directory that has forgotten, with the power, that it was taken in. */
+static void who_forgot_that_it_was_taken_in_asks(void)
+{
+    struct message_hello h = called_from("stranger:1");
     const struct formation *f = &w.nodes[0].cluster->formation;
-    struct message_hello h = {.level = MESSAGE_LEVEL, .from = 2, .to = 1, .incarnation = 5, .cluster = "theirs", .address = "stranger:1"};
     h.to_incarnation = ((uint64_t)1 << INCARNATION_RANDOM_BITS) | (formation_incarnation(f) ^ 1);
     UNIT_INT(hello(&h, "another data directory"), REFUSAL_OTHER);
     UNIT_INT(f->phase, FORMATION_EMPTY);
@@ -467,11 +475,8 @@ static void who_forgot_that_it_was_taken_in_asks(void)
 /* The other members have moved since this configuration was written: nobody answers where it says that they are. */
 static void who_is_called_from_another_address_asks_there(void)
 {
-    begin(unit_seed(), 1);
-    world_run(&w, 100 * ENV_MS);
-    stranger_begin();
+    struct message_hello h = called_from("node2:4307");
     const struct formation *f = &w.nodes[0].cluster->formation;
-    struct message_hello h = {.level = MESSAGE_LEVEL, .from = 2, .to = 1, .incarnation = 5, .cluster = "theirs", .address = "node2:4307"};
     UNIT_INT(hello(&h, ""), 0);
     world_run(&w, 10 * ENV_MS);
     UNIT_INT(f->phase, FORMATION_EMPTY);
