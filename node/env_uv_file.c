@@ -1,11 +1,11 @@
 /* env_uv_file.c: files, blocking, with messages that name the path and the place.
  *
  * Happy path: whole reads and writes, in as many calls as the kernel wants. A durable file is opened with
- * O_DIRECT|O_DSYNC: each write is one trip to the device and on stable storage when it returns. One that is written past the kernel's memory has a
- * second descriptor for what is aligned.
+ * O_DIRECT|O_DSYNC: each write is one trip to the device and on stable storage when it returns. One that is
+ * written past the kernel's memory has a second descriptor, with O_DIRECT, for what is aligned.
  *
  * Failure: where the file system cannot do direct I/O (the second open, or a write, fails with EINVAL), the
- * file is used plainly, with an fdatasync after each write: slower, as safe. After a failed sync the kernel
+ * file is used plainly, a durable one with an fdatasync after each write: slower, as safe. After a failed sync the kernel
  * may have dropped what was not written; the caller must not go on as if a second sync could help.
  *
  * A file may move between threads, but only one uses it at a time. */

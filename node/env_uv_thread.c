@@ -1,9 +1,10 @@
 /* env_uv_thread.c: loops and their threads, and the posts between them.
  *
  * A post pushes onto a stack of one atomic word. A loop runs the whole stack, turned round, so each sender's messages run in the order of
- * their posts: after the turn's sockets and timers, and again until there are none, or the sockets have waited long enough, before it goes to sleep. So what a loop posts to itself, and what
- * others post while it is awake, costs no system call. A loop that goes to sleep says so (`asleep`), then looks once more; who posts looks at
- * `asleep` after the push, and the one who finds it set takes it away and writes to the eventfd: one of the two sees the other.
+ * their posts: after the turn's sockets and timers, and before it goes to sleep again and again, until there are none or the sockets have
+ * waited long enough. So what a loop posts to itself, and what others post while it is awake, costs no system call. A loop that goes to sleep
+ * says so (`asleep`), then looks once more; who posts looks at `asleep` after the push, and the one who finds it set takes it away and writes
+ * to the eventfd: one of the two sees the other.
  * (Not libuv's uv_async: its receiver spins, then yields the processor, while the sender is still inside its call, which on a busy machine is the rule.)
  *
  * The end: join posts a last message and waits for the thread. The thread runs what is left, waits for the

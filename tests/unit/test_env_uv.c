@@ -498,7 +498,7 @@ static void durable_in_memory(void)
 }
 
 /* ramfs knows no direct I/O. Only this process sees the mount. */
-static void durable_without_direct_io(void)
+static void without_direct_io(void (*test)(const char *dir))
 {
     char dir[200];
     snprintf(dir, sizeof dir, "%s/ramfs", unit_tmpdir());
@@ -508,9 +508,19 @@ static void durable_without_direct_io(void)
         rmdir(dir);
         UNIT_SKIP("may not mount");
     }
-    durable_in(dir);
+    test(dir);
     UNIT_INT(umount(dir), 0);
     UNIT_INT(rmdir(dir), 0);
+}
+
+static void durable_without_direct_io(void)
+{
+    without_direct_io(durable_in);
+}
+
+static void past_memory_without_direct_io(void)
+{
+    without_direct_io(what_goes_past_memory_arrives);
 }
 
 static void list_entry(void *arg, const char *name)
@@ -757,7 +767,8 @@ UNIT_MAIN("env_uv", UNIT_TEST(level_reaches_all_loops), UNIT_TEST(posts_keep_ord
           UNIT_TEST(lazy_posts_wake_nobody_and_keep_their_place), UNIT_TEST(what_is_in_the_background_gives_way),
           UNIT_TEST(timers_fire_in_order_and_never_early),
           UNIT_TEST(timers_are_not_early_within_a_millisecond), UNIT_TEST(timers_stop_restart_and_close), UNIT_TEST(long_messages_let_the_rest_go_on),
-          UNIT_TEST(past_memory_on_disk), UNIT_TEST(past_memory_where_there_is_no_disk), UNIT_TEST(durable_on_disk), UNIT_TEST(durable_in_memory), UNIT_TEST(durable_without_direct_io),
+          UNIT_TEST(past_memory_on_disk), UNIT_TEST(past_memory_where_there_is_no_disk), UNIT_TEST(past_memory_without_direct_io),
+          UNIT_TEST(durable_on_disk), UNIT_TEST(durable_in_memory), UNIT_TEST(durable_without_direct_io),
           UNIT_TEST(files_and_names), UNIT_TEST(full_device_is_named), UNIT_TEST(a_hint_changes_nothing), UNIT_TEST(clocks_and_random),
           UNIT_TEST(log_lines_and_fatal), UNIT_TEST(foreign_thread_is_caught),
           UNIT_TEST(signals_reach_the_loop))
