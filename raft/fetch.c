@@ -1,8 +1,8 @@
 /* fetch.c: see fetch.h.
  *
  * Happy path: an offer comes; its manifest is asked for, in pieces, then what it names file by file, oldest first: pieces are asked of all members
- * in turn, a window of them ahead, and written in order, and their indexes are made behind them. When the last file is whole and no newer offer has come, everything is marked, and the owner hands it over. A
- * newer offer that came meanwhile is fetched first: that is little.
+ * in turn, a window of them ahead, and written in order, and their indexes are made behind them. When the last file is whole and no newer offer
+ * has come, everything is marked, and the owner hands it over. A newer offer that came meanwhile is fetched first: that is little.
  *
  * Failure modes: who does not have a piece, or does not answer, is left alone for a while; a file that is gone at a member (purged), or that nobody has
  * any more as the manifest says (its end was cut), waits for a newer offer. A wrong sum: the file is fetched again, all of it from one member, and

@@ -115,7 +115,12 @@ static void run(struct env_msg *msg)
 {
     struct task *t = CONTAINER_OF(msg, struct task, msg);
     struct fetch_index *x = t->x;
-    if (!is_wanted(t) || t->kind == TASK_DROP) {
+    if (t->kind == TASK_DROP) {
+        give_up(x, NULL);
+        mem_free(t);
+        return;
+    }
+    if (!is_wanted(t)) {
         give_up(x, NULL);
     } else if (t->kind == TASK_BEGIN) {
         begin(x, t);
@@ -124,10 +129,6 @@ static void run(struct env_msg *msg)
         end(x, t);
     } else {
         go_on(x, t, t->there);
-    }
-    if (t->kind == TASK_DROP) {
-        mem_free(t);
-        return;
     }
     msg->run = answer;
     env_post(x->loop, msg);
@@ -218,11 +219,11 @@ void fetch_index_begin(struct fetch_index *x, const struct fetch_file *file, uin
 void fetch_index_there(struct fetch_index *x, struct fetch_piece *piece)
 {
     struct task *t = task_new(x, TASK_THERE);
+    bool begins = x->begins > 0; /* what is here already may be long to read: nobody waits for that, these bytes are read after it */
     t->there = piece->end;
-    t->piece = x->begins ? NULL : piece; /* what is here already may be long to read: nobody waits for that, these bytes are read after it */
-    bool given = t->piece != NULL;
+    t->piece = begins ? NULL : piece;
     post(t);
-    if (!given) {
+    if (begins) {
         x->handler->passed(x->owner, piece);
     }
 }

@@ -20,7 +20,7 @@ struct test_env {
     struct world *world;
     struct test_env *next;
     struct env_msg *head, **tail;
-    bool worker;
+    bool worker, held;
 };
 
 struct timer {
@@ -426,13 +426,20 @@ struct env *test_env_worker(struct env *root, const char *name)
     return &t->env;
 }
 
+void test_env_hold(struct env *root, const char *name, bool hold)
+{
+    for (struct test_env *t = world_of(root)->envs; t; t = t->next) {
+        t->held = strcmp(t->env.name, name) ? t->held : hold;
+    }
+}
+
 bool test_env_step(struct env *root)
 {
     struct world *w = world_of(root);
     struct test_env *ready[16];
     size_t n = 0;
     for (struct test_env *t = w->envs; t && n < 16; t = t->next) {
-        if (t->head) {
+        if (t->head && !t->held) {
             ready[n++] = t;
         }
     }

@@ -21,6 +21,9 @@ struct env *test_env_worker(struct env *root, const char *name);
 void test_env_run(struct env *root);  /* until nothing is queued */
 bool test_env_step(struct env *root); /* one message; false when none is queued */
 
+/* What is posted to the envs of this name waits until they are not held any more. */
+void test_env_hold(struct env *root, const char *name, bool hold);
+
 /* Calls that changed a file or a directory so far. */
 uint64_t test_env_changes(struct env *root);
 

@@ -112,13 +112,13 @@ static struct state *offered_state(const struct rig *r)
     return s;
 }
 
-static void rig_open(struct rig *r, const char *name)
+static void rig_open_with(struct rig *r, const char *name, size_t pieces)
 {
     struct errmsg em;
     *r = (struct rig){.loop = test_env_new(unit_seed()), .dir = binlog_dir(name), .here = state_new()};
     for (size_t i = 0; i < FILES; i++) {
-        buf_init(&r->files[i], 8 << 20);
-        for (size_t n = 0; n < (size_t)PIECES * MESSAGE_PIECE_MAX; n++) {
+        buf_init(&r->files[i], 32 << 20);
+        for (size_t n = 0; n < pieces * MESSAGE_PIECE_MAX; n++) {
             buf_u8(&r->files[i], (uint8_t)((n * 2654435761u >> 13) + i));
         }
     }
@@ -126,6 +126,11 @@ static void rig_open(struct rig *r, const char *name)
     buf_init(&r->manifest, SNAPSHOT_DATA_MAX);
     state_encode(r->there, &r->manifest);
     UNIT_REQUIRE(fetch_open(r->loop, r->dir, &handler, r, &r->fetch, &em) == 0);
+}
+
+static void rig_open(struct rig *r, const char *name)
+{
+    rig_open_with(r, name, PIECES);
 }
 
 static void rig_close(struct rig *r)
@@ -143,14 +148,19 @@ static void rig_close(struct rig *r)
     mem_free(r->dir);
 }
 
-static void offer(struct rig *r)
+static void offer_of(struct rig *r, uint64_t index)
 {
     struct raft_message m = {.type = RAFT_IO_INSTALL_SNAPSHOT};
-    m.install_snapshot = (struct raft_install_snapshot){.term = TERM, .last_index = INDEX, .last_term = TERM, .conf_index = 1};
+    m.install_snapshot = (struct raft_install_snapshot){.term = TERM, .last_index = index, .last_term = TERM, .conf_index = 1};
     m.install_snapshot.data.len = r->manifest.len;
     raft_configuration_init(&m.install_snapshot.conf);
     UNIT_INT(raft_configuration_add(&m.install_snapshot.conf, LEADER, "a:1/1", RAFT_VOTER), 0);
     fetch_offered(r->fetch, LEADER, &m, crc32c_of(0, r->manifest.data, r->manifest.len));
+}
+
+static void offer(struct rig *r)
+{
+    offer_of(r, INDEX);
 }
 
 static const struct buf *bytes_of(const struct rig *r, const struct message_fetch *q)
@@ -343,6 +353,41 @@ static void an_offer_that_is_too_large_is_refused(void)
     rig_close(&r);
 }
 
+/* This node's own disk takes nothing for a while: no member is to blame, and what is being fetched goes on, whatever was offered meanwhile. */
+static void a_disk_that_rests_begins_nothing_anew(void)
+{
+    enum { LONG_S = 30 };
+    struct rig r;
+    rig_open_with(&r, "rests", 64);
+    offer(&r);
+    while (!r.n_waiting || r.waiting[0].q.manifest) {
+        if (r.n_waiting) {
+            struct question question = take_question(&r);
+            answer_rightly(&r, &question);
+        } else {
+            UNIT_REQUIRE(test_env_step(r.loop));
+        }
+    }
+    test_env_hold(r.loop, "fetch", true);
+    while (r.n_waiting) { /* as many pieces as it keeps */
+        struct question question = take_question(&r);
+        answer_rightly(&r, &question);
+    }
+    offer_of(&r, INDEX + 1);
+    for (uint64_t end = env_now(r.loop) + LONG_S * ENV_S; env_now(r.loop) < end;) {
+        UNIT_REQUIRE(test_env_step(r.loop));
+    }
+    UNIT_UINT(r.n_waiting, 0);
+    test_env_hold(r.loop, "fetch", false);
+    while (!r.n_waiting) {
+        UNIT_REQUIRE(test_env_step(r.loop));
+    }
+    UNIT_UINT(r.waiting[0].q.manifest, 0);
+    UNIT_STR(r.waiting[0].q.name, "mysql-bin.000001");
+    UNIT_TRUE(r.waiting[0].q.offset > 24 * MESSAGE_PIECE_MAX);
+    rig_close(&r);
+}
+
 static void index_made(void *owner, const struct fetch_file *file, struct buf *index)
 {
     (void)owner;
@@ -440,4 +485,4 @@ static void a_stalled_member_holds_up_nobody_else(void)
 UNIT_MAIN("fetch", UNIT_TEST(pieces_become_files), UNIT_TEST(what_was_not_asked_for_is_not_taken),
           UNIT_TEST(what_cannot_be_written_is_not_kept), UNIT_TEST(one_member_with_a_damaged_file_is_passed_by),
           UNIT_TEST(a_manifest_that_is_not_the_one_offered_is_dropped), UNIT_TEST(an_offer_that_is_too_large_is_refused),
-          UNIT_TEST(no_piece_waits_for_an_index_to_begin), UNIT_TEST(what_others_ask_for_is_bounded), UNIT_TEST(a_stalled_member_holds_up_nobody_else))
+          UNIT_TEST(a_disk_that_rests_begins_nothing_anew), UNIT_TEST(no_piece_waits_for_an_index_to_begin), UNIT_TEST(what_others_ask_for_is_bounded), UNIT_TEST(a_stalled_member_holds_up_nobody_else))
