@@ -39,12 +39,15 @@ skip() {
 }
 
 show_logs() {
-    local log
+    local log conf
     [ -n "$SCRATCH" ] || return 0
-    for log in "$SCRATCH"/node*/holdfastd.log "$SCRATCH"/*.err; do
+    for log in "$SCRATCH"/node*/holdfastd.log "$SCRATCH"/*.err "$SCRATCH"/*/error.log; do
         [ -s "$log" ] || continue
         printf -- '---- the end of %s\n' "$log"
         tail -n 25 "$log"
+    done
+    for conf in "$SCRATCH"/*/server.conf; do
+        [ ! -f "$conf" ] || printf -- '---- %s as a replica: %s\n' "${conf%/server.conf}" "$("$E2E/servers/server" replica-status "${conf%/server.conf}" 2>&1)"
     done
 }
 
