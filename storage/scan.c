@@ -58,16 +58,24 @@ static int bytes_at(struct scan *s, size_t n, const uint8_t **bytes, struct errm
     return rv;
 }
 
+/* What there is of it is read: the bytes that are given next follow upon these. */
+static int not_yet(struct scan *s, const uint8_t **event, struct errmsg *em)
+{
+    uint64_t there = s->to - s->at;
+    int rv = there > 0 && there <= GIVEN_MAX ? bytes_at(s, (size_t)there, event, em) : 0;
+    return rv ? rv : NOT_YET;
+}
+
 /* NOT_YET: the file grows, and that much of it is not there. */
 static int load(struct scan *s, struct event_header *h, const uint8_t **event, struct errmsg *em)
 {
     if (s->to - s->at < EVENT_HEADER_SIZE) {
-        return s->grows ? NOT_YET : err_set(em, E_CORRUPT, "no event fits in %llu bytes", (unsigned long long)(s->to - s->at));
+        return s->grows ? not_yet(s, event, em) : err_set(em, E_CORRUPT, "no event fits in %llu bytes", (unsigned long long)(s->to - s->at));
     }
     int rv = bytes_at(s, EVENT_HEADER_SIZE, event, em);
     rv = rv ? rv : event_peek(*event, EVENT_HEADER_SIZE, h, em);
     if (!rv && h->size > s->to - s->at) {
-        rv = s->grows ? NOT_YET : err_set(em, E_CORRUPT, "an event of %lu bytes does not fit in %llu", (unsigned long)h->size,
+        return s->grows ? not_yet(s, event, em) : err_set(em, E_CORRUPT, "an event of %lu bytes does not fit in %llu", (unsigned long)h->size,
                      (unsigned long long)(s->to - s->at));
     }
     return rv ? rv : bytes_at(s, h->size, event, em);

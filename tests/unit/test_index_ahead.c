@@ -213,6 +213,37 @@ static void what_is_given_is_not_read(void)
     mem_free(dir);
 }
 
+/* A piece that nobody gave is read; those behind it are not. */
+static void after_a_gap_it_is_given_again(void)
+{
+    enum { EVENT = 900 << 10, EVENTS = 6, PIECE = 256 << 10 };
+    char *dir = binlog_dir("ahead-gap");
+    struct rig r;
+    struct errmsg em;
+    open_rig(&r, dir, 0);
+    size_t head = r.b->events[0].end, n = head + (size_t)EVENT * EVENTS;
+    uint8_t *bytes = mem_array(n, 1);
+    memcpy(bytes, r.b->bytes, head);
+    for (size_t at = head; at < n; at += EVENT) { /* each is longer than what is read at once */
+        const uint32_t size = EVENT, end = (uint32_t)(at + EVENT);
+        bytes[at + 4] = EVENT_IGNORABLE;
+        memcpy(bytes + at + 9, &size, 4);
+        memcpy(bytes + at + 13, &end, 4);
+    }
+    UNIT_REQUIRE(env_pwrite(r.file, bytes, n, 0, &em) == 0);
+    index_ahead_trust(r.ahead, true);
+    uint64_t calls = 0;
+    for (size_t there = PIECE; there <= n; there += PIECE) {
+        bool given = there != 2 * PIECE;
+        calls = there == 3 * PIECE ? test_env_calls(r.env) : calls;
+        UNIT_INT(index_ahead_step(r.ahead, there, given ? bytes + there - PIECE : NULL, given ? PIECE : 0, UINT64_MAX, &em), 0);
+    }
+    UNIT_UINT(test_env_calls(r.env) - calls, 0);
+    mem_free(bytes);
+    close_rig(&r);
+    mem_free(dir);
+}
+
 /* An event whose size is wrong is not waited for in memory. */
 static void an_event_without_end_is_not_kept(void)
 {
@@ -271,4 +302,5 @@ static void damage_has_no_index(void)
 }
 
 UNIT_MAIN("index_ahead", UNIT_TEST(in_pieces_it_is_the_same), UNIT_TEST(it_grows_and_is_cut),
-          UNIT_TEST(what_is_given_is_not_read), UNIT_TEST(an_event_without_end_is_not_kept), UNIT_TEST(damage_has_no_index))
+          UNIT_TEST(what_is_given_is_not_read), UNIT_TEST(after_a_gap_it_is_given_again),
+          UNIT_TEST(an_event_without_end_is_not_kept), UNIT_TEST(damage_has_no_index))
