@@ -77,6 +77,7 @@ struct fetch {
     struct install install;
     struct filelist_walk walk; /* over target's files, `walk.file` is at work */
     struct fetch_file file;
+    struct fetch_file done_file; /* the last one that will not change any more and is here, whole; era 0: none */
     uint64_t end;              /* of what is being asked for, manifest or file */
     uint64_t next;             /* to be asked for */
     struct slot slots[WINDOW];
@@ -324,6 +325,7 @@ static void end(struct fetch *f)
     offer_free(&f->offer);
     offer_free(&f->newest);
     f->phase = PHASE_IDLE;
+    f->done_file.era = 0;
     f->handler->fetching(f->owner, 0, 0);
     fetch_index_drop(f->index);
     fetch_disk_drop(f->disk);
@@ -393,11 +395,35 @@ static void take_safe(struct fetch_file *file, const struct state *before)
     }
 }
 
-/* The next file that is to be fetched, or the end of them. */
+/* Was it fetched whole by the manifest before this one? Then it is not even read again. */
+static bool is_done(const struct fetch *f, const struct state *before, const struct filelist_file *file)
+{
+    struct filelist_file was;
+    size_t at, last;
+    if (!before || is_newest(f, file) || !f->done_file.era || !filelist_find(before->files, f->done_file.era, f->done_file.name, &last) ||
+        !filelist_find(before->files, file->era, file->name, &at) || at > last) {
+        return false;
+    }
+    filelist_get(before->files, at, &was);
+    return was.size == file->size && was.sum == file->sum;
+}
+
+/* The next file that is to be fetched; false: that was the last one. */
+static bool walk_on(struct fetch *f, const struct state *before)
+{
+    bool any = filelist_walk_next(&f->walk);
+    while (any && is_done(f, before, &f->walk.file)) {
+        f->before += f->walk.file.size;
+        f->done = f->before;
+        any = filelist_walk_next(&f->walk);
+    }
+    return any;
+}
+
 static void next_file(struct fetch *f, const struct state *before)
 {
     const struct state *here = f->handler->state(f->owner);
-    if (!filelist_walk_next(&f->walk)) {
+    if (!walk_on(f, before)) {
         f->phase = PHASE_MARK;
         fetch_disk_mark(f->disk, index_of(&f->offer));
         return;
@@ -565,6 +591,9 @@ static void disk_finished(void *owner, bool right)
     }
     f->before += f->file.size;
     f->done = f->before;
+    if (!f->file.newest) {
+        f->done_file = f->file;
+    }
     fetch_index_end(f->index, f->file.newest ? f->target->boundary : f->file.size);
     if (f->file.newest) {
         f->phase = PHASE_INDEX;

@@ -388,6 +388,51 @@ static void a_disk_that_rests_begins_nothing_anew(void)
     rig_close(&r);
 }
 
+static unsigned asked_for_first;
+
+static void answer_counting(struct rig *r, const struct question *question)
+{
+    asked_for_first += !question->q.manifest && !strcmp(question->q.name, "mysql-bin.000001");
+    answer_rightly(r, question);
+}
+
+/* A newer offer comes when all of the one before is there: what has not changed since is not read once more, of whatever size it is; what has is
+ * fetched. */
+static void what_is_whole_stays_whole(void)
+{
+    struct rig r;
+    struct errmsg em;
+    rig_open(&r, "stays");
+    offer_of(&r, INDEX + 1);
+    run(&r, answer_rightly);
+    UNIT_REQUIRE(r.whole);
+    struct env_file *file;
+    char *path = mem_printf("%s/fetch/1/mysql-bin.000001", r.dir);
+    UNIT_REQUIRE(env_open(r.loop, path, ENV_READ | ENV_WRITE, &file, &em) == 0);
+    UNIT_INT(env_pwrite(file, r.files[0].data + 1, 1, 0, &em), 0); /* who reads it finds that it is not what the manifest says */
+    r.whole = false;
+    asked_for_first = 0;
+    offer_of(&r, INDEX + 2);
+    run(&r, answer_counting);
+    UNIT_TRUE(r.whole);
+    UNIT_UINT(asked_for_first, 0);
+    UNIT_INT(env_pwrite(file, r.files[0].data, 1, 0, &em), 0);
+    env_close(file);
+
+    r.files[0].data[100] ^= 1;
+    state_free(r.there);
+    r.there = offered_state(&r);
+    buf_reset(&r.manifest);
+    state_encode(r.there, &r.manifest);
+    r.whole = false;
+    offer(&r);
+    run(&r, answer_counting);
+    UNIT_TRUE(asked_for_first > 0);
+    UNIT_TRUE(all_is_here(&r));
+    mem_free(path);
+    rig_close(&r);
+}
+
 static void index_made(void *owner, const struct fetch_file *file, struct buf *index)
 {
     (void)owner;
@@ -485,4 +530,5 @@ static void a_stalled_member_holds_up_nobody_else(void)
 UNIT_MAIN("fetch", UNIT_TEST(pieces_become_files), UNIT_TEST(what_was_not_asked_for_is_not_taken),
           UNIT_TEST(what_cannot_be_written_is_not_kept), UNIT_TEST(one_member_with_a_damaged_file_is_passed_by),
           UNIT_TEST(a_manifest_that_is_not_the_one_offered_is_dropped), UNIT_TEST(an_offer_that_is_too_large_is_refused),
-          UNIT_TEST(a_disk_that_rests_begins_nothing_anew), UNIT_TEST(no_piece_waits_for_an_index_to_begin), UNIT_TEST(what_others_ask_for_is_bounded), UNIT_TEST(a_stalled_member_holds_up_nobody_else))
+          UNIT_TEST(a_disk_that_rests_begins_nothing_anew), UNIT_TEST(what_is_whole_stays_whole), UNIT_TEST(no_piece_waits_for_an_index_to_begin),
+          UNIT_TEST(what_others_ask_for_is_bounded), UNIT_TEST(a_stalled_member_holds_up_nobody_else))
