@@ -77,7 +77,11 @@ struct fetch {
     struct install install;
     struct filelist_walk walk; /* over target's files, `walk.file` is at work */
     struct fetch_file file;
-    struct fetch_file done_file; /* the last one that will not change any more and is here, whole; era 0: none */
+    struct {
+        uint64_t era; /* 0: none */
+        char name[FILELIST_NAME_SIZE];
+    } whole_file; /* the last one of the manifest that is whole, and ended; those before it, from `from` on, are */
+    size_t from;
     uint64_t end;              /* of what is being asked for, manifest or file */
     uint64_t next;             /* to be asked for */
     struct slot slots[WINDOW];
@@ -325,7 +329,7 @@ static void end(struct fetch *f)
     offer_free(&f->offer);
     offer_free(&f->newest);
     f->phase = PHASE_IDLE;
-    f->done_file.era = 0;
+    f->whole_file.era = 0;
     f->handler->fetching(f->owner, 0, 0);
     fetch_index_drop(f->index);
     fetch_disk_drop(f->disk);
@@ -395,35 +399,43 @@ static void take_safe(struct fetch_file *file, const struct state *before)
     }
 }
 
-/* Was it fetched whole by the manifest before this one? Then it is not even read again. */
-static bool is_done(const struct fetch *f, const struct state *before, const struct filelist_file *file)
+static void file_is_whole(struct fetch *f, uint64_t era, const char *name)
 {
-    struct filelist_file was;
-    size_t at, last;
-    if (!before || is_newest(f, file) || !f->done_file.era || !filelist_find(before->files, f->done_file.era, f->done_file.name, &last) ||
-        !filelist_find(before->files, file->era, file->name, &at) || at > last) {
-        return false;
-    }
-    filelist_get(before->files, at, &was);
-    return was.size == file->size && was.sum == file->sum;
+    f->whole_file.era = era;
+    snprintf(f->whole_file.name, sizeof f->whole_file.name, "%s", name);
 }
 
-/* The next file that is to be fetched; false: that was the last one. */
-static bool walk_on(struct fetch *f, const struct state *before)
+/* What was fetched whole by the manifest before this one is not even read again: the files that both have, up to the last one that is whole, from
+ * the first one on; as few of them as there are, the last of these is the last one that is whole. */
+static bool pass_whole_ones(struct fetch *f, const struct state *before)
 {
-    bool any = filelist_walk_next(&f->walk);
-    while (any && is_done(f, before, &f->walk.file)) {
-        f->before += f->walk.file.size;
-        f->done = f->before;
-        any = filelist_walk_next(&f->walk);
+    struct filelist_walk had;
+    struct filelist_file *file = &f->walk.file;
+    size_t at = 0, last = 0;
+    bool any = filelist_walk_next(&f->walk), same = any && f->whole_file.era;
+    same = same && filelist_find(before->files, f->whole_file.era, f->whole_file.name, &last) && filelist_find(before->files, file->era, file->name, &at);
+    f->whole_file.era = 0;
+    same = same && at >= f->from;
+    if (same) {
+        filelist_walk_begin(&had, before->files, at);
+    }
+    while (same && any && filelist_walk_next(&had)) {
+        same = had.file.at <= last && had.file.era == file->era && !strcmp(had.file.name, file->name) && had.file.size == file->size &&
+               had.file.sum == file->sum && !is_newest(f, file);
+        if (same) {
+            f->done = f->before += file->size;
+            file_is_whole(f, file->era, file->name);
+            any = filelist_walk_next(&f->walk);
+        }
     }
     return any;
 }
 
+/* The next file that is to be fetched, or the end of them; the first one of a manifest behind another one, which was `before`. */
 static void next_file(struct fetch *f, const struct state *before)
 {
     const struct state *here = f->handler->state(f->owner);
-    if (!walk_on(f, before)) {
+    if (!(before ? pass_whole_ones(f, before) : filelist_walk_next(&f->walk))) {
         f->phase = PHASE_MARK;
         fetch_disk_mark(f->disk, index_of(&f->offer));
         return;
@@ -462,6 +474,7 @@ static void manifest_came(struct fetch *f)
     fetch_disk_keep(f->disk, target->files, from);
     filelist_walk_begin(&f->walk, target->files, from);
     next_file(f, before);
+    f->from = from;
     state_free(before);
 }
 
@@ -592,7 +605,7 @@ static void disk_finished(void *owner, bool right)
     f->before += f->file.size;
     f->done = f->before;
     if (!f->file.newest) {
-        f->done_file = f->file;
+        file_is_whole(f, f->file.era, f->file.name);
     }
     fetch_index_end(f->index, f->file.newest ? f->target->boundary : f->file.size);
     if (f->file.newest) {

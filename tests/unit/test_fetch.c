@@ -388,6 +388,16 @@ static void a_disk_that_rests_begins_nothing_anew(void)
     rig_close(&r);
 }
 
+/* The leader offers `there` from now on. */
+static void offers(struct rig *r, struct state *there)
+{
+    state_free(r->there);
+    r->there = there;
+    buf_reset(&r->manifest);
+    state_encode(there, &r->manifest);
+    r->whole = false;
+}
+
 static unsigned asked_for_first;
 
 static void answer_counting(struct rig *r, const struct question *question)
@@ -396,8 +406,7 @@ static void answer_counting(struct rig *r, const struct question *question)
     answer_rightly(r, question);
 }
 
-/* A newer offer comes when all of the one before is there: what has not changed since is not read once more, of whatever size it is; what has is
- * fetched. */
+/* A newer offer comes when all of the one before is there: what has not changed since is not read once more; what has is fetched. */
 static void what_is_whole_stays_whole(void)
 {
     struct rig r;
@@ -420,16 +429,61 @@ static void what_is_whole_stays_whole(void)
     env_close(file);
 
     r.files[0].data[100] ^= 1;
-    state_free(r.there);
-    r.there = offered_state(&r);
-    buf_reset(&r.manifest);
-    state_encode(r.there, &r.manifest);
-    r.whole = false;
+    offers(&r, offered_state(&r));
     offer(&r);
     run(&r, answer_counting);
     UNIT_TRUE(asked_for_first > 0);
     UNIT_TRUE(all_is_here(&r));
     mem_free(path);
+    rig_close(&r);
+}
+
+static void answer_only_the_second(struct rig *r, const struct question *question)
+{
+    static const char *const first = "mysql-bin.000001";
+    if (question->q.manifest || strcmp(question->q.name, first) != 0 || !asked_for_first++) {
+        answer_rightly(r, question);
+    }
+}
+
+/* The next leader's snapshot is an older one, in which the first file ends earlier; then it is offered as it was, and again, while a part of that file
+ * has come anew: it is not taken for whole because it once was. */
+static void what_was_whole_and_is_cut_is_fetched(void)
+{
+    struct rig r;
+    rig_open(&r, "cut");
+    offer_of(&r, INDEX + 1);
+    run(&r, answer_rightly);
+    UNIT_REQUIRE(r.whole);
+
+    struct state *older = state_new();
+    struct filelist *one = filelist_add(older->files, 0, 0, 1, "mysql-bin.000001", NULL);
+    filelist_unref(older->files);
+    older->files = one;
+    older->index = INDEX - 1;
+    older->file = (struct state_file){.era = 1, .size = MESSAGE_PIECE_MAX, .name = "mysql-bin.000001"};
+    older->boundary = older->file.size;
+    older->proof.all_crc = crc32c_of(0, r.files[0].data, MESSAGE_PIECE_MAX);
+    offers(&r, older);
+    offer_of(&r, INDEX - 1);
+    run(&r, answer_rightly);
+    UNIT_REQUIRE(r.whole);
+
+    offers(&r, offered_state(&r));
+    asked_for_first = 0;
+    offer_of(&r, INDEX + 2);
+    while (asked_for_first < 2) { /* a piece of it came */
+        if (r.n_waiting) {
+            struct question question = take_question(&r);
+            answer_only_the_second(&r, &question);
+        } else {
+            UNIT_REQUIRE(test_env_step(r.loop));
+        }
+    }
+    offer(&r);
+    r.n_waiting = 0; /* the others are lost, so after a while the newer offer is better */
+    run(&r, answer_rightly);
+    UNIT_TRUE(all_is_here(&r));
     rig_close(&r);
 }
 
@@ -530,5 +584,6 @@ static void a_stalled_member_holds_up_nobody_else(void)
 UNIT_MAIN("fetch", UNIT_TEST(pieces_become_files), UNIT_TEST(what_was_not_asked_for_is_not_taken),
           UNIT_TEST(what_cannot_be_written_is_not_kept), UNIT_TEST(one_member_with_a_damaged_file_is_passed_by),
           UNIT_TEST(a_manifest_that_is_not_the_one_offered_is_dropped), UNIT_TEST(an_offer_that_is_too_large_is_refused),
-          UNIT_TEST(a_disk_that_rests_begins_nothing_anew), UNIT_TEST(what_is_whole_stays_whole), UNIT_TEST(no_piece_waits_for_an_index_to_begin),
+          UNIT_TEST(a_disk_that_rests_begins_nothing_anew), UNIT_TEST(what_is_whole_stays_whole), UNIT_TEST(what_was_whole_and_is_cut_is_fetched),
+          UNIT_TEST(no_piece_waits_for_an_index_to_begin),
           UNIT_TEST(what_others_ask_for_is_bounded), UNIT_TEST(a_stalled_member_holds_up_nobody_else))
