@@ -55,6 +55,7 @@ struct fetch_disk {
     uint64_t at, unsynced;
     uint32_t sum;
     bool distrust; /* the sum was wrong: take nothing that is here */
+    bool right;    /* all that was written was compared with a manifest's sum */
     uint8_t *block;
     struct env_file *serving; /* the last one that was read for another member */
     char *serving_path;
@@ -196,9 +197,12 @@ static bool goes_on(struct fetch_disk *d, const struct fetch_file *f)
     }
     d->file = *f;
     if (f->safe && d->at > f->safe) {
+        cut_to(d, f->safe);
+        if (!d->right) { /* the manifest's sum up to there may not be that of these bytes: they are read */
+            return false;
+        }
         d->at = f->safe;
         d->sum = f->safe_sum;
-        cut_to(d, d->at);
         d->unsynced++; /* the cut, too, is on the disk before all is marked */
     }
     return d->at <= f->size;
@@ -213,6 +217,7 @@ static void prepare(struct fetch_disk *d, struct task *t)
         d->path = install_path(d->data_dir, t->file.era, t->file.name);
         make_dirs(d, t->file.era);
         die_if(d, env_open(d->env, d->path, ENV_READ | ENV_WRITE | ENV_CREATE | ENV_PAST, &d->handle, &em), "open one", &em);
+        d->right = false;
         take_left(d);
     }
     t->at = d->at;
@@ -237,6 +242,7 @@ static void write_piece(struct fetch_disk *d, const struct task *t)
     die_if_unwritten(d, env_pwrite(d->handle, t->piece->bytes, t->piece->n, d->at, &em), "write to one", &em);
     d->sum = crc32c_of(d->sum, t->piece->bytes, t->piece->n);
     d->at += t->piece->n;
+    d->right = false;
     d->unsynced += t->piece->n;
     if (d->unsynced >= SYNC_BYTES) { /* not all at the end */
         sync_file(d);
@@ -248,6 +254,7 @@ static void finish(struct fetch_disk *d, struct task *t)
     struct errmsg em;
     t->status = d->at == d->file.size && (d->sum == d->file.sum || !d->file.sum) ? 0 : E_CORRUPT;
     d->distrust = t->status != 0;
+    d->right = !d->distrust && d->file.sum;
     if (t->status) {
         env_log(d->env, ENV_ERROR, "raft: a fetched file is not what the manifest says, it is fetched anew file=%s bytes=%llu", d->path,
                 (unsigned long long)d->at);
