@@ -6,7 +6,7 @@
  *
  * Failure modes: who does not have a piece, or does not answer, is left alone for a while; a file that is gone at a member (purged), or that nobody has
  * any more as the manifest says (its end was cut), waits for a newer offer. A wrong sum: the file is fetched again, all of it from one member, and
- * from another one if it is wrong again. When the log has gone on by itself, all of it is dropped. */
+ * from another one if it is wrong again. When the log has gone on by itself, all of it is dropped, or, not so far, what that changed is fetched, too. */
 #include "raft/fetch.h"
 
 #include "raft/fetch_disk.h"
@@ -533,6 +533,25 @@ static void go_on(struct fetch *f)
     }
 }
 
+/* A file that was whole here when the manifest came may have a tail since, which was cut before the snapshot: it is fetched after all. */
+static bool lacks_more(const struct fetch *f)
+{
+    return first_lacking(f) < f->from;
+}
+
+static void say_whole(struct fetch *f)
+{
+    if (replaced(f, true)) {
+        return;
+    }
+    if (lacks_more(f)) {
+        move_offer(&f->newest, &f->offer);
+        begin_manifest(f);
+        return;
+    }
+    f->handler->whole(f->owner);
+}
+
 static void ticked(struct env_timer *timer)
 {
     struct fetch *f = CONTAINER_OF(timer, struct fetch, tick);
@@ -551,9 +570,7 @@ static void ticked(struct env_timer *timer)
         return;
     }
     if (f->phase == PHASE_WHOLE) {
-        if (!replaced(f, true)) {
-            f->handler->whole(f->owner);
-        }
+        say_whole(f);
         return;
     }
     go_on(f);
@@ -645,10 +662,8 @@ static void disk_marked(void *owner)
         return;
     }
     f->phase = PHASE_WHOLE;
-    if (!replaced(f, true)) {
-        env_log(f->loop, ENV_INFO, "raft: all fetched files are here index=%" PRIu64, f->install.index);
-        f->handler->whole(f->owner);
-    }
+    env_log(f->loop, ENV_INFO, "raft: all fetched files are here index=%" PRIu64, f->install.index);
+    say_whole(f);
 }
 
 /* ---- for other members ------------------------------------------------------------------------------------ */
@@ -804,7 +819,7 @@ void fetch_came(struct fetch *f, uint64_t peer, const struct message_piece *p)
 
 bool fetch_take(struct fetch *f, uint64_t term, struct raft_message *m, const struct install **install)
 {
-    if (f->phase != PHASE_WHOLE || f->offer.m.install_snapshot.term != term) {
+    if (f->phase != PHASE_WHOLE || f->offer.m.install_snapshot.term != term || lacks_more(f)) {
         return false;
     }
     *m = f->offer.m;

@@ -487,6 +487,40 @@ static void what_was_whole_and_is_cut_is_fetched(void)
     rig_close(&r);
 }
 
+/* This node's log goes on while files are fetched, and its newest file, which was whole, gets a tail that was cut before the snapshot: it is
+ * fetched, too, and nothing is handed over before. */
+static void what_has_a_tail_since_is_fetched(void)
+{
+    struct rig r;
+    struct raft_message m;
+    const struct install *install;
+    rig_open(&r, "tail");
+    struct state *here = r.here;
+    struct filelist *one = filelist_add(here->files, 0, 0, 1, "mysql-bin.000001", NULL);
+    filelist_unref(here->files);
+    here->files = one;
+    here->index = INDEX - 2;
+    here->file = (struct state_file){.era = 1, .size = r.files[0].len, .name = "mysql-bin.000001"};
+    here->boundary = here->file.size;
+    here->proof.all_crc = here->proof.boundary_crc = crc32c_of(0, r.files[0].data, r.files[0].len);
+    asked_for_first = 0;
+    offer(&r);
+    run(&r, answer_counting);
+    UNIT_REQUIRE(r.whole);
+    UNIT_UINT(asked_for_first, 0);
+
+    here->index++;
+    here->file.size += STORE_MAGIC;
+    here->proof.all_crc++;
+    UNIT_TRUE(!fetch_take(r.fetch, TERM, &m, &install));
+    r.whole = false;
+    offer(&r); /* the next leader's may be the same one */
+    run(&r, answer_counting);
+    UNIT_TRUE(asked_for_first > 0);
+    UNIT_TRUE(all_is_here(&r));
+    rig_close(&r);
+}
+
 static unsigned second_came;
 
 static void answer_two_rotten(struct rig *r, const struct question *question)
@@ -638,5 +672,6 @@ UNIT_MAIN("fetch", UNIT_TEST(pieces_become_files), UNIT_TEST(what_was_not_asked_
           UNIT_TEST(what_cannot_be_written_is_not_kept), UNIT_TEST(one_member_with_a_damaged_file_is_passed_by),
           UNIT_TEST(a_manifest_that_is_not_the_one_offered_is_dropped), UNIT_TEST(an_offer_that_is_too_large_is_refused),
           UNIT_TEST(a_disk_that_rests_begins_nothing_anew), UNIT_TEST(what_is_whole_stays_whole), UNIT_TEST(what_was_whole_and_is_cut_is_fetched), UNIT_TEST(what_is_cut_is_compared),
+          UNIT_TEST(what_has_a_tail_since_is_fetched),
           UNIT_TEST(no_piece_waits_for_an_index_to_begin),
           UNIT_TEST(what_others_ask_for_is_bounded), UNIT_TEST(a_stalled_member_holds_up_nobody_else))

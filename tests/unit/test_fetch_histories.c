@@ -17,7 +17,7 @@
 #include <string.h>
 
 enum {
-    HISTORIES = 120,
+    HISTORIES = 360,
     MOMENTS = 24,
     FILES = 6,
     PIECE = MESSAGE_PIECE_MAX,
@@ -166,14 +166,14 @@ static void make_history(struct rig *r)
     struct state *s = state_new();
     (void)add_moment(r, s);
     while (r->n_moments < MOMENTS) {
-        unsigned what = (unsigned)below(r, 8);
+        unsigned what = (unsigned)below(r, 10);
         if (!r->n_files || (what < 2 && r->n_files < FILES)) {
             begin_file(r, s);
         } else if (what < 7) {
             newest_file(r)->committed.n += more_bytes(r, newest_file(r)->committed.n);
-        } else {
+        } else if (what < 8) {
             purge_some(r, s);
-        }
+        } /* or it has but another tail */
         if (r->n_moments < MOMENTS && below(r, 2)) {
             snapshot_is_taken(r, s);
         }
@@ -442,12 +442,13 @@ static void log_comes_to(struct rig *r, size_t moment)
     }
 }
 
-/* By itself: behind what is being fetched, so that all of it is dropped; what lacks is counted when a manifest comes. */
+/* By itself: a little, so that what lacked lacks no more, or what was whole has a tail that will be cut; or behind what is being fetched, so that
+ * all of it is dropped. */
 static void log_goes_on(struct rig *r)
 {
     struct fetch_progress progress = fetch_progress(r->fetch);
-    size_t from = progress.active && progress.index - FIRST_INDEX > r->here ? progress.index - FIRST_INDEX : r->here;
-    log_comes_to(r, from + 1 + below(r, 2));
+    bool behind = below(r, 2) && progress.active && progress.index - FIRST_INDEX > r->here;
+    log_comes_to(r, (behind ? progress.index - FIRST_INDEX : r->here) + 1 + below(r, 2));
 }
 
 static void take(struct rig *r)
@@ -518,7 +519,7 @@ static void something_happens(struct rig *r)
         time_passes(r);
     } else if (what < 224) {
         members_move(r);
-    } else if (what < 226) {
+    } else if (what < (r->history % 4 ? 226 : 240)) {
         log_goes_on(r);
     } else if (what < 250 && r->checked) {
         take(r);
