@@ -92,8 +92,9 @@ static void contradicted(struct env_msg *msg)
         return;
     }
     if (c->status == E_CONTRADICTION) {
-        source_refused(c->source, "what it sends does not continue the history held here: a file begins with other GTIDs than those held, or has a "
-                                  "name that cannot be or is held already. Was it reset?");
+        source_refused(c->source, "what it sends does not continue the history held here: a file begins with other GTIDs than those held, has a name "
+                                  "that cannot be or is held already, or a GTID is given a second time. Was it reset, or did it lose the end of its "
+                                  "binlog in a crash?");
     } else if (c->status == E_TOOBIG) {
         source_refused(c->source, "its GTID state is larger than an entry of the log may be (%u bytes)", (unsigned)ENTRY_MAX);
     } else {

@@ -148,12 +148,24 @@ static bool era_continues(const struct state *s, const struct entry_file *f)
     return f->before && s->executed && gtid_set_flavour(f->before) == gtid_set_flavour(s->executed) && leaves_no_hole(f->before, s->executed);
 }
 
-/* What a source names and says must never stop a node: what cannot be is left out, on every node alike, and its proposer learns of it.
- * Within an era a file begins with exactly the GTID state of the log so far: else transactions are missing, here or there. */
+/* Within an era a file begins with the GTID state of the log so far: else transactions are missing, here or there. But MySQL begins a file without waiting for
+ * transactions that have no XID (of engines without transactions): its head may lack those that the end of the file before has, and the next one has
+ * them. What the head before had it has, and all of it is held; a source that forgot transactions would give their GTIDs again, which is
+ * seen (given_again). */
+static bool head_continues(const struct state *s, const struct gtid_set *before)
+{
+    const struct gtid_set *logged = state_logged(s);
+    if (!before || !logged || gtid_set_equal(before, logged)) {
+        return true;
+    }
+    return gtid_set_flavour(before) == FLAVOUR_MYSQL && gtid_set_intervals(before) <= GTID_SET_MAX - gtid_set_intervals(logged) &&
+           gtid_set_subset(state_head(s), before) && gtid_set_subset(before, s->executed);
+}
+
+/* What a source names and says must never stop a node: what cannot be is left out, on every node alike, and its proposer learns of it. */
 static bool file_continues(const struct state *s, const struct entry_file *f)
 {
     const struct state_era *era = state_era(s);
-    const struct gtid_set *logged = state_logged(s);
     if (f->era <= s->era_floor || (era && f->era < era->id) || !store_name_ok(f->name)) {
         return false;
     }
@@ -167,7 +179,7 @@ static bool file_continues(const struct state *s, const struct entry_file *f)
         return era_continues(s, f);
     }
     size_t at;
-    return !filelist_find(s->files, f->era, f->name, &at) && (!f->before || !logged || gtid_set_equal(f->before, logged));
+    return !filelist_find(s->files, f->era, f->name, &at) && head_continues(s, f->before);
 }
 
 /* The state of the source's log at the file's head; takes `before`. */
@@ -176,13 +188,18 @@ static void take_head(struct state *s, bool new_era, struct gtid_set *before)
     if (new_era) {
         gtid_set_free(s->logged);
         s->logged = before ? gtid_set_copy(before) : NULL;
+    } else if (s->logged && before && gtid_set_flavour(before) == FLAVOUR_MYSQL) {
+        int rv = gtid_set_union(s->logged, before);
+        CHECK(rv == 0); /* see head_continues */
+    }
+    if (!before && s->logged) {
+        before = gtid_set_copy(s->logged);
     }
     gtid_set_free(s->head);
-    s->head = NULL;
-    if (s->logged) {
-        s->head = before ? before : gtid_set_copy(s->logged);
-    } else {
+    s->head = before;
+    if (before && (!s->executed || gtid_set_equal(before, s->executed))) { /* it is what was held when the file began */
         gtid_set_free(before);
+        s->head = NULL;
     }
 }
 
@@ -216,6 +233,13 @@ static int apply_file(struct state *s, struct cur *body, struct state_effect *ef
     return 0;
 }
 
+/* A MySQL server logs no GTID twice. If it lost the end of its log in a crash it gives the same ones to other transactions, which replicas would
+ * pass by in silence. */
+static bool given_again(const struct state *s, const struct gtid *gtid)
+{
+    return gtid->flavour == FLAVOUR_MYSQL && gtid_set_contains(state_logged(s), gtid);
+}
+
 /* Reads the list of transactions before it is taken, so that an entry counts whole or not. E_CONTRADICTION: GTIDs that cannot be. */
 static int check_txns(const struct state *s, const struct entry_events *e)
 {
@@ -230,7 +254,7 @@ static int check_txns(const struct state *s, const struct entry_events *e)
         }
         n++;
         if (g->flavour != FLAVOUR_NONE &&
-            (!s->executed || g->flavour != gtid_set_flavour(s->executed) || !gtid_possible(g))) {
+            (!s->executed || g->flavour != gtid_set_flavour(s->executed) || !gtid_possible(g) || given_again(s, g))) {
             rv = E_CONTRADICTION;
         }
     }

@@ -45,10 +45,9 @@ struct state {
     uint32_t last_timestamp; /* of the newest event, by the source's clock */
     struct state_proof proof;
     struct gtid_set *executed; /* all that is held, of all eras; NULL before the first file */
-    /* A later source's own log, as its file heads have it: it need not have all that was held before it in the same places. NULL: as
-     * `executed` and file.before, which is so in the first era. */
-    struct gtid_set *logged; /* at the end of the newest file */
-    struct gtid_set *head;   /* at the head of the newest file */
+    /* A later source's own log: it need not have all that was held before it in the same places. NULL: as `executed`, which is so in the first era. */
+    struct gtid_set *logged;
+    struct gtid_set *head; /* what the head of the newest file says; NULL: as file.before */
     bool anonymous, anonymous_before; /* transactions without a GTID stand in the newest file; in the one before it */
     struct user_account *users;
     size_t n_users;
