@@ -32,7 +32,7 @@ enum setting_kind { SETTING_NUMBER, SETTING_BYTES /* K, M and G may stand behind
     X(max_binlog_total_size, SETTING_BYTES, 0, 1ull << 50, NULL, "0",                                                    \
       "of the binlog files of a node; beyond it the oldest are purged, unless a replica needs them; 0: no limit")        \
     X(fetch_rate, SETTING_BYTES, 0, 1ull << 40, NULL, "0",                                                               \
-      "bytes a second at which a member fetches files that it lacks; 0: as fast as it goes")                              \
+      "bytes a second at which a member fetches files that it lacks; 0: four fifths of what goes, for the commits' sake")   \
     X(log_compression, SETTING_CHOICE, 0, 0, "off|on", "off",                                                            \
       "lz4 for events in the log and between members, where it saves an eighth; costs the leader time for each commit") \
     X(follow, SETTING_CHOICE, 0, 0, "manual|auto", "manual",                                                             \

@@ -29,6 +29,10 @@ enum {
     LEFTOVER_S = 300,     /* after the start what an earlier life fetched is dropped, if nothing is fetched */
     REST_MS = 500,        /* of a member that has it not */
     STALL_S = 5,          /* nothing came: it is asked for again, and a newer offer is better */
+    LOOK_MS = 300,        /* of asking at least, in which it is seen how fast it goes; */
+    GAP_MS = 100,         /* of each pause in it at most: a member that does not answer says nothing */
+    KEEP = 10,            /* so many times as long that holds, */
+    KEEP_S = 10,          /* and so long at most */
     ANSWERS_MAX = 64,     /* pieces that other members wait for */
     ANSWER_RETRY_MS = 2,
 };
@@ -92,6 +96,11 @@ struct fetch {
     unsigned turn;             /* whom to ask */
     unsigned wrong;            /* so often the sum of the file at work was wrong */
     struct rest rests[FETCH_PEERS];
+    struct {
+        uint64_t rate;                         /* 0: it is being seen */
+        unsigned first; /* pieces that fill the window, which says nothing */
+        uint64_t asked_at, asking, bytes, until;
+    } pace;
     uint64_t allowance, allowed_at; /* bytes, by the rate */
     uint64_t moved_at;              /* something came, or was not to be asked for yet */
     uint64_t done, of, before;      /* bytes: done = files before + those of this one */
@@ -223,16 +232,39 @@ static uint64_t whom(struct fetch *f)
     return 0;
 }
 
-/* Bytes a second, as the cluster has it now; 0: as fast as it goes. */
-static uint64_t rate_of(const struct fetch *f)
+/* Where no rate is set: four fifths of what goes, which is seen again and again. It is the last fifth that costs the commits: they wait many times,
+ * where disks and processors never rest. 0: as fast as it goes. */
+static uint64_t pace_of(struct fetch *f, uint64_t now, uint32_t n)
+{
+    uint64_t gap = now - f->pace.asked_at;
+    if (f->pace.rate && now >= f->pace.until) {
+        f->pace.rate = f->pace.asking = f->pace.bytes = f->pace.first = 0;
+    }
+    f->pace.asked_at = now;
+    if (!f->pace.rate && f->phase == PHASE_FILE && f->pace.first++ >= WINDOW) {
+        f->pace.asking += gap < GAP_MS * ENV_MS ? gap : GAP_MS * ENV_MS;
+        f->pace.bytes += n;
+    }
+    if (!f->pace.rate && f->pace.asking >= LOOK_MS * ENV_MS && f->pace.first >= 2 * WINDOW) {
+        f->pace.rate = f->pace.bytes * ENV_S / f->pace.asking / 5 * 4;
+        f->pace.until = now + (f->pace.asking < KEEP_S * ENV_S / KEEP ? KEEP * f->pace.asking : KEEP_S * ENV_S);
+        f->allowance = 0;
+        f->allowed_at = now;
+    }
+    return f->pace.rate;
+}
+
+/* Bytes a second, as the cluster has it now. */
+static uint64_t rate_of(struct fetch *f, uint64_t now, uint32_t n)
 {
     const char *value = state_setting(f->target ? f->target : f->handler->state(f->owner), "fetch_rate");
-    return value ? strtoull(value, NULL, 10) : 0;
+    uint64_t rate = value ? strtoull(value, NULL, 10) : 0;
+    return rate ? rate : pace_of(f, now, n);
 }
 
 static bool may_ask(struct fetch *f, uint32_t n)
 {
-    uint64_t rate = rate_of(f), now = env_now(f->loop);
+    uint64_t now = env_now(f->loop), rate = rate_of(f, now, n);
     if (!rate) {
         return true;
     }
@@ -586,7 +618,7 @@ static void disk_prepared(void *owner, uint64_t at)
         return;
     }
     f->phase = PHASE_FILE;
-    f->moved_at = env_now(f->loop);
+    f->moved_at = f->pace.asked_at = env_now(f->loop);
     f->next = at;
     f->end = f->file.size;
     f->done = f->before + at;

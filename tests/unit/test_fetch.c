@@ -574,6 +574,43 @@ static void what_is_cut_is_compared(void)
     rig_close(&r);
 }
 
+/* How long all takes from members of which one piece comes at a time, each after a while. */
+static uint64_t ms_with(const char *rate)
+{
+    struct rig r;
+    rig_open_with(&r, "paced", 128);
+    if (rate) {
+        r.there->settings = mem_new(sizeof *r.there->settings);
+        r.there->n_settings = 1;
+        snprintf(r.there->settings->name, sizeof r.there->settings->name, "fetch_rate");
+        snprintf(r.there->settings->value, sizeof r.there->settings->value, "%s", rate);
+        buf_reset(&r.manifest);
+        state_encode(r.there, &r.manifest);
+    }
+    uint64_t begin = env_now(r.loop);
+    offer(&r);
+    for (unsigned i = 0; i < STEPS && !r.whole; i++) {
+        if (r.n_waiting) {
+            struct question question = take_question(&r);
+            answer_rightly(&r, &question);
+        }
+        for (uint64_t next = env_now(r.loop) + 40 * ENV_MS; env_now(r.loop) < next && !r.whole;) {
+            (void)test_env_step(r.loop);
+        }
+    }
+    uint64_t ms = (env_now(r.loop) - begin) / ENV_MS;
+    UNIT_TRUE(all_is_here(&r));
+    rig_close(&r);
+    return ms;
+}
+
+static void where_no_rate_is_set_a_fifth_of_what_goes_is_left(void)
+{
+    uint64_t paced = ms_with(NULL), all = ms_with("1099511627776");
+    printf("# %llu ms, %llu as fast as it goes\n", (unsigned long long)paced, (unsigned long long)all);
+    UNIT_TRUE(paced * 10 > all * 11 && paced * 10 < all * 14);
+}
+
 static void index_made(void *owner, const struct fetch_file *file, struct buf *index)
 {
     (void)owner;
@@ -672,6 +709,6 @@ UNIT_MAIN("fetch", UNIT_TEST(pieces_become_files), UNIT_TEST(what_was_not_asked_
           UNIT_TEST(what_cannot_be_written_is_not_kept), UNIT_TEST(one_member_with_a_damaged_file_is_passed_by),
           UNIT_TEST(a_manifest_that_is_not_the_one_offered_is_dropped), UNIT_TEST(an_offer_that_is_too_large_is_refused),
           UNIT_TEST(a_disk_that_rests_begins_nothing_anew), UNIT_TEST(what_is_whole_stays_whole), UNIT_TEST(what_was_whole_and_is_cut_is_fetched), UNIT_TEST(what_is_cut_is_compared),
-          UNIT_TEST(what_has_a_tail_since_is_fetched),
+          UNIT_TEST(what_has_a_tail_since_is_fetched), UNIT_TEST(where_no_rate_is_set_a_fifth_of_what_goes_is_left),
           UNIT_TEST(no_piece_waits_for_an_index_to_begin),
           UNIT_TEST(what_others_ask_for_is_bounded), UNIT_TEST(a_stalled_member_holds_up_nobody_else))
