@@ -407,6 +407,7 @@ static void prepare(struct source *s)
     disconnect(s);
     s->probe = source_probe_first(s);
     s->found_file[0] = 0;
+    s->looked_before = false;
     s->skip_logs = false;
     source_phase(s, SOURCE_PREPARING);
     prepared = (struct prepared){.source = s, .connection = s->connection};

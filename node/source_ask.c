@@ -6,6 +6,7 @@
 #include "node/source_impl.h"
 
 #include "protocol/base/check.h"
+#include "raft/mutation.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -94,6 +95,26 @@ static uint64_t log_size(const struct result *r, size_t row)
     return encrypted && !strcasecmp(encrypted, "Yes") && size > ENCRYPTED_HEAD ? size - ENCRYPTED_HEAD : size;
 }
 
+/* A server that tells by the heads of its files where to begin may pass by what the end of the file before has, or of those before: a commit that waits
+ * for an acknowledgement stands in none of them. Nodes do not. Another connection is for the dump, then. */
+static void look_before(struct source *s, size_t found)
+{
+    enum { LOOK_BYTES = 16 << 20 }; /* at least, and one file */
+    uint64_t bytes = 0;
+    size_t row = found;
+    if (s->looked_before || s->peer.node_era || s->peer.origin.flavour != FLAVOUR_MYSQL || MUTATED(LOOK_BEFORE)) {
+        return;
+    }
+    while (row > 0 && bytes < LOOK_BYTES) {
+        bytes += log_size(&s->result, --row);
+    }
+    const char *name = result_value(&s->result, row, 0, NULL);
+    if (row < found && name) {
+        snprintf(s->peer.before_file, sizeof s->peer.before_file, "%s", name);
+        s->probe = PROBE_BEFORE;
+    }
+}
+
 /* SHOW BINARY LOGS: how far its end is from ours, or from where we shall begin. */
 static void take_logs(struct source *s)
 {
@@ -106,6 +127,9 @@ static void take_logs(struct source *s)
         uint64_t size = log_size(&s->result, row);
         if (!name) {
             continue;
+        }
+        if (s->found_file[0] && !strcmp(name, s->found_file)) {
+            look_before(s, row);
         }
         if (next) {
             snprintf(s->peer.next_file, sizeof s->peer.next_file, "%s", name);
@@ -366,7 +390,9 @@ static void choose_probe(struct source *s)
     const struct state *state = cluster_state(s->cluster);
     s->position = EVENT_MAGIC_SIZE;
     s->file[0] = 0;
-    if (s->probe != PROBE_FIND) {
+    if (s->probe == PROBE_BEFORE) {
+        snprintf(s->file, sizeof s->file, "%s", s->peer.before_file);
+    } else if (s->probe != PROBE_FIND) {
         snprintf(s->file, sizeof s->file, "%s", state_file(state)->name);
         s->position = s->probe == PROBE_TAIL ? state->proof.last_start : EVENT_MAGIC_SIZE;
     }
@@ -381,8 +407,9 @@ static void request_dump(struct source *s)
     struct buf set;
     buf_init(&set, 1 << 20);
     snprintf(dump.file, sizeof dump.file, "%s", s->file);
-    if (s->position > UINT32_MAX || (s->probe == PROBE_FIND && !mariadb)) { /* the plain command has 32 bits of position and no set */
-        struct gtid_set *start = s->probe == PROBE_FIND ? source_probe_set(s, FLAVOUR_MYSQL) : gtid_set_new(FLAVOUR_MYSQL);
+    bool by_set = (s->probe == PROBE_FIND && !mariadb) || s->probe == PROBE_BEFORE;
+    if (s->position > UINT32_MAX || by_set) { /* the plain command has 32 bits of position and no set */
+        struct gtid_set *start = by_set ? source_probe_set(s, FLAVOUR_MYSQL) : gtid_set_new(FLAVOUR_MYSQL);
         if (mariadb) {
             gtid_set_free(start);
             source_refused(s, "%s is larger than 4 GiB, and a MariaDB source cannot be asked for a position beyond; run FLUSH BINARY LOGS on "

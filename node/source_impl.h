@@ -33,6 +33,7 @@ enum source_probe {
     PROBE_HEAD, /* the newest file's format description, and the GTID state behind it, are those held here */
     PROBE_TAIL, /* so is the last transaction */
     PROBE_FIND, /* which file a start from a GTID set begins in: the first one, or on another server behind all that is held */
+    PROBE_BEFORE, /* of a MySQL server: does something that is lacking stand in the files before that one? */
 };
 
 
@@ -49,6 +50,7 @@ struct source_peer {
     bool encrypted;    /* MySQL: it encrypts its binlog files */
     char start_file[FILE_NAME_SIZE]; /* where a first dump begins; "" is the oldest */
     char next_file[FILE_NAME_SIZE];  /* of the source, behind our newest one; "" when there is none, or it did not say */
+    char before_file[FILE_NAME_SIZE]; /* before found_file; likewise */
     char end_file[FILE_NAME_SIZE];   /* the source's end at the time; "" when it did not say */
     uint64_t end_position;
     uint64_t behind;                 /* bytes from our end to it */
@@ -113,7 +115,8 @@ struct source {
     size_t step; /* source_ask.c */
     enum source_probe probe;
     bool asking_logs, skip_logs; /* the source's end: see source_ask.c */
-    char found_file[FILE_NAME_SIZE]; /* by PROBE_FIND */
+    char found_file[FILE_NAME_SIZE]; /* by PROBE_FIND, and PROBE_BEFORE */
+    bool looked_before;
     struct entry_origin found_at;    /* ... on this server */
     char torn_file[FILE_NAME_SIZE];  /* the source cannot read this one to its end: see source_stream.c */
     uint32_t probe_crc;

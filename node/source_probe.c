@@ -4,7 +4,9 @@
  * of its binlog in a crash and gave the same GTIDs to other transactions. So before following it, its newest file that is held
  * here is looked at: the format description and the GTID state behind it must be the same (PROBE_HEAD), and so must the bytes of
  * the last transaction (PROBE_TAIL). The state keeps sums over both (raft/state.h). A difference, or a file or position that the source has not
- * got, is a stop: no retry can mend it. PROBE_FIND lets the source itself tell the file that a first start from a GTID set begins in. */
+ * got, is a stop: no retry can mend it. PROBE_FIND lets the source itself tell the file that a first start from a GTID set begins in. MySQL tells it by what
+ * the heads of its files say, which may lack what the end of the file before has (raft/state.c); so the last ones before it are gone through for what is
+ * lacking here (PROBE_BEFORE): the source sends nothing else of them. */
 #include "node/source_impl.h"
 
 #include "protocol/base/crc.h"
@@ -117,6 +119,18 @@ static void look_at_tail(struct source *s, const uint8_t *event, size_t n)
     source_again(s);
 }
 
+/* Something lacking begins in s->file, or nothing stands before found_file. */
+static void looked_before(struct source *s)
+{
+    if (strcmp(s->file, s->found_file) != 0) {
+        env_log(s->loop, ENV_INFO, "source: what is lacking here begins before the file that it told file=%s told=%s", s->file, s->found_file);
+        snprintf(s->found_file, sizeof s->found_file, "%s", s->file);
+    }
+    s->looked_before = true;
+    s->probe = PROBE_NONE;
+    source_again(s);
+}
+
 static void look_at_place(struct source *s, const uint8_t *event, size_t n)
 {
     struct event_rotate r;
@@ -128,6 +142,11 @@ static void look_at_place(struct source *s, const uint8_t *event, size_t n)
         s->found_at = s->peer.origin;
         s->probe = PROBE_NONE;
         source_again(s);
+    } else if (s->probe == PROBE_BEFORE) {
+        snprintf(s->file, sizeof s->file, "%.*s", (int)sizeof s->file - 1, r.name);
+        if (!strcmp(s->file, s->found_file)) {
+            looked_before(s);
+        }
     } else if (strcmp(r.name, s->file) != 0) {
         contradicts(s, "the end");
     }
@@ -147,6 +166,10 @@ static void look_at_event(struct source *s, const uint8_t *event, size_t n)
         look_at_place(s, event, n);
     } else if (h.flags & EVENT_FLAG_ARTIFICIAL) {
         return;
+    } else if (s->probe == PROBE_BEFORE) {
+        if (event_is_gtid(h.type)) {
+            looked_before(s);
+        }
     } else if (h.type == EVENT_START_ENCRYPTION && (h.log_pos == 0 || s->probe == PROBE_HEAD)) {
         return; /* a copy, for a start in the middle; or it stands before the GTID state */
     } else if (h.type == EVENT_HEARTBEAT || h.type == EVENT_HEARTBEAT_V2) {
@@ -197,7 +220,7 @@ void source_probe_packet(struct source *s, const struct packet *p)
                               "It says: %s", sp.message);
         } else if (s->probe == PROBE_FIND && source_permanent(&sp)) {
             source_refused(s, "it cannot start behind %s, as asked for: %s", s->settings.start, sp.message);
-        } else if (source_permanent(&sp)) {
+        } else if (source_permanent(&sp) && s->probe != PROBE_BEFORE) {
             source_refused(s, "it has not got what follows on %s, the newest file held here (up to %llu): purged before we had all of it, "
                               "reset, or lost in a crash. It says: %s",
                            s->file, (unsigned long long)cluster_state(s->cluster)->boundary, sp.message);

@@ -31,7 +31,8 @@
     X(REMOVED, 8388608, "a member that is told that it was removed does not remember it")                     \
     X(PRE_VOTE, 16777216, "who is refused a pre-vote in an old term does not hear of the newer one") \
     X(CHANGE_FIRST, 33554432, "a change of members is sent before the leader has it on disk") \
-    X(REPLACED, 67108864, "a data directory that was replaced is heard while a change of members is not committed")
+    X(REPLACED, 67108864, "a data directory that was replaced is heard while a change of members is not committed") \
+    X(LOOK_BEFORE, 134217728, "another source begins where the heads of its files say")
 
 enum mutation {
 #define MUTATION_ENUM(name, bit, text) MUTATION_##name = bit,

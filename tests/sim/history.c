@@ -180,7 +180,7 @@ static void put_executed(struct history *h, bool restart)
         gtid_set_free(one);
     }
     gtid_set_encode(said, out_of(h));
-    gtid_set_free(said);
+    h->files[h->n_files - 1]->said = said;
 }
 
 static void put_head(struct history *h, uint64_t wall_us, bool restart)
@@ -379,6 +379,7 @@ void history_free(struct history *h)
     for (size_t i = 0; i < h->n_files; i++) {
         buf_free(&h->files[i]->bytes);
         gtid_set_free(h->files[i]->before);
+        gtid_set_free(h->files[i]->said);
         mem_free(h->files[i]);
     }
     gtid_set_free(h->executed);

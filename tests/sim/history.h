@@ -15,6 +15,7 @@ struct history_file {
     char name[32];
     struct buf bytes;        /* with the magic */
     struct gtid_set *before; /* GTID state before it */
+    struct gtid_set *said;   /* what its head says: less, perhaps */
     size_t first_txn;        /* the first transaction of it, in history.txns */
 };
 

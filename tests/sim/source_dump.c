@@ -293,14 +293,24 @@ static void start_by_position(struct session *s, const struct binlog_dump *d)
     }
 }
 
-static void start_by_gtid(struct session *s)
+static bool begins_behind(struct session *s, const struct history_file *f)
+{
+    const struct source_sim *source = source_of(s);
+    return source->history->flavour == FLAVOUR_MARIADB ? gtid_set_within_position(f->before, s->have)
+                                                       : gtid_set_subset(source->options.heads_tell ? f->said : f->before, s->have);
+}
+
+static void start_by_gtid(struct session *s, const char *file)
 {
     struct history *h = source_of(s)->history;
     bool mysql = h->flavour == FLAVOUR_MYSQL;
     s->file = h->n_files - 1;
-    while (s->file > 0 && !(mysql ? gtid_set_subset(h->files[s->file]->before, s->have)
-                                  : gtid_set_within_position(h->files[s->file]->before, s->have))) {
+    while (!file[0] && s->file > 0 && !begins_behind(s, h->files[s->file])) {
         s->file--;
+    }
+    if (file[0] && !history_find(h, file, &s->file)) {
+        refuse(s, ER_DUMP_FATAL, "Could not find first log file name in binary log index file");
+        return;
     }
     s->pos = EVENT_MAGIC_SIZE;
     s->next_txn = h->files[s->file]->first_txn;
@@ -378,7 +388,7 @@ void sim_dump_begin(struct session *s, const struct packet *p)
         if (!read_set(s, &d)) {
             return;
         }
-        start_by_gtid(s);
+        start_by_gtid(s, d.by_gtid ? d.file : "");
     } else {
         start_by_position(s, &d);
     }

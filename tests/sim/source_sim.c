@@ -279,7 +279,7 @@ void source_sim_start(struct source_sim *source)
 struct source_sim_options source_sim_defaults(enum flavour flavour)
 {
     return (struct source_sim_options){
-        .flavour = flavour, .server_id = 77, .clients = 4, .think_ns = 3 * ENV_MS, .rotate = 2, .large = 10};
+        .flavour = flavour, .server_id = 77, .clients = 4, .think_ns = 3 * ENV_MS, .rotate = 2, .large = 10, .heads_tell = true};
 }
 
 struct source_sim *source_sim_new(struct sim_host *host, const struct source_sim_options *options)

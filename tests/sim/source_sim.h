@@ -32,6 +32,7 @@ struct source_sim_options {
     size_t huge;       /* one transaction in 500 has a row of this size; 0: none */
     bool encrypted;    /* encrypt_binlog, binlog_encryption; the history holds what it sends */
     bool no_semi_sync; /* commits return at once */
+    bool heads_tell;   /* in which file a dump by GTID begins, as with MySQL: what one lacks may be passed by */
 };
 
 struct source_sim_options source_sim_defaults(enum flavour flavour);
