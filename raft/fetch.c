@@ -29,7 +29,8 @@ enum {
     LEFTOVER_S = 300,     /* after the start what an earlier life fetched is dropped, if nothing is fetched */
     REST_MS = 500,        /* of a member that has it not */
     STALL_S = 5,          /* nothing came: it is asked for again, and a newer offer is better */
-    LOOK_MS = 300,        /* of asking at least, in which it is seen how fast it goes; */
+    LOOK_MS = 300,        /* in which it is seen how fast it goes, at least; */
+    LOOK_BYTES = 8 << 20, /* and of so much; */
     GAP_MS = 100,         /* of each pause in it at most: a member that does not answer says nothing */
     KEEP = 10,            /* so many times as long that holds, */
     KEEP_S = 10,          /* and so long at most */
@@ -97,12 +98,12 @@ struct fetch {
     unsigned wrong;            /* so often the sum of the file at work was wrong */
     struct rest rests[FETCH_PEERS];
     struct {
-        uint64_t rate;                         /* 0: it is being seen */
-        unsigned first; /* pieces that fill the window, which says nothing */
-        uint64_t asked_at, asking, bytes, until;
+        uint64_t rate; /* 0: it is being seen */
+        uint64_t seen_at, seen, bytes, until;
     } pace;
     uint64_t allowance, allowed_at; /* bytes, by the rate */
     uint64_t moved_at;              /* something came, or was not to be asked for yet */
+    uint64_t came_at;               /* something came, or was begun */
     uint64_t done, of, before;      /* bytes: done = files before + those of this one */
     bool gone;                 /* somebody has purged it */
     unsigned stale;            /* answers of the disk that nobody waits for any more */
@@ -232,39 +233,39 @@ static uint64_t whom(struct fetch *f)
     return 0;
 }
 
-/* Where no rate is set: four fifths of what goes, which is seen again and again. It is the last fifth that costs the commits: they wait many times,
- * where disks and processors never rest. 0: as fast as it goes. */
-static uint64_t pace_of(struct fetch *f, uint64_t now, uint32_t n)
+/* Where no rate is set: four fifths of what goes, which is seen again and again, by what comes to the disk. It is the last fifth that costs the commits: they
+ * wait many times, where disks and processors never rest. */
+static void see_pace(struct fetch *f, size_t n)
 {
-    uint64_t gap = now - f->pace.asked_at;
-    if (f->pace.rate && now >= f->pace.until) {
-        f->pace.rate = f->pace.asking = f->pace.bytes = f->pace.first = 0;
+    uint64_t now = env_now(f->loop), gap = now - f->pace.seen_at;
+    f->pace.seen_at = now;
+    if (f->pace.rate) {
+        return;
     }
-    f->pace.asked_at = now;
-    if (!f->pace.rate && f->phase == PHASE_FILE && f->pace.first++ >= WINDOW) {
-        f->pace.asking += gap < GAP_MS * ENV_MS ? gap : GAP_MS * ENV_MS;
-        f->pace.bytes += n;
-    }
-    if (!f->pace.rate && f->pace.asking >= LOOK_MS * ENV_MS && f->pace.first >= 2 * WINDOW) {
-        f->pace.rate = f->pace.bytes * ENV_S / f->pace.asking / 5 * 4;
-        f->pace.until = now + (f->pace.asking < KEEP_S * ENV_S / KEEP ? KEEP * f->pace.asking : KEEP_S * ENV_S);
+    f->pace.seen += gap < GAP_MS * ENV_MS ? gap : GAP_MS * ENV_MS;
+    f->pace.bytes += n;
+    if (f->pace.seen >= LOOK_MS * ENV_MS && f->pace.bytes >= LOOK_BYTES) {
+        f->pace.rate = f->pace.bytes * ENV_S / f->pace.seen / 5 * 4;
+        f->pace.until = now + (f->pace.seen < KEEP_S * ENV_S / KEEP ? KEEP * f->pace.seen : KEEP_S * ENV_S);
         f->allowance = 0;
         f->allowed_at = now;
     }
-    return f->pace.rate;
 }
 
-/* Bytes a second, as the cluster has it now. */
-static uint64_t rate_of(struct fetch *f, uint64_t now, uint32_t n)
+/* Bytes a second, as the cluster has it now; 0: as fast as it goes. */
+static uint64_t rate_of(struct fetch *f, uint64_t now)
 {
     const char *value = state_setting(f->target ? f->target : f->handler->state(f->owner), "fetch_rate");
     uint64_t rate = value ? strtoull(value, NULL, 10) : 0;
-    return rate ? rate : pace_of(f, now, n);
+    if (f->pace.rate && now >= f->pace.until) {
+        f->pace.rate = f->pace.seen = f->pace.bytes = 0;
+    }
+    return rate ? rate : f->pace.rate;
 }
 
 static bool may_ask(struct fetch *f, uint32_t n)
 {
-    uint64_t now = env_now(f->loop), rate = rate_of(f, now, n);
+    uint64_t now = env_now(f->loop), rate = rate_of(f, now);
     if (!rate) {
         return true;
     }
@@ -272,8 +273,9 @@ static bool may_ask(struct fetch *f, uint32_t n)
     f->allowance += passed * rate / ENV_S;
     f->allowance = f->allowance < rate + MESSAGE_PIECE_MAX ? f->allowance : rate + MESSAGE_PIECE_MAX;
     f->allowed_at = now;
-    if (f->allowance < n) {
-        f->moved_at = now;
+    if (f->allowance < n) { /* it is not the others who let us wait, if all that may be asked for at a time came within its time */
+        bool comes = now - f->came_at < STALL_S * ENV_S + WINDOW * (uint64_t)MESSAGE_PIECE_MAX * ENV_S / rate;
+        f->moved_at = comes ? now : f->moved_at;
         return false;
     }
     f->allowance -= n;
@@ -319,7 +321,7 @@ static bool overdue(const struct fetch *f, const struct slot *s)
 static void ask_more(struct fetch *f)
 {
     if (f->busy >= WINDOW) { /* it is not the others who let us wait */
-        f->moved_at = env_now(f->loop);
+        f->moved_at = f->came_at = env_now(f->loop);
     }
     for (unsigned i = 0; i < f->n_slots; i++) {
         struct slot *s = slot_at(f, i);
@@ -376,7 +378,7 @@ static void begin_manifest(struct fetch *f)
     buf_free(&f->manifest);
     f->phase = PHASE_MANIFEST;
     f->gone = false;
-    f->moved_at = env_now(f->loop);
+    f->moved_at = f->came_at = env_now(f->loop);
     f->next = 0;
     f->end = f->offer.m.install_snapshot.data.len;
     ask_more(f);
@@ -618,7 +620,7 @@ static void disk_prepared(void *owner, uint64_t at)
         return;
     }
     f->phase = PHASE_FILE;
-    f->moved_at = f->pace.asked_at = env_now(f->loop);
+    f->moved_at = f->came_at = env_now(f->loop);
     f->next = at;
     f->end = f->file.size;
     f->done = f->before + at;
@@ -630,6 +632,7 @@ static void disk_written(void *owner, struct fetch_piece *piece)
 {
     struct fetch *f = owner;
     f->done += piece->n;
+    see_pace(f, piece->n);
     fetch_index_there(f->index, piece);
     go_on(f);
 }
@@ -839,7 +842,7 @@ void fetch_came(struct fetch *f, uint64_t peer, const struct message_piece *p)
         s->piece->n = p->n;
         s->piece->end = s->offset + p->n;
         memcpy(s->piece->bytes, p->data, p->n);
-        f->moved_at = env_now(f->loop);
+        f->moved_at = f->came_at = env_now(f->loop);
     } else {
         f->gone = f->gone || p->status == PIECE_GONE;
         let_rest(f, peer);

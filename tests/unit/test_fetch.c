@@ -574,18 +574,52 @@ static void what_is_cut_is_compared(void)
     rig_close(&r);
 }
 
+/* In what the leader offers. */
+static void set_rate(struct rig *r, const char *rate)
+{
+    struct entry_setting *setting = r->there->settings = mem_new(sizeof *setting);
+    r->there->n_settings = 1;
+    snprintf(setting->name, sizeof setting->name, "fetch_rate");
+    snprintf(setting->value, sizeof setting->value, "%s", rate);
+    buf_reset(&r->manifest);
+    state_encode(r->there, &r->manifest);
+}
+
+/* Nobody has the files any more as they were offered, and a newer offer is there: the rate, which lets questions wait all the time, is no reason to go on
+ * asking. */
+static void a_rate_keeps_no_newer_offer_waiting(void)
+{
+    enum { LONG_S = 120 };
+    struct rig r;
+    bool taken = false;
+    rig_open_with(&r, "waiting", 64);
+    set_rate(&r, "2000000");
+    offer(&r);
+    for (uint64_t end = env_now(r.loop) + LONG_S * ENV_S; env_now(r.loop) < end && !taken;) {
+        if (!r.n_waiting) {
+            UNIT_REQUIRE(test_env_step(r.loop));
+            continue;
+        }
+        struct question question = take_question(&r);
+        taken = question.q.manifest == INDEX + 1;
+        if (question.q.manifest) {
+            answer_rightly(&r, &question);
+            offer_of(&r, INDEX + 1);
+        } else {
+            come(&r, question.peer, question.q.ticket, PIECE_LATER, NULL, 0);
+        }
+    }
+    UNIT_TRUE(taken);
+    rig_close(&r);
+}
+
 /* How long all takes from members of which one piece comes at a time, each after a while. */
 static uint64_t ms_with(const char *rate)
 {
     struct rig r;
     rig_open_with(&r, "paced", 128);
     if (rate) {
-        r.there->settings = mem_new(sizeof *r.there->settings);
-        r.there->n_settings = 1;
-        snprintf(r.there->settings->name, sizeof r.there->settings->name, "fetch_rate");
-        snprintf(r.there->settings->value, sizeof r.there->settings->value, "%s", rate);
-        buf_reset(&r.manifest);
-        state_encode(r.there, &r.manifest);
+        set_rate(&r, rate);
     }
     uint64_t begin = env_now(r.loop);
     offer(&r);
@@ -709,6 +743,6 @@ UNIT_MAIN("fetch", UNIT_TEST(pieces_become_files), UNIT_TEST(what_was_not_asked_
           UNIT_TEST(what_cannot_be_written_is_not_kept), UNIT_TEST(one_member_with_a_damaged_file_is_passed_by),
           UNIT_TEST(a_manifest_that_is_not_the_one_offered_is_dropped), UNIT_TEST(an_offer_that_is_too_large_is_refused),
           UNIT_TEST(a_disk_that_rests_begins_nothing_anew), UNIT_TEST(what_is_whole_stays_whole), UNIT_TEST(what_was_whole_and_is_cut_is_fetched), UNIT_TEST(what_is_cut_is_compared),
-          UNIT_TEST(what_has_a_tail_since_is_fetched), UNIT_TEST(where_no_rate_is_set_a_fifth_of_what_goes_is_left),
+          UNIT_TEST(what_has_a_tail_since_is_fetched), UNIT_TEST(a_rate_keeps_no_newer_offer_waiting), UNIT_TEST(where_no_rate_is_set_a_fifth_of_what_goes_is_left),
           UNIT_TEST(no_piece_waits_for_an_index_to_begin),
           UNIT_TEST(what_others_ask_for_is_bounded), UNIT_TEST(a_stalled_member_holds_up_nobody_else))
