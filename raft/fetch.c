@@ -239,10 +239,12 @@ static void see_pace(struct fetch *f, size_t n)
 {
     uint64_t now = env_now(f->loop), gap = now - f->pace.seen_at;
     f->pace.seen_at = now;
-    if (f->pace.rate) {
+    if (f->pace.rate || n < MESSAGE_PIECE_MAX) { /* many small files go slowly, and cost little */
         return;
     }
-    f->pace.seen += gap < GAP_MS * ENV_MS ? gap : GAP_MS * ENV_MS;
+    if (f->pace.bytes) { /* what was before the first one says nothing */
+        f->pace.seen += gap < GAP_MS * ENV_MS ? gap : GAP_MS * ENV_MS;
+    }
     f->pace.bytes += n;
     if (f->pace.seen >= LOOK_MS * ENV_MS && f->pace.bytes >= LOOK_BYTES) {
         f->pace.rate = f->pace.bytes * ENV_S / f->pace.seen / 5 * 4;

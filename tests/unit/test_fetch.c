@@ -642,7 +642,7 @@ static void where_no_rate_is_set_a_fifth_of_what_goes_is_left(void)
 {
     uint64_t paced = ms_with(NULL), all = ms_with("1099511627776");
     printf("# %llu ms, %llu as fast as it goes\n", (unsigned long long)paced, (unsigned long long)all);
-    UNIT_TRUE(paced * 10 > all * 11 && paced * 10 < all * 14);
+    UNIT_TRUE(paced * 50 > all * 51 && paced * 10 < all * 14); /* the looks in between go as fast as it goes */
 }
 
 static void index_made(void *owner, const struct fetch_file *file, struct buf *index)
